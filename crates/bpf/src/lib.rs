@@ -1,0 +1,4 @@
+//! What BPF is.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
