@@ -1,0 +1,440 @@
+//! The window: the 4 GiB of address space that a guest can reach, and nothing else.
+//!
+//! A guest address is an offset in the window. Pages are committed on demand and recorded in a
+//! table of permissions, which every access from Rust consults first: a fault in a copy could not
+//! be unwound. Guards of 2 GiB on both sides catch the displacements of compiled code. What lies
+//! where, and how large each object is, is [`crate::region`]'s knowledge.
+
+#![allow(unsafe_code, reason = "the one place where guest memory is touched")]
+
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use skep_bpf::op::{AtomicOp, Size, Width};
+
+#[cfg(target_endian = "big")]
+compile_error!("guest memory is little endian; big-endian hosts are not supported");
+
+/// The size of a guest page in bytes: the granularity of permissions.
+pub const PAGE_BYTES: u32 = 4096;
+
+const WINDOW_BYTES: usize = 1 << 32;
+const GUARD_BYTES: usize = 1 << 31;
+const PAGES: usize = WINDOW_BYTES / PAGE_BYTES as usize;
+
+/// What a page or region may be used for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Perm {
+    /// Not mapped.
+    None,
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+impl Perm {
+    /// Whether an access is allowed.
+    #[must_use]
+    pub const fn allows(self, access: Access) -> bool {
+        matches!((self, access), (Perm::ReadWrite, _) | (Perm::Read, Access::Read))
+    }
+
+    const fn bits(self) -> u8 {
+        match self {
+            Perm::None => 0,
+            Perm::Read => Access::Read.bit(),
+            Perm::ReadWrite => Access::Read.bit() | Access::Write.bit(),
+        }
+    }
+}
+
+/// What an access does.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Access {
+    /// Reads.
+    Read,
+    /// Writes, or reads and writes.
+    Write,
+}
+
+impl Access {
+    const fn bit(self) -> u8 {
+        match self {
+            Access::Read => 1,
+            Access::Write => 2,
+        }
+    }
+}
+
+/// An access that guest memory does not allow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
+#[error("{} of {len} bytes at {addr:#x} is not allowed", if *.access == Access::Read { "read" } else { "write" })]
+pub struct Fault {
+    /// The guest address.
+    pub addr: u32,
+    /// The number of bytes.
+    pub len: u32,
+    /// Reading or writing.
+    pub access: Access,
+}
+
+/// The reservation and the table of page permissions.
+#[derive(Debug)]
+pub struct Window {
+    view: View,
+    // The view's second pointer leads here; boxed so that it does not move.
+    pages: Box<[AtomicU8]>,
+    reservation: *mut u8,
+}
+
+// SAFETY: the reservation is plain memory that lives until drop; concurrent accesses are volatile
+// or atomic, and which pages may be touched is decided by atomics.
+unsafe impl Send for Window {}
+// SAFETY: as for Send.
+unsafe impl Sync for Window {}
+
+/// Where the window is: two words that an engine keeps in registers. Valid as long as the
+/// [`Window`] that made it, which the engines' entry points borrow.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct View {
+    base: *mut u8,
+    pages: *const AtomicU8,
+}
+
+impl Window {
+    /// Reserves address space; nothing is committed.
+    ///
+    /// # Errors
+    ///
+    /// If the host does not give 8 GiB of address space.
+    pub fn new() -> io::Result<Window> {
+        let reservation = reserve(WINDOW_BYTES + 2 * GUARD_BYTES)?;
+        let pages: Box<[AtomicU8]> = zeroed_pages();
+        // SAFETY: the window starts one guard into the reservation.
+        let base = unsafe { reservation.add(GUARD_BYTES) };
+        Ok(Window { view: View { base, pages: pages.as_ptr() }, pages, reservation })
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.view
+    }
+
+    /// Gives whole pages a permission; those that were not mapped read as zeros.
+    ///
+    /// # Errors
+    ///
+    /// If the host refuses.
+    ///
+    /// # Panics
+    ///
+    /// If start or length is no multiple of [`PAGE_BYTES`] or the range leaves the window.
+    pub fn protect(&self, start: u32, len: u32, perm: Perm) -> io::Result<()> {
+        let (first, count) = page_range(start, len);
+        protect(self.view.at(start), len as usize, perm)?;
+        for page in &self.pages[first..first + count] {
+            page.store(perm.bits(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Unmaps whole pages and gives their memory back.
+    ///
+    /// # Errors
+    ///
+    /// If the host refuses; then the pages are inaccessible all the same.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Window::protect`].
+    pub fn release(&self, start: u32, len: u32) -> io::Result<()> {
+        let (first, count) = page_range(start, len);
+        for page in &self.pages[first..first + count] {
+            page.store(Perm::None.bits(), Ordering::Relaxed);
+        }
+        protect(self.view.at(start), len as usize, Perm::None)?;
+        discard(self.view.at(start), len as usize)
+    }
+
+    /// Checks that every byte of a range allows an access.
+    ///
+    /// # Errors
+    ///
+    /// If one does not.
+    #[inline]
+    pub fn check(&self, addr: u32, len: u32, access: Access) -> Result<(), Fault> {
+        self.view.check(addr, len, access)
+    }
+
+    /// Copies guest memory out.
+    ///
+    /// # Errors
+    ///
+    /// If a byte is not readable; then nothing was copied.
+    pub fn read(&self, addr: u32, to: &mut [u8]) -> Result<(), Fault> {
+        let len = u32::try_from(to.len()).unwrap_or(u32::MAX);
+        self.check(addr, len, Access::Read)?;
+        // SAFETY: check found len readable bytes from addr, and `to` has as many; a host slice
+        // never lies in the window.
+        unsafe { ptr::copy_nonoverlapping(self.view.at(addr), to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    /// Copies into guest memory.
+    ///
+    /// # Errors
+    ///
+    /// If a byte is not writable; then nothing was copied.
+    pub fn write(&self, addr: u32, from: &[u8]) -> Result<(), Fault> {
+        let len = u32::try_from(from.len()).unwrap_or(u32::MAX);
+        self.check(addr, len, Access::Write)?;
+        // SAFETY: check found len writable bytes at addr, and `from` has as many; a host slice
+        // never lies in the window.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), self.view.at(addr), from.len()) };
+        Ok(())
+    }
+
+    /// Sets a range of guest memory to a byte.
+    ///
+    /// # Errors
+    ///
+    /// If a byte is not writable; then nothing was written.
+    pub fn fill(&self, addr: u32, len: u32, byte: u8) -> Result<(), Fault> {
+        self.check(addr, len, Access::Write)?;
+        // SAFETY: check found len writable bytes at addr.
+        unsafe { ptr::write_bytes(self.view.at(addr), byte, len as usize) };
+        Ok(())
+    }
+
+    /// Copies within guest memory; the ranges may overlap.
+    ///
+    /// # Errors
+    ///
+    /// If a byte is not readable or writable; then nothing was copied.
+    pub fn copy(&self, from: u32, to: u32, len: u32) -> Result<(), Fault> {
+        self.check(from, len, Access::Read)?;
+        self.check(to, len, Access::Write)?;
+        // SAFETY: both ranges were checked; ptr::copy allows overlap.
+        unsafe { ptr::copy(self.view.at(from), self.view.at(to), len as usize) };
+        Ok(())
+    }
+
+    /// Loads 1, 2, 4 or 8 bytes, zero-extended.
+    ///
+    /// # Errors
+    ///
+    /// If a byte is not readable.
+    pub fn load(&self, addr: u32, size: Size) -> Result<u64, Fault> {
+        self.view.load(addr, size)
+    }
+
+    /// Stores the low 1, 2, 4 or 8 bytes of a value.
+    ///
+    /// # Errors
+    ///
+    /// If a byte is not writable.
+    pub fn store(&self, addr: u32, size: Size, value: u64) -> Result<(), Fault> {
+        self.view.store(addr, size, value)
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        unreserve(self.reservation, WINDOW_BYTES + 2 * GUARD_BYTES);
+    }
+}
+
+/// Why an atomic operation did not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AtomicFault {
+    Fault(Fault),
+    Misaligned,
+}
+
+impl View {
+    #[inline(always)]
+    fn at(self, addr: u32) -> *mut u8 {
+        self.base.wrapping_add(addr as usize)
+    }
+
+    #[inline(always)]
+    fn page_allows(self, addr: u32, access: Access) -> bool {
+        // SAFETY: the table has an entry for each page of the window, and a u32 address cannot
+        // lie outside.
+        let page = unsafe { &*self.pages.add((addr / PAGE_BYTES) as usize) };
+        page.load(Ordering::Relaxed) & access.bit() != 0
+    }
+
+    /// The check for accesses of at most a page. An address at the end of the window cannot wrap
+    /// into its start: the last pages are never mapped.
+    #[inline(always)]
+    fn allows_small(self, addr: u32, len: u32, access: Access) -> bool {
+        let last = addr.wrapping_add(len - 1);
+        self.page_allows(addr, access)
+            && (addr / PAGE_BYTES == last / PAGE_BYTES || self.page_allows(last, access))
+    }
+
+    fn check(self, addr: u32, len: u32, access: Access) -> Result<(), Fault> {
+        let fault = Fault { addr, len, access };
+        if len == 0 {
+            return Ok(());
+        }
+        let last = addr.checked_add(len - 1).ok_or(fault)?;
+        let mut page = addr / PAGE_BYTES;
+        while page <= last / PAGE_BYTES {
+            if !self.page_allows(page * PAGE_BYTES, access) {
+                return Err(fault);
+            }
+            page += 1;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn load(self, addr: u32, size: Size) -> Result<u64, Fault> {
+        if !self.allows_small(addr, size.bytes(), Access::Read) {
+            return Err(Fault { addr, len: size.bytes(), access: Access::Read });
+        }
+        // SAFETY: the pages of the first and the last byte are readable, and an access of at
+        // most 8 bytes touches no other. Volatile, since other threads may write.
+        Ok(unsafe { load_raw(self.at(addr), size) })
+    }
+
+    #[inline(always)]
+    pub(crate) fn store(self, addr: u32, size: Size, value: u64) -> Result<(), Fault> {
+        if !self.allows_small(addr, size.bytes(), Access::Write) {
+            return Err(Fault { addr, len: size.bytes(), access: Access::Write });
+        }
+        // SAFETY: as for load, with writable pages.
+        unsafe { store_raw(self.at(addr), size, value) };
+        Ok(())
+    }
+
+    /// Reads, computes and writes in one step, sequentially consistent; gives the old value.
+    #[inline]
+    pub(crate) fn atomic(
+        self,
+        addr: u32,
+        width: Width,
+        op: AtomicOp,
+        src: u64,
+        expected: u64,
+    ) -> Result<u64, AtomicFault> {
+        let len = width.bits() / 8;
+        if !self.allows_small(addr, len, Access::Write) {
+            return Err(AtomicFault::Fault(Fault { addr, len, access: Access::Write }));
+        }
+        if !addr.is_multiple_of(len) {
+            return Err(AtomicFault::Misaligned);
+        }
+        let at = self.at(addr);
+        Ok(match width {
+            Width::W32 => {
+                // SAFETY: aligned (the base is page aligned), writable, and shared only through
+                // atomics and volatile accesses.
+                let cell = unsafe { AtomicU32::from_ptr(at.cast()) };
+                let new = |old: u32| op.eval(width, old.into(), src, expected) as u32;
+                u64::from(
+                    cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some(new(old)))
+                        .unwrap_or_else(|old| old),
+                )
+            }
+            Width::W64 => {
+                // SAFETY: as for 32 bits.
+                let cell = unsafe { AtomicU64::from_ptr(at.cast()) };
+                let new = |old: u64| op.eval(width, old, src, expected);
+                cell.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |old| Some(new(old)))
+                    .unwrap_or_else(|old| old)
+            }
+        })
+    }
+}
+
+/// A value of any alignment, so that a volatile access needs none.
+#[repr(C, packed)]
+struct Unaligned<T>(T);
+
+/// # Safety
+///
+/// `size` bytes at `at` are readable.
+#[inline(always)]
+unsafe fn load_raw(at: *mut u8, size: Size) -> u64 {
+    // SAFETY: the caller's, in each arm.
+    unsafe {
+        match size {
+            Size::B => u64::from(at.read_volatile()),
+            Size::H => u64::from(at.cast::<Unaligned<u16>>().read_volatile().0),
+            Size::W => u64::from(at.cast::<Unaligned<u32>>().read_volatile().0),
+            Size::Dw => at.cast::<Unaligned<u64>>().read_volatile().0,
+        }
+    }
+}
+
+/// # Safety
+///
+/// `size` bytes at `at` are writable.
+#[inline(always)]
+unsafe fn store_raw(at: *mut u8, size: Size, value: u64) {
+    // SAFETY: the caller's, in each arm.
+    unsafe {
+        match size {
+            Size::B => at.write_volatile(value as u8),
+            Size::H => at.cast::<Unaligned<u16>>().write_volatile(Unaligned(value as u16)),
+            Size::W => at.cast::<Unaligned<u32>>().write_volatile(Unaligned(value as u32)),
+            Size::Dw => at.cast::<Unaligned<u64>>().write_volatile(Unaligned(value)),
+        }
+    }
+}
+
+fn page_range(start: u32, len: u32) -> (usize, usize) {
+    assert!(
+        start.is_multiple_of(PAGE_BYTES) && len.is_multiple_of(PAGE_BYTES),
+        "{start:#x} + {len:#x} are not whole pages"
+    );
+    ((start / PAGE_BYTES) as usize, (len / PAGE_BYTES) as usize)
+}
+
+fn zeroed_pages() -> Box<[AtomicU8]> {
+    // SAFETY: zero is a value of AtomicU8. (Zeroed boxes come from lazily committed memory.)
+    unsafe { Box::new_zeroed_slice(PAGES).assume_init() }
+}
+
+#[cfg(unix)]
+use reservation::{discard, protect, reserve, unreserve};
+
+#[cfg(unix)]
+mod reservation {
+    use super::{Perm, ptr};
+    use rustix::mm::{self, Advice, MapFlags, MprotectFlags, ProtFlags};
+    use std::io;
+
+    pub(super) fn reserve(len: usize) -> io::Result<*mut u8> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let at = unsafe { mm::mmap_anonymous(ptr::null_mut(), len, ProtFlags::empty(), flags) }?;
+        Ok(at.cast())
+    }
+
+    pub(super) fn unreserve(at: *mut u8, len: usize) {
+        // SAFETY: the whole reservation, which nothing uses any more.
+        // A failure would leave address space reserved and cannot be helped in a destructor.
+        let _ = unsafe { mm::munmap(at.cast(), len) };
+    }
+
+    pub(super) fn protect(at: *mut u8, len: usize, perm: Perm) -> io::Result<()> {
+        let flags = match perm {
+            Perm::None => MprotectFlags::empty(),
+            Perm::Read => MprotectFlags::READ,
+            Perm::ReadWrite => MprotectFlags::READ | MprotectFlags::WRITE,
+        };
+        // SAFETY: whole pages of the reservation, which no Rust reference leads to.
+        Ok(unsafe { mm::mprotect(at.cast(), len, flags) }?)
+    }
+
+    pub(super) fn discard(at: *mut u8, len: usize) -> io::Result<()> {
+        // SAFETY: as for protect; the pages read as zeros when they are mapped again.
+        Ok(unsafe { mm::madvise(at.cast(), len, Advice::LinuxDontNeed) }?)
+    }
+}
