@@ -33,3 +33,5 @@ pub mod eval;
 pub mod program;
 
 pub mod debug_info;
+
+pub mod platform;

@@ -1,0 +1,24 @@
+//! The platform Linux, as tables.
+//!
+//! Program types, attach types, sections, helper functions, map types, contexts and return
+//! values: numbers that the kernel hands out and whose meaning is not in RFC 9669. Loader,
+//! verifier, machine, disassembler and documentation all read these rows; a fact stands in one
+//! of them. Numbers are open sets: a value nobody has named yet can be carried and printed.
+//! The state described is Linux 6.18.
+//!
+//! What a helper or a map *does* when called is left to the machine.
+
+#[macro_use]
+mod number;
+
+pub mod helper;
+pub mod map_type;
+pub mod prog_type;
+
+pub mod section;
+
+pub use helper::{ArgKind, HelperId, HelperRow, HelperSet, ReturnKind, helper_allowed, helpers_of};
+pub use map_type::{MapFlags, MapType};
+pub use number::{KernelVersion, NumberRow};
+pub use prog_type::{AttachType, ProgType};
+pub use section::{Section, SectionKind, SectionRule, section_rule, types_named};
