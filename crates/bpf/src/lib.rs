@@ -35,3 +35,5 @@ pub mod program;
 pub mod debug_info;
 
 pub mod platform;
+
+pub mod text;
