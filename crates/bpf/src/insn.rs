@@ -10,6 +10,7 @@ pub use crate::op::Width;
 use crate::op::{
     AddrSpaceCast, AluOp, AtomicOp, Cond, Endian, Group, Imm64Kind, Movsx, Size, SwapBits,
 };
+pub use crate::platform::HelperId;
 
 /// One of the eleven registers (RFC 9669, section 3, `src_reg` and `dst_reg`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,10 +107,6 @@ pub enum Extend {
     /// With the sign.
     Sign,
 }
-
-/// The number of a helper function (open: platforms add to them).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct HelperId(pub u32);
 
 /// What a call calls (RFC 9669, section 4.3.1 and 4.3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,0 +1,121 @@
+//! One executing thread: its stack, context and packet areas, and what helpers remember for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::machine::{Machine, MachineError};
+use crate::memory::Perm;
+use crate::region::Purpose;
+
+/// The size of a frame in bytes (RFC 9669's ABI document and Linux, `MAX_BPF_STACK`).
+pub const FRAME_BYTES: u32 = 512;
+/// The most frames there can be (Linux, `MAX_CALL_FRAMES`).
+pub const MAX_FRAMES: usize = 8;
+/// The most tail calls in a run (Linux, `MAX_TAIL_CALL_CNT`).
+pub const MAX_TAIL_CALLS: u32 = 33;
+
+const STACK_BYTES: u32 = FRAME_BYTES * MAX_FRAMES as u32;
+const CONTEXT_BYTES: u32 = 4096;
+
+/// A processor of a machine. A thread that runs programs has one of its own; per-CPU maps have a
+/// value for each.
+#[derive(Debug)]
+pub struct Cpu {
+    machine: Arc<Machine>,
+    pub(crate) state: CpuState,
+}
+
+/// What engines, contexts and helpers keep per processor.
+#[derive(Debug)]
+pub struct CpuState {
+    /// The processor's number.
+    pub index: u32,
+    stack: u32,
+    /// The address of the context area, a page.
+    pub(crate) context: u32,
+    /// The number of tail calls in this run so far.
+    pub(crate) tail_calls: u32,
+    /// What the program runs on, while it runs.
+    pub(crate) input: crate::context::Input,
+    /// Set from another thread to stop the run.
+    stop: Arc<AtomicBool>,
+}
+
+impl Cpu {
+    /// Takes the machine's next free processor.
+    ///
+    /// # Errors
+    ///
+    /// If all of the host's processors are taken or guest memory is full.
+    pub fn new(machine: &Arc<Machine>) -> Result<Cpu, MachineError> {
+        let index = machine.take_cpu()?;
+        let memory = machine.memory();
+        let stack = memory.alloc(STACK_BYTES, Perm::ReadWrite, Purpose::Stack)?;
+        let context = memory.alloc(CONTEXT_BYTES, Perm::ReadWrite, Purpose::Context)?;
+        let state = CpuState {
+            index,
+            stack,
+            context,
+            tail_calls: 0,
+            input: crate::context::Input::default(),
+            stop: Arc::default(),
+        };
+        Ok(Cpu { machine: Arc::clone(machine), state })
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.machine
+    }
+
+    /// The processor's number.
+    #[must_use]
+    pub fn index(&self) -> u32 {
+        self.state.index
+    }
+
+    /// A handle by which another thread can stop the run that is under way or comes next.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.state.stop))
+    }
+}
+
+impl Drop for Cpu {
+    fn drop(&mut self) {
+        let memory = self.machine.memory();
+        memory.free(self.state.stack);
+        memory.free(self.state.context);
+        self.state.input.free(memory);
+        self.machine.give_cpu(self.state.index);
+    }
+}
+
+impl CpuState {
+    /// The value of `r10` in the first function: the address after its frame.
+    pub(crate) fn frame_top(&self) -> u32 {
+        self.stack + STACK_BYTES
+    }
+
+    /// The lowest address of the stack.
+    pub(crate) fn stack_start(&self) -> u32 {
+        self.stack
+    }
+
+    /// Whether the run was asked to stop; asking once stops one run.
+    pub(crate) fn take_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Stops a run from another thread; see [`Cpu::stopper`].
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<AtomicBool>);
+
+impl Stopper {
+    /// Asks the run to stop. It does at its next backward jump or call.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,128 @@
+//! Helper functions: what a call of a number does. One family, one file.
+//!
+//! Names and signatures are the platform's rows ([`skep_bpf::platform::HelperRow`]); here stand
+//! the implementations. They reach guest memory through [`Call`], which checks every address even
+//! for verified programs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use skep_bpf::platform::HelperId;
+
+use crate::cpu::CpuState;
+use crate::linked::Linked;
+use crate::machine::Machine;
+use crate::maps::Map;
+use crate::memory::Access;
+use crate::trap::TrapKind;
+
+/// A helper's implementation. The result goes to `r0`.
+pub enum Implementation {
+    /// One of the standard helpers.
+    Standard(fn(&mut Call<'_>) -> Result<u64, TrapKind>),
+    /// An embedder's.
+    Own(Box<dyn Fn(&mut Call<'_>) -> Result<u64, TrapKind> + Send + Sync>),
+}
+
+impl Implementation {
+    /// Calls the helper.
+    ///
+    /// # Errors
+    ///
+    /// A trap if an argument is not what the helper needs.
+    #[inline]
+    pub fn call(&self, call: &mut Call<'_>) -> Result<u64, TrapKind> {
+        match self {
+            Implementation::Standard(run) => run(call),
+            Implementation::Own(run) => run(call),
+        }
+    }
+}
+
+impl fmt::Debug for Implementation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Implementation::Standard(_) => "Standard",
+            Implementation::Own(_) => "Own",
+        })
+    }
+}
+
+/// A call under way: who calls what with which arguments.
+pub struct Call<'a> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// The processor.
+    pub cpu: &'a mut CpuState,
+    /// The program that calls.
+    pub program: &'a Linked,
+    /// The helper.
+    pub helper: HelperId,
+    /// `r1` to `r5`.
+    pub(crate) args: [u64; 5],
+}
+
+impl Call<'_> {
+    /// An argument as a number, counted from 0.
+    #[must_use]
+    pub fn scalar(&self, arg: usize) -> u64 {
+        self.args[arg]
+    }
+
+    /// An argument that must be a map.
+    ///
+    /// # Errors
+    ///
+    /// A trap if it is none.
+    pub fn map(&self, arg: usize) -> Result<&Arc<dyn Map>, TrapKind> {
+        let value = self.args[arg];
+        let (_, map) = self.machine.map_at(value).ok_or(TrapKind::NotAMap {
+            helper: self.helper,
+            arg: arg + 1,
+            value,
+        })?;
+        Ok(map)
+    }
+
+    /// The address of an argument that must lead to `len` bytes that can be accessed.
+    ///
+    /// # Errors
+    ///
+    /// A trap if it does not.
+    pub fn guest(&self, arg: usize, len: u32, access: Access) -> Result<u32, TrapKind> {
+        let addr = self.args[arg] as u32;
+        self.machine
+            .memory()
+            .window()
+            .check(addr, len, access)
+            .map_err(|fault| TrapKind::HelperMemory { helper: self.helper, arg: arg + 1, fault })?;
+        Ok(addr)
+    }
+
+    /// Copies out the bytes that an argument leads to.
+    ///
+    /// # Errors
+    ///
+    /// A trap if they are not readable.
+    pub fn read(&self, arg: usize, to: &mut [u8]) -> Result<(), TrapKind> {
+        let len = u32::try_from(to.len()).unwrap_or(u32::MAX);
+        let addr = self.guest(arg, len, Access::Read)?;
+        Ok(self.machine.memory().window().read(addr, to)?)
+    }
+
+    /// Copies bytes to where an argument leads.
+    ///
+    /// # Errors
+    ///
+    /// A trap if they are not writable.
+    pub fn write(&self, arg: usize, from: &[u8]) -> Result<(), TrapKind> {
+        let len = u32::try_from(from.len()).unwrap_or(u32::MAX);
+        let addr = self.guest(arg, len, Access::Write)?;
+        Ok(self.machine.memory().window().write(addr, from)?)
+    }
+}
+
+/// The standard helpers that are implemented.
+pub fn standard() -> impl Iterator<Item = (HelperId, Implementation)> {
+    std::iter::empty()
+}

@@ -1,0 +1,135 @@
+//! A program linked to a machine: references resolved to guest addresses, ready for an engine.
+
+use skep_bpf::insn::{Imm64, Insn};
+use skep_bpf::platform::ProgType;
+use skep_bpf::program::{Pc, Program};
+
+use crate::fast::Steps;
+use crate::machine::{LoadError, Machine, MapId};
+use crate::region::END_ADDR;
+use crate::trap::{Trap, TrapKind};
+
+/// A program with everything it refers to. It does not keep its machine alive: a map of programs
+/// belongs to the machine and holds these.
+#[derive(Debug)]
+pub struct Linked {
+    name: String,
+    prog_type: ProgType,
+    program: Program,
+    insns: Vec<Insn<Pc>>,
+    steps: Steps,
+}
+
+impl Linked {
+    /// Resolves a program's references against a machine. `maps` are the machine's maps that the
+    /// program's indices mean.
+    pub(crate) fn new(
+        machine: &Machine,
+        name: String,
+        prog_type: ProgType,
+        program: Program,
+        maps: &[MapId],
+    ) -> Result<Linked, LoadError> {
+        let functions = program.functions().len();
+        if functions > MAX_FUNCTIONS {
+            return Err(LoadError::TooManyFunctions { functions, limit: MAX_FUNCTIONS });
+        }
+        let mut insns = Vec::with_capacity(program.insns().len());
+        for (index, insn) in program.insns().iter().enumerate() {
+            let insn = match insn {
+                Insn::LoadImm64 { dst, imm } => {
+                    let value = resolve(machine, &program, maps, Pc::from_index(index), imm)?;
+                    Insn::LoadImm64 { dst: *dst, imm: Imm64::Value(value) }
+                }
+                other => *other,
+            };
+            insns.push(insn);
+        }
+        let steps = Steps::bind(machine, &program, &insns);
+        Ok(Linked { name, prog_type, program, insns, steps })
+    }
+
+    /// The program's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The program's type.
+    #[must_use]
+    pub fn prog_type(&self) -> ProgType {
+        self.prog_type
+    }
+
+    /// The program as it was given.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The instructions with 64-bit immediates resolved to numbers.
+    pub(crate) fn insns(&self) -> &[Insn<Pc>] {
+        &self.insns
+    }
+
+    /// The program in the fast interpreter's form.
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// A trap at an instruction.
+    pub(crate) fn trap(&self, pc: Pc, kind: TrapKind) -> Trap {
+        let slot = self.program.slot(pc);
+        let debug = self.program.debug();
+        Trap {
+            kind,
+            program: self.name.clone(),
+            function: self.program.function_of(pc).name.clone(),
+            slot,
+            insn: format!("{:?}", self.program.offsets(pc)),
+            source: debug.line_at(slot).cloned(),
+        }
+    }
+
+    /// The function that a reference made by `ld_imm64` means.
+    pub(crate) fn function_at(&self, value: u64) -> Option<Pc> {
+        let index = value.checked_sub(u64::from(END_ADDR))?;
+        let function = self.program.functions().get(usize::try_from(index).ok()?)?;
+        Some(function.entry)
+    }
+}
+
+/// Function references are addresses in the last 64 KiB of the window, which is never mapped: they
+/// can be passed on, never loaded from.
+const MAX_FUNCTIONS: usize = (u32::MAX - END_ADDR) as usize;
+
+fn resolve(
+    machine: &Machine,
+    program: &Program,
+    maps: &[MapId],
+    pc: Pc,
+    imm: &Imm64<Pc>,
+) -> Result<u64, LoadError> {
+    let at = program.slot(pc);
+    let map = |index: u32| {
+        let found = maps.get(index as usize).copied();
+        found.ok_or(LoadError::NoSuchMap { at, index, maps: maps.len() })
+    };
+    match *imm {
+        Imm64::Value(value) => Ok(value),
+        Imm64::Code(target) => {
+            let index = program.functions().partition_point(|f| f.entry < target);
+            Ok(u64::from(END_ADDR) + index as u64)
+        }
+        Imm64::MapByIdx(index) => Ok(machine.handle(map(index)?).into()),
+        Imm64::MapValueByIdx { index, offset } => {
+            let id = map(index)?;
+            let data = machine.map(id).and_then(|map| map.data_addr());
+            let data = data.ok_or(LoadError::NoDirectValue { at, index })?;
+            Ok(data.wrapping_add(offset as u32).into())
+        }
+        Imm64::MapByFd(_) | Imm64::MapValueByFd { .. } | Imm64::Variable { .. } => {
+            Err(LoadError::Unresolved { at })
+        }
+    }
+}

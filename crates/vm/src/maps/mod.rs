@@ -1,0 +1,123 @@
+//! Maps: what programs and their host share. One kind, one file.
+//!
+//! Values lie in guest memory, where programs reach them by the address that a lookup returned;
+//! keys and bookkeeping lie outside. Results and error numbers are the kernel's.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use skep_bpf::platform::{MapFlags, MapType};
+
+use crate::errno::Errno;
+use crate::linked::Linked;
+use crate::machine::{Machine, MapError};
+
+/// What a map is: the same facts that `BPF_MAP_CREATE` takes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MapSpec {
+    /// The name, as long as the object has it.
+    pub name: Arc<str>,
+    /// The type.
+    pub map_type: MapType,
+    /// The size of a key in bytes.
+    pub key_bytes: u32,
+    /// The size of a value in bytes.
+    pub value_bytes: u32,
+    /// The number of elements, or what the type takes it for.
+    pub max_entries: u32,
+    /// Flags such as `BPF_F_NO_PREALLOC` and `BPF_F_RDONLY_PROG`.
+    pub flags: MapFlags,
+    /// What the maps in a map of maps look like.
+    pub inner: Option<Box<MapSpec>>,
+}
+
+/// Where the bytes of a new value come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Guest memory at an address; the caller checked that it is readable.
+    Guest(u32),
+    /// The host.
+    Host(&'a [u8]),
+}
+
+/// A processor's number, which selects the value of per-CPU maps.
+pub type CpuIndex = u32;
+
+/// What every kind of map can do. Operations of programs take the processor that the program
+/// runs on; operations of the host see all processors' values.
+pub trait Map: Send + Sync + Debug {
+    /// What the map is.
+    fn spec(&self) -> &MapSpec;
+
+    /// The guest address of the value that a program on a processor sees, if there is one.
+    fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32>;
+
+    /// Sets the value that a program on a processor sees. `flags` as the helper takes them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers.
+    fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno>;
+
+    /// Deletes an element.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers.
+    fn delete(&self, key: &[u8]) -> Result<(), Errno>;
+
+    /// Reads an element as `BPF_MAP_LOOKUP_ELEM` does: of a per-CPU map the values of all
+    /// processors, each padded to a multiple of eight bytes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers.
+    fn read(&self, key: &[u8]) -> Result<Vec<u8>, Errno>;
+
+    /// Writes an element as `BPF_MAP_UPDATE_ELEM` does, values of all processors as for `read`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers.
+    fn write(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno>;
+
+    /// The key after another, or the first, as `BPF_MAP_GET_NEXT_KEY` gives it; none after the
+    /// last.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers.
+    fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Errno>;
+
+    /// The guest address of the first value, for maps whose data `ld_imm64` can name.
+    fn data_addr(&self) -> Option<u32> {
+        None
+    }
+
+    /// Puts a program into a slot of a map of programs.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the map is no map of programs, else the kernel's error numbers.
+    fn set_program(&self, _key: &[u8], _program: Arc<Linked>) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
+    /// The program in a slot of a map of programs.
+    fn program(&self, _index: u32) -> Option<Arc<Linked>> {
+        None
+    }
+
+    /// Forbids all further writes by the host, as `BPF_MAP_FREEZE` does. Programs may still write
+    /// unless the flags forbid it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers.
+    fn freeze(&self) -> Result<(), Errno>;
+}
+
+/// Makes a map of the type that the specification names.
+pub(crate) fn create(_machine: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
+    Err(MapError::Unsupported(spec.map_type))
+}
