@@ -11,14 +11,22 @@
 #[macro_use]
 mod number;
 
+#[cfg(test)]
+mod facts;
+
+pub mod context;
 pub mod helper;
 pub mod map_type;
 pub mod prog_type;
-
+pub mod retval;
 pub mod section;
 
+pub use context::{
+    Access, ContextAccess, ContextRow, FieldKind, FieldRow, context_for, context_of,
+};
 pub use helper::{ArgKind, HelperId, HelperRow, HelperSet, ReturnKind, helper_allowed, helpers_of};
 pub use map_type::{MapFlags, MapType};
 pub use number::{KernelVersion, NumberRow};
 pub use prog_type::{AttachType, ProgType};
+pub use retval::{return_name, tc_action, xdp_action};
 pub use section::{Section, SectionKind, SectionRule, section_rule, types_named};

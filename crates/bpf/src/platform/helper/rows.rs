@@ -619,7 +619,7 @@ helpers! {
     SEND_SIGNAL = 109, "bpf_send_signal", (5, 3), [],
         "long": Integer, ["u32 sig": Anything],
         "Sends a signal to the process of the current task; any thread may take it.";
-    TCP_GEN_SYNCOOKIE = 110, "bpf_tcp_gen_syncookie", (5, 3), [gpl_only, packet_access],
+    TCP_GEN_SYNCOOKIE = 110, "bpf_tcp_gen_syncookie", (5, 4), [gpl_only, packet_access],
         "s64": Integer, [
             "void *sk": SOCKET, "void *iph": MEM_IN, "u32 iph_len": SIZE,
             "struct tcphdr *th": MEM_IN, "u32 th_len": SIZE,
