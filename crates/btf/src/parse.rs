@@ -91,6 +91,11 @@ impl Btf {
         self.get_str(at).unwrap_or("")
     }
 
+    /// The length of the strings in bytes.
+    pub fn strings_len(&self) -> usize {
+        self.strings.len()
+    }
+
     pub(crate) fn get_str(&self, at: Str) -> Option<&str> {
         let rest = self.strings.get(usize::try_from(at.0).ok()?..)?;
         rest.split('\0').next()

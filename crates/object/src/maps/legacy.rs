@@ -1,0 +1,211 @@
+//! Maps of `maps` sections: a record of 32-bit numbers per symbol, as before BTF.
+//!
+//! The length of a record tells who wrote it: libbpf 20 bytes, the kernel's samples and
+//! ir-keytable 28, iproute2 36 (`struct bpf_elf_map`), gobpf more (with a path to pin to). All
+//! begin alike. Where symbols have no size, a record ends where the next begins.
+
+use std::collections::BTreeMap;
+
+use skep_bpf::platform::{MapFlags, MapType, SectionKind};
+
+use super::{MapDef, MapIndex, MapOrigin, MapValue, Source, problem};
+use crate::elf::Section;
+use crate::error::{Diagnostic, MapProblem};
+
+/// Whether a section has such records: `maps`, `maps/NAME` (gobpf, one each), or `TYPE/maps`.
+pub(super) fn is_section(section: &Section) -> bool {
+    let name = &section.name;
+    let named = name == "maps" || name.starts_with("maps/") || name.ends_with("/maps");
+    named && section.is_program_bits() && !section.is_code()
+}
+
+/// The length of the records of the kernel's samples: they end with the index of the inner map
+/// and the NUMA node.
+const SAMPLES_LEN: u64 = 28;
+
+/// The length of the records of iproute2: they end with id, pinning, id of the inner map and
+/// index in the outer one.
+const IPROUTE2_LEN: u64 = 36;
+
+/// gobpf's records are longer than any other: after the flags, pinning and a path.
+const GOBPF_MIN_LEN: u64 = 256;
+
+/// What a record says about other maps and programs; resolved when all records are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Links {
+    /// The number by which others refer to this map.
+    id: Option<u32>,
+    /// For a map of maps, the one they are like.
+    inner: Option<Inner>,
+    /// Where this map is put in the map that holds it.
+    index_in_outer: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inner {
+    /// The position of the inner map among the maps of the section.
+    At(u32),
+    /// The id of the inner map.
+    Id(u32),
+}
+
+pub(super) fn read(
+    source: &Source<'_>,
+    section: &Section,
+    maps: &mut Vec<MapDef>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let bytes = source.elf.bytes_of(section);
+    for (name, offset, len) in records(source, section, bytes.len() as u64) {
+        let record = usize::try_from(offset)
+            .ok()
+            .zip(usize::try_from(len).ok())
+            .and_then(|(at, len)| bytes.get(at..at.checked_add(len)?));
+        let Some(record) = record else {
+            let available = (bytes.len() as u64).saturating_sub(offset);
+            found.push(problem(&name, MapProblem::RecordTooShort { found: available }));
+            continue;
+        };
+        let mut map = MapDef::empty(name, section.index, offset, len, MapOrigin::Legacy);
+        match read_record(record, &mut map) {
+            Ok(None) => maps.push(map),
+            Ok(Some(tail)) => {
+                found.push(problem(&map.name, tail));
+                maps.push(map);
+            }
+            Err(error) => found.push(problem(&map.name, error)),
+        }
+    }
+}
+
+/// Name, offset and length of every record of a section.
+fn records(source: &Source<'_>, section: &Section, end: u64) -> Vec<(String, u64, u64)> {
+    let symbols = source.symbols_in(section.index);
+    if symbols.is_empty() {
+        // A section of one map names it.
+        let name = section.name.strip_prefix("maps/").map(str::to_owned);
+        return name.map(|name| (name, 0, end)).into_iter().collect();
+    }
+    let mut records: Vec<(String, u64, u64)> = Vec::with_capacity(symbols.len());
+    for (index, symbol) in symbols.iter().enumerate() {
+        if records.last().is_some_and(|(_, offset, _)| *offset == symbol.value) {
+            continue;
+        }
+        let later = symbols.get(index + 1..).unwrap_or(&[]).iter().map(|symbol| symbol.value);
+        let next = later.take_while(|&value| value >= symbol.value).find(|&v| v > symbol.value);
+        let len = match symbol.size {
+            0 => next.unwrap_or(end).saturating_sub(symbol.value),
+            size => size,
+        };
+        records.push((symbol.name.clone(), symbol.value, len));
+    }
+    records
+}
+
+/// Reads the numbers that all records have, and those that its length implies. What is left over
+/// and not zero is a problem, but none that keeps the map from being used.
+fn read_record(bytes: &[u8], map: &mut MapDef) -> Result<Option<MapProblem>, MapProblem> {
+    let len = bytes.len() as u64;
+    let (words, _) = bytes.as_chunks::<4>();
+    let word = |index: usize| words.get(index).copied().map_or(0, u32::from_le_bytes);
+    if words.len() < 4 {
+        return Err(MapProblem::RecordTooShort { found: len });
+    }
+    map.map_type = MapType(word(0));
+    map.key_size = word(1);
+    map.value_size = word(2);
+    map.max_entries = word(3);
+    map.flags = MapFlags(word(4));
+    let known: usize = match len {
+        SAMPLES_LEN => {
+            map.numa_node = map.flags.contains(MapFlags::NUMA_NODE).then(|| word(6));
+            map.links.inner = map.holds_maps().then(|| Inner::At(word(5)));
+            28
+        }
+        IPROUTE2_LEN => {
+            map.pinning = word(6);
+            map.links.id = Some(word(5)).filter(|&id| id != 0);
+            map.links.inner = Some(word(7)).filter(|&id| id != 0).map(Inner::Id);
+            map.links.index_in_outer = word(8);
+            36
+        }
+        GOBPF_MIN_LEN.. => {
+            map.pinning = word(5);
+            return Ok(None);
+        }
+        _ => 20,
+    };
+    let tail = bytes.get(known..).unwrap_or(&[]);
+    let is_used = tail.iter().any(|&byte| byte != 0);
+    Ok(is_used.then_some(MapProblem::RecordTail { len, from: known as u64 }))
+}
+
+/// Gives maps of maps the declaration of what they hold.
+pub(super) fn resolve_inner(maps: &mut [MapDef], found: &mut Vec<Diagnostic>) {
+    for outer in 0..maps.len() {
+        let Some((reference, at)) = inner_of(maps, outer) else { continue };
+        let inner = at.and_then(|at| Some((at, maps.get(at)?.clone())));
+        let Some(map) = maps.get_mut(outer) else { continue };
+        let Some((at, mut inner)) = inner.filter(|(at, inner)| *at != outer && !inner.holds_maps())
+        else {
+            found.push(problem(
+                &map.name,
+                MapProblem::NoInnerMap { reference: describe(reference) },
+            ));
+            continue;
+        };
+        if let Inner::Id(_) = reference {
+            let index = inner.links.index_in_outer;
+            map.values.push((index, MapValue::Map(MapIndex(at))));
+        }
+        inner.name = format!("{}.inner", map.name);
+        inner.values.clear();
+        map.inner = Some(Box::new(inner));
+    }
+}
+
+/// What a map of maps says about the maps it holds, and which map that is.
+fn inner_of(maps: &[MapDef], outer: usize) -> Option<(Inner, Option<usize>)> {
+    let map = maps.get(outer).filter(|map| map.holds_maps())?;
+    let reference = map.links.inner?;
+    let at = match reference {
+        Inner::At(position) => {
+            let mut here: Vec<(u64, usize)> = (0..)
+                .zip(maps)
+                .filter(|(_, other)| other.section == map.section)
+                .map(|(index, other)| (other.offset, index))
+                .collect();
+            here.sort_unstable();
+            let position = usize::try_from(position).ok();
+            position.and_then(|position| here.get(position)).map(|&(_, index)| index)
+        }
+        Inner::Id(id) => maps.iter().position(|other| other.links.id == Some(id)),
+    };
+    Some((reference, at))
+}
+
+fn describe(reference: Inner) -> String {
+    match reference {
+        Inner::At(position) => format!("at index {position}"),
+        Inner::Id(id) => format!("with id {id}"),
+    }
+}
+
+/// Programs in sections named `ID/SLOT` belong into the program array with that id.
+pub(super) fn read_tail_calls(source: &Source<'_>, maps: &mut [MapDef]) {
+    let by_id: BTreeMap<u32, usize> = (0..)
+        .zip(maps.iter())
+        .filter(|(_, map)| map.map_type == MapType::PROG_ARRAY)
+        .filter_map(|(index, map)| Some((map.links.id?, index)))
+        .collect();
+    for function in source.functions.iter().filter(|function| function.is_program) {
+        let Some(SectionKind::TailCall { map_id, slot }) =
+            function.section_rule().map(|rule| rule.kind)
+        else {
+            continue;
+        };
+        if let Some(map) = by_id.get(&map_id).and_then(|&index| maps.get_mut(index)) {
+            map.values.push((slot, MapValue::Program(function.index)));
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! An object file, read once: its programs, maps, types and everything else that is in it.
+
+use std::collections::BTreeMap;
+
+use skep_btf::{Btf, BtfExt, CoreRelocation, ExtSection, FuncInfo, LineInfo};
+
+use crate::elf::{Elf, Relocation, Section, SectionIndex, Symbol, SymbolIndex};
+use crate::error::{Diagnostic, ParseError};
+use crate::functions::{Function, FunctionIndex, find_functions};
+use crate::maps::{MapDef, MapIndex, Source, find_maps};
+
+/// A parsed object. Immutable; programs are taken out of it with [`Object::link`].
+#[derive(Clone, Debug)]
+pub struct Object {
+    name: String,
+    elf: Elf,
+    functions: Vec<Function>,
+    maps: Vec<MapDef>,
+    btf: Option<Btf>,
+    funcs: BySection<FuncInfo>,
+    lines: BySection<LineInfo>,
+    core_relocations: BySection<CoreRelocation>,
+    license: Option<String>,
+    version: Option<u32>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// Records by the name of their section, sorted by offset.
+type BySection<R> = BTreeMap<String, Vec<R>>;
+
+impl Object {
+    /// Reads an object that has no file name. Its global data is named `.bss` and so on.
+    ///
+    /// # Errors
+    ///
+    /// If the bytes are not a little-endian 64-bit relocatable BPF object, or its section
+    /// headers cannot be read. Everything else that is wrong becomes a diagnostic.
+    pub fn parse(bytes: &[u8]) -> Result<Object, ParseError> {
+        Self::parse_named(bytes, "")
+    }
+
+    /// Reads an object from a file of that name, with or without directories. As in libbpf, the
+    /// name up to its first dot goes into the names of global data: `hello.bss`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Object::parse`].
+    pub fn parse_named(bytes: &[u8], file_name: &str) -> Result<Object, ParseError> {
+        let mut found = Vec::new();
+        let base = file_name.rsplit(['/', '\\']).next().unwrap_or("");
+        let name = base.split('.').next().unwrap_or("").to_owned();
+        let elf = Elf::parse(bytes, &mut found)?;
+        let btf = read_btf(&elf, &mut found);
+        let ext = read_btf_ext(&elf, btf.is_some(), &mut found);
+        let functions = find_functions(&elf, &mut found);
+        let maps = find_maps(&Source::new(&elf, btf.as_ref(), &functions, &name), &mut found);
+        let license = elf.section_named("license").map(|section| {
+            let bytes = elf.bytes_of(section);
+            let text = bytes.split(|&byte| byte == 0).next().unwrap_or(&[]);
+            String::from_utf8_lossy(text).into_owned()
+        });
+        let version = read_version(&elf, &mut found);
+        let by_section = btf.as_ref();
+        Ok(Object {
+            name,
+            funcs: sort(by_section, ext.funcs, |record| record.insn_offset),
+            lines: sort(by_section, ext.lines, |record| record.insn_offset),
+            core_relocations: sort(by_section, ext.core_relocations, |record| record.insn_offset),
+            elf,
+            functions,
+            maps,
+            btf,
+            license,
+            version,
+            diagnostics: found,
+        })
+    }
+
+    /// The file name up to its first dot; empty if there was none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is wrong with the object, in the order in which it was read.
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
+    /// The ELF machine: 247, or 0 from compilers before LLVM 4.
+    pub fn machine(&self) -> u16 {
+        self.elf.machine
+    }
+
+    /// The content of the `license` section up to its first NUL.
+    pub fn license(&self) -> Option<&str> {
+        self.license.as_deref()
+    }
+
+    /// The content of the `version` section: a `LINUX_VERSION_CODE`, which kernels before 5.0
+    /// asked of kprobes.
+    pub fn version(&self) -> Option<u32> {
+        self.version
+    }
+
+    /// The types, if the object has readable BTF.
+    pub fn btf(&self) -> Option<&Btf> {
+        self.btf.as_ref()
+    }
+
+    /// All functions, by section and offset.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+
+    /// The function with that number.
+    pub fn function(&self, index: FunctionIndex) -> Option<&Function> {
+        self.functions.get(index.0)
+    }
+
+    /// The programs: the functions that somebody may load.
+    pub fn programs(&self) -> impl Iterator<Item = &Function> {
+        self.functions.iter().filter(|function| function.is_program)
+    }
+
+    /// The functions with that name, or if there is none, the programs in the section with that
+    /// name.
+    pub fn functions_named(&self, name: &str) -> Vec<&Function> {
+        let by = |accept: &dyn Fn(&Function) -> bool| -> Vec<&Function> {
+            self.functions.iter().filter(|function| accept(function)).collect()
+        };
+        let named = by(&|function| function.name == name);
+        match named.is_empty() {
+            true => by(&|function| function.is_program && function.section_name == name),
+            false => named,
+        }
+    }
+
+    /// All maps: those of `.maps`, legacy ones, then global data.
+    pub fn maps(&self) -> &[MapDef] {
+        &self.maps
+    }
+
+    /// The map with that number.
+    pub fn map(&self, index: MapIndex) -> Option<&MapDef> {
+        self.maps.get(index.0)
+    }
+
+    /// The map with that name.
+    pub fn map_named(&self, name: &str) -> Option<(MapIndex, &MapDef)> {
+        let index = self.maps.iter().position(|map| map.name == name)?;
+        Some((MapIndex(index), self.maps.get(index)?))
+    }
+
+    /// What global data starts with; zeros follow up to the value size of the map. Empty for
+    /// other maps.
+    pub fn initial_bytes(&self, map: &MapDef) -> &[u8] {
+        match self.elf.section(map.section) {
+            Some(section) if map.is_global_data() => self.elf.bytes_of(section),
+            _ => &[],
+        }
+    }
+
+    /// All sections, by number; the first is the null section.
+    pub fn sections(&self) -> &[Section] {
+        &self.elf.sections
+    }
+
+    /// The section with that number.
+    pub fn section(&self, index: SectionIndex) -> Option<&Section> {
+        self.elf.section(index)
+    }
+
+    /// The name of the section with that number; empty if there is none.
+    pub fn section_name(&self, index: SectionIndex) -> &str {
+        self.elf.section(index).map_or("", |section| section.name.as_str())
+    }
+
+    /// The content of a section as it stands in the file; empty for `.bss`.
+    pub fn section_bytes(&self, section: &Section) -> &[u8] {
+        self.elf.bytes_of(section)
+    }
+
+    /// All symbols, by number; the first is the null symbol.
+    pub fn symbols(&self) -> &[Symbol] {
+        &self.elf.symbols
+    }
+
+    /// The symbol with that number.
+    pub fn symbol(&self, index: SymbolIndex) -> Option<&Symbol> {
+        self.elf.symbol(index)
+    }
+
+    /// The name of a symbol, or that of its section if the symbol stands for it.
+    pub fn symbol_label(&self, symbol: &Symbol) -> String {
+        self.elf.symbol_label(symbol)
+    }
+
+    /// The relocations that apply to a section, by offset.
+    pub fn relocations(&self, section: SectionIndex) -> &[Relocation] {
+        self.elf.relocations_of(section)
+    }
+
+    /// The code of a function as it stands in the file.
+    pub fn code(&self, function: &Function) -> &[u8] {
+        let bytes = self.elf.section(function.section).map_or(&[][..], |s| self.elf.bytes_of(s));
+        let start = usize::try_from(function.offset).unwrap_or(usize::MAX);
+        let len = usize::try_from(function.size).unwrap_or(usize::MAX);
+        bytes.get(start..start.saturating_add(len)).unwrap_or(&[])
+    }
+
+    /// The BTF function records of a section of code, by offset.
+    pub fn func_records(&self, section_name: &str) -> &[FuncInfo] {
+        self.funcs.get(section_name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The source lines of a section of code, by offset.
+    pub fn line_records(&self, section_name: &str) -> &[LineInfo] {
+        self.lines.get(section_name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The source lines of a function, by offset.
+    pub fn lines(&self, function: &Function) -> &[LineInfo] {
+        within(self.line_records(&function.section_name), function, |record| record.insn_offset)
+    }
+
+    /// The CO-RE relocations of a function, by offset.
+    pub fn core_relocations(&self, function: &Function) -> &[CoreRelocation] {
+        let records = self.core_relocations.get(&function.section_name);
+        let records = records.map_or(&[][..], Vec::as_slice);
+        within(records, function, |record| record.insn_offset)
+    }
+
+    /// The source file and line of the instruction at an offset of its section.
+    pub fn line_at(&self, function: &Function, offset: u64) -> Option<(&str, u32)> {
+        let lines = self.lines(function);
+        let after = lines.partition_point(|line| u64::from(line.insn_offset) <= offset);
+        let line = lines.get(after.checked_sub(1)?)?;
+        Some((self.btf.as_ref()?.str(line.file), line.line))
+    }
+
+    pub(crate) fn elf(&self) -> &Elf {
+        &self.elf
+    }
+
+    /// The function that starts at an offset of a section, or else the last that starts before
+    /// it and contains it.
+    pub(crate) fn function_around(&self, section: SectionIndex, offset: u64) -> Option<&Function> {
+        // Functions are in order of their sections and offsets.
+        let key = |function: &Function| (function.section, function.offset);
+        let from = self.functions.partition_point(|function| key(function) < (section, offset));
+        let exact = self.functions.get(from).filter(|f| key(f) == (section, offset));
+        let before = || {
+            let function = self.functions.get(from.checked_sub(1)?)?;
+            let distance = offset.checked_sub(function.offset)?;
+            (function.section == section && distance < function.size).then_some(function)
+        };
+        exact.or_else(before)
+    }
+
+    /// The map that a section of global data is.
+    pub(crate) fn global_data(&self, section: SectionIndex) -> Option<MapIndex> {
+        self.maps
+            .iter()
+            .position(|map| map.is_global_data() && map.section == section)
+            .map(MapIndex)
+    }
+
+    /// The map that is declared at an offset of a section.
+    pub(crate) fn map_declared_at(&self, section: SectionIndex, offset: u64) -> Option<MapIndex> {
+        let declared =
+            |map: &MapDef| !map.is_global_data() && (map.section, map.offset) == (section, offset);
+        self.maps.iter().position(declared).map(MapIndex)
+    }
+}
+
+fn read_btf(elf: &Elf, found: &mut Vec<Diagnostic>) -> Option<Btf> {
+    let section = elf.section_named(".BTF")?;
+    Btf::parse(&elf.relocated(section)).map_err(|error| found.push(Diagnostic::Btf(error))).ok()
+}
+
+fn read_btf_ext(elf: &Elf, has_btf: bool, found: &mut Vec<Diagnostic>) -> BtfExt {
+    // Its records are numbers of BTF: without, they mean nothing.
+    let Some(section) = elf.section_named(".BTF.ext").filter(|_| has_btf) else {
+        return BtfExt::default();
+    };
+    BtfExt::parse(&elf.relocated(section)).unwrap_or_else(|error| {
+        found.push(Diagnostic::BtfExt(error));
+        BtfExt::default()
+    })
+}
+
+fn read_version(elf: &Elf, found: &mut Vec<Diagnostic>) -> Option<u32> {
+    let bytes = elf.bytes_of(elf.section_named("version")?);
+    match <[u8; 4]>::try_from(bytes) {
+        Ok(bytes) => Some(u32::from_le_bytes(bytes)),
+        Err(_) => {
+            found.push(Diagnostic::Version { found: bytes.len() });
+            None
+        }
+    }
+}
+
+fn sort<R>(
+    btf: Option<&Btf>,
+    sections: Vec<ExtSection<R>>,
+    offset: impl Fn(&R) -> u32,
+) -> BySection<R> {
+    let mut sorted: BySection<R> = BTreeMap::new();
+    let Some(btf) = btf else { return sorted };
+    for section in sections {
+        sorted.entry(btf.str(section.section).to_owned()).or_default().extend(section.records);
+    }
+    for records in sorted.values_mut() {
+        records.sort_by_key(&offset);
+    }
+    sorted
+}
+
+/// The records that lie in a function.
+fn within<'a, R>(records: &'a [R], function: &Function, offset: impl Fn(&R) -> u32) -> &'a [R] {
+    let end = function.offset.saturating_add(function.size);
+    let from = records.partition_point(|record| u64::from(offset(record)) < function.offset);
+    let to = records.partition_point(|record| u64::from(offset(record)) < end);
+    records.get(from..to).unwrap_or(&[])
+}
