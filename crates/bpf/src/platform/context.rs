@@ -10,7 +10,7 @@ mod rows;
 
 use super::prog_type::{AttachType, ProgType};
 
-pub use access::CONTEXT_ACCESS;
+pub use access::{COMMON_SOCKET, CONTEXT_ACCESS, FULL_SOCKET, TCP_SOCKET};
 pub use rows::*;
 
 /// A structure, field by field.
@@ -171,20 +171,16 @@ pub struct Grant {
     pub write: Option<Part>,
 }
 
-/// What programs of some types may do with their context.
+/// What may be done with the fields of a structure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContextAccess {
-    /// The program types.
-    pub prog_types: &'static [ProgType],
-    /// The attach types; empty if it holds for all.
-    pub attach_types: &'static [AttachType],
-    /// The context.
-    pub context: &'static ContextRow,
+pub struct FieldAccess {
+    /// The structure.
+    pub layout: &'static ContextRow,
     /// The fields that may be accessed.
     pub grants: &'static [Grant],
 }
 
-impl ContextAccess {
+impl FieldAccess {
     /// The field accessed by `size` bytes at `offset`, or `None` if that is not allowed.
     pub fn allows(&self, offset: u32, size: u32, access: Access) -> Option<&'static FieldRow> {
         if !matches!(size, 1 | 2 | 4 | 8) || !offset.is_multiple_of(size) {
@@ -195,11 +191,10 @@ impl ContextAccess {
                 Access::Read => grant.read,
                 Access::Write => grant.write,
             };
-            part.is_some_and(|part| {
-                offset.checked_sub(grant.field.offset).is_some_and(|start| {
-                    start < part.span(grant.field) && part.covers(grant.field, start, size)
-                })
-            })
+            let (Some(part), Some(start)) = (part, offset.checked_sub(grant.field.offset)) else {
+                return false;
+            };
+            start < part.span(grant.field) && part.covers(grant.field, start, size)
         };
         self.grants.iter().find(granted).map(|grant| grant.field)
     }
@@ -210,13 +205,31 @@ impl ContextAccess {
     }
 }
 
+/// What programs of some types may do with their context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContextAccess {
+    /// The program types.
+    pub prog_types: &'static [ProgType],
+    /// The attach types; empty if it holds for all.
+    pub attach_types: &'static [AttachType],
+    /// The context and its fields.
+    pub fields: FieldAccess,
+}
+
+impl ContextAccess {
+    /// As [`FieldAccess::allows`].
+    pub fn allows(&self, offset: u32, size: u32, access: Access) -> Option<&'static FieldRow> {
+        self.fields.allows(offset, size, access)
+    }
+}
+
 /// The context of a program type.
 ///
 /// `None` for numbers without a name, and for `EXT`, which has the context of the program it
 /// replaces.
 pub fn context_of(prog_type: ProgType) -> Option<&'static ContextRow> {
     let access = CONTEXT_ACCESS.iter().find(|access| access.prog_types.contains(&prog_type))?;
-    Some(access.context)
+    Some(access.fields.layout)
 }
 
 /// What a program of these types may do with its context; `None` as for [`context_of`].

@@ -22,7 +22,7 @@ pub mod retval;
 pub mod section;
 
 pub use context::{
-    Access, ContextAccess, ContextRow, FieldKind, FieldRow, context_for, context_of,
+    Access, ContextAccess, ContextRow, FieldAccess, FieldKind, FieldRow, context_for, context_of,
 };
 pub use helper::{ArgKind, HelperId, HelperRow, HelperSet, ReturnKind, helper_allowed, helpers_of};
 pub use map_type::{MapFlags, MapType};

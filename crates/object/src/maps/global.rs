@@ -74,7 +74,7 @@ fn map_name(object: &str, section: &str) -> String {
     let name = match has_own_name {
         true => section.to_owned(),
         false => {
-            let suffix = section.len().max(SUFFIX_LEN).min(NAME_LEN - 1);
+            let suffix = section.len().clamp(SUFFIX_LEN, NAME_LEN - 1);
             let prefix: String = object.chars().take(NAME_LEN - 1 - suffix).collect();
             format!("{prefix}{section}")
         }

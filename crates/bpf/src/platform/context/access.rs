@@ -5,11 +5,11 @@
 
 use super::rows::{
     BPF_CGROUP_DEV_CTX, BPF_NF_CTX, BPF_PERF_EVENT_DATA, BPF_SK_LOOKUP, BPF_SOCK, BPF_SOCK_ADDR,
-    BPF_SOCK_OPS, BPF_SOCKOPT, BPF_SYSCTL, LIRC_SAMPLE, PT_REGS, RAW_TRACEPOINT_ARGS, SK_BUFF,
-    SK_MSG_MD, SK_REUSEPORT_MD, SYSCALL_ARGS, TRACEPOINT_RECORD, TYPED_ARGS,
+    BPF_SOCK_OPS, BPF_SOCKOPT, BPF_SYSCTL, BPF_TCP_SOCK, LIRC_SAMPLE, PT_REGS, RAW_TRACEPOINT_ARGS,
+    SK_BUFF, SK_MSG_MD, SK_REUSEPORT_MD, SYSCALL_ARGS, TRACEPOINT_RECORD, TYPED_ARGS,
     WRITABLE_TRACEPOINT_ARGS, XDP_MD,
 };
-use super::{ContextAccess, ContextRow, FieldRow, Grant, Part};
+use super::{ContextAccess, ContextRow, FieldAccess, FieldRow, Grant, Part};
 use crate::platform::{AttachType, ProgType};
 
 /// Finds a field when this crate is compiled; a name that does not exist fails the compilation.
@@ -48,8 +48,22 @@ macro_rules! part {
     };
 }
 
-/// A row: program types, attach types (none: all), the context, then groups of fields with the
-/// part that may be read, the part that may be written (`-`: not at all) and their names.
+/// A structure, then groups of fields with the part that may be read, the part that may be
+/// written (`-`: not at all) and their names.
+macro_rules! fields {
+    ($layout:ident { $($read:tt $write:tt [$($field:ident)+])+ }) => {
+        FieldAccess {
+            layout: &$layout,
+            grants: &[$($( Grant {
+                field: field(&$layout, stringify!($field)),
+                read: part!($read),
+                write: part!($write),
+            }, )+)+],
+        }
+    };
+}
+
+/// A row: program types, attach types (none: all), then the context and its fields.
 macro_rules! access {
     ($(
         [$($prog:ident),+] [$($attach:ident),*] $context:ident {
@@ -60,12 +74,7 @@ macro_rules! access {
         pub static CONTEXT_ACCESS: &[ContextAccess] = &[$( ContextAccess {
             prog_types: &[$(ProgType::$prog),+],
             attach_types: &[$(AttachType::$attach),*],
-            context: &$context,
-            grants: &[$($( Grant {
-                field: field(&$context, stringify!($field)),
-                read: part!($read),
-                write: part!($write),
-            }, )+)+],
+            fields: fields!($context { $($read $write [$($field)+])+ }),
         }, )*];
     };
 }
@@ -248,3 +257,29 @@ access! {
         Narrow Narrow [args]
     }
 }
+
+/// What may be done through a pointer to a full socket.
+pub static FULL_SOCKET: FieldAccess = fields!(BPF_SOCK {
+    Whole - [bound_dev_if mark priority]
+    AtStart - [family type protocol src_port state rx_queue_mapping]
+    Narrow - [src_ip4 src_ip6 dst_ip4 dst_ip6]
+    NarrowOrWord - [dst_port]
+});
+
+/// What may be done through a pointer to a socket that need not be a full one.
+pub static COMMON_SOCKET: FieldAccess = fields!(BPF_SOCK {
+    Whole - [bound_dev_if]
+    AtStart - [family src_port state rx_queue_mapping]
+    Narrow - [src_ip4 src_ip6 dst_ip4 dst_ip6]
+    NarrowOrWord - [dst_port]
+});
+
+/// What may be done through a pointer to the TCP side of a socket.
+pub static TCP_SOCKET: FieldAccess = fields!(BPF_TCP_SOCK {
+    Whole - [
+        snd_cwnd srtt_us rtt_min snd_ssthresh rcv_nxt snd_nxt snd_una mss_cache ecn_flags
+        rate_delivered rate_interval_us packets_out retrans_out total_retrans segs_in data_segs_in
+        segs_out data_segs_out lost_out sacked_out bytes_received bytes_acked dsack_dups delivered
+        delivered_ce icsk_retransmits
+    ]
+});

@@ -230,7 +230,7 @@ contexts! {
         optlen = 32, "__s32", 4 x 1, Scalar;
         retval = 36, "__s32", 4 x 1, Scalar;
     }
-    BPF_FLOW_KEYS = "struct bpf_flow_keys", 56, "What is known of the headers of a packet." {
+    BPF_FLOW_KEYS = "struct bpf_flow_keys", 56, "What is known of the headers of a packet; all of it may be read and written." {
         nhoff = 0, "__u16", 2 x 1, Scalar;
         thoff = 2, "__u16", 2 x 1, Scalar;
         addr_proto = 4, "__u16", 2 x 1, Scalar;

@@ -5,7 +5,10 @@ extern crate std;
 use alloc::collections::{BTreeMap, BTreeSet};
 use std::{format, println};
 
-use super::{Access, CONTEXT_ACCESS, FieldKind, XDP_MD, context_for, context_of};
+use super::{
+    Access, COMMON_SOCKET, CONTEXT_ACCESS, FULL_SOCKET, FieldKind, TCP_SOCKET, XDP_MD, context_for,
+    context_of,
+};
 use crate::platform::facts::{facts, types_of};
 use crate::platform::{AttachType, ProgType};
 
@@ -13,9 +16,9 @@ use crate::platform::{AttachType, ProgType};
 fn fields_lie_in_their_context() {
     for access in CONTEXT_ACCESS {
         let mut last = 0;
-        for field in access.context.fields {
-            assert!(field.offset >= last, "{} {}", access.context.c_type, field.name);
-            assert!(field.offset + field.size() <= access.context.size, "{}", field.name);
+        for field in access.fields.layout.fields {
+            assert!(field.offset >= last, "{} {}", access.fields.layout.c_type, field.name);
+            assert!(field.offset + field.size() <= access.fields.layout.size, "{}", field.name);
             assert!(field.offset.is_multiple_of(field.element_size), "{}", field.name);
             last = field.offset;
         }
@@ -48,6 +51,24 @@ fn where_a_packet_leaves_is_known_only_behind_a_map() {
     assert!(allows(AttachType::XDP_DEVMAP));
     assert!(!allows(AttachType::XDP));
     assert!(!allows(AttachType::UNSPECIFIED));
+}
+
+#[test]
+fn what_sockets_show() {
+    // Asked of Linux 6.18: by offset in `struct bpf_sock`, 4 bytes, then 1 byte at offset + 1.
+    let reads = |access: &super::FieldAccess, offset, size| {
+        access.allows(offset, size, Access::Read).is_some()
+    };
+    let words: alloc::vec::Vec<u32> =
+        (0..80).step_by(4).filter(|offset| !reads(&COMMON_SOCKET, *offset, 4)).collect();
+    assert_eq!(words, [8, 12, 16, 20], "type to priority are those of full sockets");
+    assert!((0..80).step_by(4).all(|offset| reads(&FULL_SOCKET, offset, 4)));
+    let second_bytes: alloc::vec::Vec<u32> =
+        (0..80).step_by(4).filter(|offset| reads(&FULL_SOCKET, *offset + 1, 1)).collect();
+    assert_eq!(second_bytes, [24, 28, 32, 36, 40, 48, 52, 56, 60, 64, 68]);
+    assert!(!reads(&FULL_SOCKET, 50, 2), "the padding behind the port");
+    assert!(reads(&TCP_SOCKET, 80, 8) && !reads(&TCP_SOCKET, 80, 4));
+    assert_eq!(FULL_SOCKET.allows(16, 4, Access::Write), None);
 }
 
 #[test]

@@ -89,6 +89,7 @@ const fn variant(id: HelperId, scope: Scope, index: usize, kind: ArgKind) -> Var
 pub(super) const VARIANTS: &[Variant] = &[
     variant(HelperId::GET_CGROUP_CLASSID, WITHOUT_QUEUED_SKB, 0, Unchecked),
     variant(HelperId::GET_SOCKET_COOKIE, BTF_TYPED, 0, SOCKET_OR_NULL),
+    variant(HelperId::GET_SOCKET_COOKIE, Scope::Only(&[ProgType::SK_REUSEPORT]), 0, SOCKET_OR_NULL),
     variant(HelperId::SETSOCKOPT, TAKES_SOCKET, 0, SOCKET),
     variant(HelperId::GETSOCKOPT, TAKES_SOCKET, 0, SOCKET),
     variant(HelperId::SK_STORAGE_GET, Scope::Only(&[ProgType::CGROUP_SOCK]), 1, CONTEXT),
