@@ -23,4 +23,8 @@ pub mod memory;
 
 pub mod region;
 
+pub mod run;
+
+mod checked;
+
 mod fast;

@@ -45,7 +45,7 @@ impl Linked {
             };
             insns.push(insn);
         }
-        let steps = Steps::bind(machine, &program, &insns);
+        let steps = Steps::bind(machine, &insns);
         Ok(Linked { name, prog_type, program, insns, steps })
     }
 

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use skep_bpf::op::{AtomicOp, Size, Width};
 
@@ -250,7 +250,7 @@ impl Drop for Window {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AtomicFault {
     Fault(Fault),
-    Misaligned,
+    Misaligned { addr: u32, len: u32 },
 }
 
 impl View {
@@ -327,7 +327,7 @@ impl View {
             return Err(AtomicFault::Fault(Fault { addr, len, access: Access::Write }));
         }
         if !addr.is_multiple_of(len) {
-            return Err(AtomicFault::Misaligned);
+            return Err(AtomicFault::Misaligned { addr, len });
         }
         let at = self.at(addr);
         Ok(match width {
@@ -349,6 +349,35 @@ impl View {
                     .unwrap_or_else(|old| old)
             }
         })
+    }
+}
+
+impl View {
+    /// A load that later accesses of this thread do not overtake.
+    #[inline]
+    pub(crate) fn load_acquire(self, addr: u32, size: Size) -> Result<u64, AtomicFault> {
+        self.check_aligned(addr, size)?;
+        let value = self.load(addr, size).map_err(AtomicFault::Fault)?;
+        fence(Ordering::Acquire);
+        Ok(value)
+    }
+
+    /// A store that does not overtake earlier accesses of this thread.
+    #[inline]
+    pub(crate) fn store_release(
+        self,
+        addr: u32,
+        size: Size,
+        value: u64,
+    ) -> Result<(), AtomicFault> {
+        self.check_aligned(addr, size)?;
+        fence(Ordering::Release);
+        self.store(addr, size, value).map_err(AtomicFault::Fault)
+    }
+
+    fn check_aligned(self, addr: u32, size: Size) -> Result<(), AtomicFault> {
+        let len = size.bytes();
+        if addr.is_multiple_of(len) { Ok(()) } else { Err(AtomicFault::Misaligned { addr, len }) }
     }
 }
 

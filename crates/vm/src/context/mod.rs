@@ -1,5 +1,7 @@
 //! Contexts: what a program's first argument leads to. One program family, one file.
 
+use skep_bpf::op::Size;
+
 use crate::cpu::CpuState;
 use crate::machine::Machine;
 use crate::memory::Fault;
@@ -65,6 +67,16 @@ pub struct Input {
 }
 
 impl Input {
+    /// A deprecated packet load: `Some(None)` outside the packet, `None` if there is none.
+    pub(crate) fn load_packet(
+        &self,
+        _memory: &Memory,
+        _offset: i32,
+        _size: Size,
+    ) -> Option<Option<u64>> {
+        None
+    }
+
     /// Gives the areas back.
     pub(crate) fn free(&mut self, memory: &Memory) {
         if let Some((start, _)) = self.memory.take() {

@@ -1,0 +1,177 @@
+//! Calls and returns: frames, helpers, tail calls.
+
+use std::sync::Arc;
+
+use skep_bpf::insn::Reg;
+use skep_bpf::op::Size;
+use skep_bpf::platform::HelperId;
+
+use super::step::Cursor;
+use super::{Frame, Run, Stop};
+use crate::cpu::{FRAME_BYTES, MAX_FRAMES};
+use crate::helpers::{self, Call, Implementation};
+use crate::memory::View;
+use crate::run::MAY_GOTO_LIMIT;
+use crate::trap::TrapKind;
+
+/// The registers that a callee preserves, and the frame pointer.
+const SAVED: [Reg; 5] = [Reg::R6, Reg::R7, Reg::R8, Reg::R9, Reg::R10];
+/// The registers that a call leaves undefined, which is 0 here.
+const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+/// The registers that are undefined at the entry of a function, which is 0 here.
+const UNDEFINED_AT_ENTRY: [Reg; 5] = [Reg::R0, Reg::R6, Reg::R7, Reg::R8, Reg::R9];
+
+impl Run<'_> {
+    /// Enters a frame below the current one. The caller checked that there is room.
+    #[inline(always)]
+    pub(super) fn push_frame(&mut self, call: Cursor) {
+        let return_index = i64::from(call.step().target) - i64::from(call.step().jump);
+        self.push_frame_returning(call.next(), return_index);
+    }
+
+    #[inline(always)]
+    fn push_frame_returning(&mut self, return_to: Cursor, return_index: i64) {
+        let saved = SAVED.map(|reg| self.get(reg));
+        let program = self.program;
+        let may_goto = self.may_goto;
+        self.frames[self.depth] = Frame { return_to, return_index, program, saved, may_goto };
+        self.depth += 1;
+        self.may_goto = MAY_GOTO_LIMIT;
+        self.set(Reg::R10, self.get(Reg::R10).wrapping_sub(FRAME_BYTES.into()));
+        for reg in UNDEFINED_AT_ENTRY {
+            self.set(reg, 0);
+        }
+    }
+
+    /// Leaves the innermost frame, of which there is one.
+    #[inline(always)]
+    pub(super) fn pop_frame(&mut self) -> Frame {
+        self.depth -= 1;
+        let frame = self.frames[self.depth];
+        for (reg, value) in SAVED.into_iter().zip(frame.saved) {
+            self.set(reg, value);
+        }
+        for reg in ARGUMENTS {
+            self.set(reg, 0);
+        }
+        self.may_goto = frame.may_goto;
+        self.program = frame.program;
+        frame
+    }
+
+    /// Calls the helper of a step. False means that the trap is set.
+    #[inline(never)]
+    pub(super) fn invoke(&mut self, at: Cursor) -> bool {
+        let programs = &self.programs;
+        let linked = &programs[self.program];
+        let Some((id, implementation)) = linked.steps().helpers.get(at.step().imm as usize) else {
+            return false;
+        };
+        let args = ARGUMENTS.map(|reg| self.registers[reg.index()]);
+        let mut call =
+            Call { machine: self.machine, cpu: &mut *self.cpu, program: linked, helper: *id, args };
+        let result = implementation.call(&mut call);
+        self.returned(result)
+    }
+
+    fn returned(&mut self, result: Result<u64, TrapKind>) -> bool {
+        match result {
+            Ok(value) => {
+                self.set(Reg::R0, value);
+                for reg in ARGUMENTS {
+                    self.set(reg, 0);
+                }
+                true
+            }
+            Err(kind) => {
+                self.trap = Some(kind);
+                false
+            }
+        }
+    }
+
+    /// Resolves a tail call: where to go on if it succeeds, `Some(None)` if it fails and the
+    /// program goes on, `None` if the trap is set.
+    #[inline(never)]
+    pub(super) fn enter_tail_call(&mut self, _at: Cursor) -> Option<Option<Cursor>> {
+        let args = ARGUMENTS.map(|reg| self.get(reg));
+        let linked = Arc::clone(&self.programs[self.program]);
+        let mut call = Call {
+            machine: self.machine,
+            cpu: &mut *self.cpu,
+            program: &linked,
+            helper: helpers::TAIL_CALL,
+            args,
+        };
+        match helpers::tail_call(&mut call) {
+            Ok(Ok(next)) => {
+                let first = next.steps().start();
+                self.program = self.programs.len();
+                self.programs.push(next);
+                for reg in UNDEFINED_AT_ENTRY.into_iter().chain(ARGUMENTS) {
+                    self.set(reg, 0);
+                }
+                self.set(Reg::R1, args[0]);
+                self.may_goto = MAY_GOTO_LIMIT;
+                Some(Some(first))
+            }
+            Ok(Err(errno)) => {
+                self.returned(Ok(errno));
+                Some(None)
+            }
+            Err(kind) => {
+                self.returned(Err(kind));
+                None
+            }
+        }
+    }
+
+    /// Calls what a register names: a function of the program by its reference, else a helper by
+    /// its number.
+    #[inline(never)]
+    pub(super) fn call_through_register(&mut self, at: Cursor, view: View, fuel: i64) -> Stop {
+        let value = self.get(at.step().dst);
+        let linked = Arc::clone(&self.programs[self.program]);
+        if let Some(entry) = linked.function_at(value) {
+            let return_index = linked.steps().pc(at).index() as i64 + 1;
+            let left = fuel - return_index + entry.index() as i64;
+            if left < entry.index() as i64 {
+                return self.out_of_fuel(at, fuel);
+            }
+            if self.depth == MAX_FRAMES - 1 {
+                return self.stop(at, fuel, TrapKind::CallDepth { limit: MAX_FRAMES });
+            }
+            self.push_frame_returning(at.next(), return_index);
+            return linked.steps().at(entry).go(self, view, left);
+        }
+        let id = HelperId(value as u32);
+        let known = u64::from(id.0) == value;
+        let Some(helper) = self.machine.helper(id).filter(|_| known) else {
+            return self.stop(at, fuel, TrapKind::NotAFunction { value });
+        };
+        if self.invoke_helper(&linked, id, &helper) {
+            at.next().go(self, view, fuel)
+        } else {
+            self.stopped(at, fuel)
+        }
+    }
+
+    fn invoke_helper(
+        &mut self,
+        linked: &crate::linked::Linked,
+        helper: HelperId,
+        implementation: &Implementation,
+    ) -> bool {
+        let args = ARGUMENTS.map(|reg| self.get(reg));
+        let cpu = &mut *self.cpu;
+        let mut call = Call { machine: self.machine, cpu, program: linked, helper, args };
+        let result = implementation.call(&mut call);
+        self.returned(result)
+    }
+
+    /// A deprecated packet load: the value, `Some(None)` outside the packet, `None` without one.
+    #[inline(never)]
+    pub(super) fn packet_value(&self, offset: i32, size: Size) -> Option<Option<u64>> {
+        self.cpu.input.load_packet(self.machine.memory(), offset, size)
+    }
+}

@@ -1,0 +1,156 @@
+//! The fast interpreter: one handler per instruction, each jumping to the next.
+//!
+//! Binding turns every instruction into a [`Step`]: the handler, specialised for operation, width
+//! and operand kinds from the one statement in `skep_bpf::eval`, beside its operands. Steps and
+//! instructions correspond one to one, so a position is an instruction's. Memory has window semantics:
+//! addresses are taken modulo 2^32, and a page that is not mapped is a trap.
+//!
+//! Fuel is counted by position: a taken jump adds its distance, so that instructions executed are
+//! always fuel given, less fuel left, plus position. Straight-line code pays nothing. Whether the
+//! fuel is used up is asked at backward jumps and calls.
+
+mod bind;
+mod calls;
+mod handlers;
+mod step;
+
+use std::sync::Arc;
+
+use skep_bpf::insn::Reg;
+use skep_bpf::platform::HelperId;
+
+use self::step::{Cursor, Step};
+use crate::cpu::{CpuState, MAX_FRAMES};
+use crate::helpers::Implementation;
+use crate::linked::Linked;
+use crate::machine::Machine;
+use crate::memory::View;
+use crate::run::{Finished, Start};
+use crate::trap::{Trap, TrapKind};
+
+/// A program in the form that the fast interpreter runs.
+#[derive(Debug)]
+pub(crate) struct Steps {
+    steps: Box<[Step]>,
+    helpers: Vec<(HelperId, Arc<Implementation>)>,
+}
+
+/// How many instructions run before the outside is asked whether to stop.
+const SLICE: u64 = 1 << 20;
+
+/// Why a chain of handlers ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    /// The main function returned.
+    Exit,
+    /// The fuel of this slice is used up; the cursor is where to go on.
+    Fuel,
+    /// Something went wrong; `Run::trap` says what and the cursor where.
+    Trap,
+    /// Go on at the cursor (only where handlers are not threaded).
+    #[cfg_attr(threaded, expect(dead_code, reason = "threaded handlers jump instead"))]
+    Next,
+}
+
+/// A caller's frame.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    return_to: Cursor,
+    return_index: i64,
+    program: usize,
+    saved: [u64; 5],
+    may_goto: u32,
+}
+
+/// What a run keeps beside the registers of the machine that executes it.
+pub(crate) struct Run<'a> {
+    registers: [u64; 11],
+    at: Cursor,
+    fuel: i64,
+    depth: usize,
+    frames: [Frame; MAX_FRAMES - 1],
+    may_goto: u32,
+    trap: Option<TrapKind>,
+    /// The program that runs, an index into `programs`.
+    program: usize,
+    /// The programs that the run has entered by tail calls, kept while frames lead to them.
+    programs: Vec<Arc<Linked>>,
+    machine: &'a Machine,
+    cpu: &'a mut CpuState,
+}
+
+/// Runs a program from its start to its exit or a trap.
+pub(crate) fn run(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    cpu: &mut CpuState,
+    start: Start,
+) -> Result<Finished, Trap> {
+    let at = linked.steps().start();
+    let mut registers = [0; 11];
+    registers[Reg::R1.index()] = start.args[0];
+    registers[Reg::R2.index()] = start.args[1];
+    registers[Reg::R10.index()] = cpu.frame_top().into();
+    let frame = Frame { return_to: at, return_index: 0, program: 0, saved: [0; 5], may_goto: 0 };
+    let view = machine.memory().window().view();
+    let mut run = Run {
+        registers,
+        at,
+        fuel: 0,
+        depth: 0,
+        frames: [frame; MAX_FRAMES - 1],
+        may_goto: crate::run::MAY_GOTO_LIMIT,
+        trap: None,
+        program: 0,
+        programs: vec![Arc::clone(linked)],
+        machine,
+        cpu,
+    };
+    run.drive(view, start.fuel)
+}
+
+impl Run<'_> {
+    fn drive(&mut self, view: View, fuel: u64) -> Result<Finished, Trap> {
+        let mut given: u64 = 0;
+        loop {
+            match self.at.go_from_loop(self, view, self.fuel) {
+                Stop::Next => {}
+                Stop::Fuel if self.cpu.take_stop() => {
+                    return Err(self.trapped(TrapKind::Stopped));
+                }
+                Stop::Fuel if given == fuel => {
+                    return Err(self.trapped(TrapKind::OutOfFuel { fuel }));
+                }
+                Stop::Fuel => {
+                    let slice = SLICE.min(fuel - given);
+                    given += slice;
+                    self.fuel += slice as i64;
+                }
+                Stop::Exit => {
+                    // The exit handler left the position after it in the cursor's place.
+                    let insns = (given as i64).wrapping_sub(self.fuel) as u64;
+                    return Ok(Finished { r0: self.registers[0], insns });
+                }
+                Stop::Trap => {
+                    let kind = self.trap.take().unwrap_or(TrapKind::Stopped);
+                    return Err(self.trapped(kind));
+                }
+            }
+        }
+    }
+
+    fn trapped(&self, kind: TrapKind) -> Trap {
+        let linked = &self.programs[self.program];
+        linked.trap(linked.steps().pc(self.at), kind)
+    }
+
+    #[inline(always)]
+    fn get(&self, reg: Reg) -> u64 {
+        self.registers[reg.index()]
+    }
+
+    #[inline(always)]
+    fn set(&mut self, reg: Reg, value: u64) {
+        self.registers[reg.index()] = value;
+    }
+}

@@ -1,0 +1,236 @@
+//! Running a program: which engine, how long, and what came out.
+
+use crate::context::{Context, ContextError};
+use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
+use crate::machine::Loaded;
+use crate::trap::Trap;
+use crate::{checked, fast};
+
+/// How often a frame may pass `may_goto` instructions before they jump (Linux, `BPF_MAX_LOOPS`).
+pub(crate) const MAY_GOTO_LIMIT: u32 = 8 * 1024 * 1024;
+
+/// What executes a program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Engine {
+    /// The fast interpreter: window semantics.
+    #[default]
+    Fast,
+    /// The checked interpreter: region semantics, exact reports.
+    Checked,
+}
+
+/// How a program is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What executes it.
+    pub engine: Engine,
+    /// The most instructions. The run stops at the first backward jump or call after them.
+    pub fuel: u64,
+}
+
+impl Default for Options {
+    /// The fast interpreter, with a limit that an endless loop reaches within seconds.
+    fn default() -> Self {
+        Options { engine: Engine::default(), fuel: DEFAULT_FUEL }
+    }
+}
+
+/// The fuel of a run that asks for no other: a billion instructions.
+pub const DEFAULT_FUEL: u64 = 1_000_000_000;
+
+/// What a run gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Finished {
+    /// The value of `r0` at the exit.
+    pub r0: u64,
+    /// The number of instructions executed.
+    pub insns: u64,
+}
+
+/// Why a run gave nothing.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The input does not fit the program.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The run stopped at an instruction.
+    #[error(transparent)]
+    Trap(#[from] Box<Trap>),
+    /// The processor belongs to another machine than the program.
+    #[error("the processor belongs to another machine than program {program}")]
+    OtherMachine {
+        /// The program's name.
+        program: String,
+    },
+}
+
+/// What an engine is started with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    /// The values of `r1` and `r2`.
+    pub(crate) args: [u64; 2],
+    /// The most instructions.
+    pub(crate) fuel: u64,
+}
+
+impl Loaded {
+    /// Runs the program on a processor. Registers that the calling convention leaves undefined
+    /// are 0: `r3` to `r9` and `r0` at the start and at the entry of a function, `r1` to `r5`
+    /// after a call. The stack is zeroed.
+    ///
+    /// # Errors
+    ///
+    /// If the input does not fit or the run stops before its exit. The input is read back from
+    /// guest memory in both cases.
+    pub fn run(
+        &self,
+        cpu: &mut Cpu,
+        context: &mut dyn Context,
+        options: Options,
+    ) -> Result<Finished, RunError> {
+        let machine = self.machine();
+        if !std::sync::Arc::ptr_eq(machine, cpu.machine()) {
+            return Err(RunError::OtherMachine { program: self.linked().name().to_owned() });
+        }
+        let state = &mut cpu.state;
+        let args = context.enter(machine, state)?;
+        let frames =
+            if self.linked().program().functions().len() > 1 { MAX_FRAMES as u32 } else { 1 };
+        let zeroed = frames * FRAME_BYTES;
+        let window = machine.memory().window();
+        window.fill(state.frame_top() - zeroed, zeroed, 0).map_err(ContextError::fault)?;
+        state.tail_calls = 0;
+        let start = Start { args, fuel: options.fuel };
+        let result = match options.engine {
+            Engine::Fast => fast::run(self.linked(), machine, state, start),
+            Engine::Checked => checked::run(self.linked(), machine, state, start),
+        };
+        context.leave(machine, state)?;
+        result.map_err(|trap| RunError::Trap(Box::new(trap)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use skep_bpf::codec::Slot;
+    use skep_bpf::platform::ProgType;
+    use skep_bpf::program::{Bytecode, Program};
+
+    use super::*;
+    use crate::context::RawMemory;
+    use crate::host::Host;
+    use crate::machine::Machine;
+    use crate::trap::TrapKind;
+
+    fn run(slots: &[Slot], memory: &mut RawMemory, fuel: u64) -> Vec<Result<Finished, RunError>> {
+        let machine = Arc::new(Machine::new(Host::default()).unwrap());
+        let program = Program::new(&Bytecode::from(slots.to_vec())).unwrap();
+        let loaded = machine.load("test", ProgType::UNSPEC, program, &[]).unwrap();
+        let before = memory.clone();
+        [Engine::Fast, Engine::Checked]
+            .into_iter()
+            .map(|engine| {
+                *memory = before.clone();
+                let mut cpu = Cpu::new(&machine).unwrap();
+                loaded.run(&mut cpu, memory, Options { engine, fuel })
+            })
+            .collect()
+    }
+
+    const EXIT: Slot = Slot::new(0x95, 0, 0, 0, 0);
+
+    /// r0 = 0; r3 = n; loop: r0 += r3; r3 -= 1; if r3 != 0 goto loop; exit
+    fn countdown(n: i32) -> Vec<Slot> {
+        vec![
+            Slot::new(0xb7, 0, 0, 0, 0),
+            Slot::new(0xb7, 3, 0, 0, n),
+            Slot::new(0x0f, 0, 3, 0, 0),
+            Slot::new(0x17, 3, 0, 0, 1),
+            Slot::new(0x55, 3, 0, -3, 0),
+            EXIT,
+        ]
+    }
+
+    #[test]
+    fn instructions_are_counted_exactly() {
+        for result in run(&countdown(1000), &mut RawMemory::default(), DEFAULT_FUEL) {
+            assert_eq!(result, Ok(Finished { r0: 500_500, insns: 3003 }));
+        }
+    }
+
+    /// Ten million instructions do not grow the stack, whatever the engine does for a loop.
+    #[test]
+    fn long_runs_end() {
+        for result in run(&countdown(3_500_000), &mut RawMemory::default(), DEFAULT_FUEL) {
+            assert_eq!(result.unwrap().insns, 10_500_003);
+        }
+    }
+
+    #[test]
+    fn fuel_ends_a_run_at_a_backward_jump() {
+        // 2 + 3 n instructions have run at the n-th backward jump.
+        for (fuel, ends) in [(3003, true), (2999, true), (2998, false), (5, false), (0, false)] {
+            for result in run(&countdown(1000), &mut RawMemory::default(), fuel) {
+                match result {
+                    Ok(_) => assert!(ends, "fuel {fuel}"),
+                    Err(RunError::Trap(trap)) => {
+                        assert_eq!(trap.kind, TrapKind::OutOfFuel { fuel });
+                        assert_eq!(trap.slot.0, 4);
+                        assert!(!ends, "fuel {fuel}");
+                    }
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_read_and_written_back() {
+        // r0 = *(u8 *)(r1 + 2); *(u32 *)(r1 + 4) = 7; exit
+        let code = [Slot::new(0x71, 0, 1, 2, 0), Slot::new(0x62, 1, 0, 4, 7), EXIT];
+        let mut memory = RawMemory { bytes: vec![1, 2, 3, 4, 5, 6, 7, 8] };
+        for result in run(&code, &mut memory, DEFAULT_FUEL) {
+            assert_eq!(result, Ok(Finished { r0: 3, insns: 3 }));
+        }
+        assert_eq!(memory.bytes, [1, 2, 3, 4, 7, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_null_pointer_traps() {
+        let code = [Slot::new(0xb7, 2, 0, 0, 0), Slot::new(0x79, 0, 2, 8, 0), EXIT];
+        for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
+            let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
+            assert_eq!(trap.slot.0, 1);
+        }
+    }
+
+    #[test]
+    fn functions_have_frames_of_their_own() {
+        // r6 = 5; r1 = 3; call f; r0 += r6; exit;  f: *(u64 *)(r10 - 8) = r1; r0 = r1; exit
+        let code = [
+            Slot::new(0xb7, 6, 0, 0, 5),
+            Slot::new(0x7a, 10, 0, -8, 40),
+            Slot::new(0xb7, 1, 0, 0, 3),
+            Slot::new(0x85, 0, 1, 0, 4),
+            Slot::new(0x0f, 0, 6, 0, 0),
+            Slot::new(0x79, 1, 10, -8, 0),
+            Slot::new(0x0f, 0, 1, 0, 0),
+            EXIT,
+            Slot::new(0x7b, 10, 1, -8, 0),
+            Slot::new(0xbf, 0, 1, 0, 0),
+            EXIT,
+        ];
+        for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
+            assert_eq!(result, Ok(Finished { r0: 48, insns: 11 }));
+        }
+        // f: call f; exit
+        let endless = [Slot::new(0x85, 0, 1, 0, 1), EXIT, Slot::new(0x85, 0, 1, 0, -1), EXIT];
+        for result in run(&endless, &mut RawMemory::default(), DEFAULT_FUEL) {
+            let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
+            assert_eq!(trap.kind, TrapKind::CallDepth { limit: 8 });
+        }
+    }
+}
