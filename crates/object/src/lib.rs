@@ -11,6 +11,8 @@ mod functions;
 mod link;
 mod maps;
 mod object;
+#[cfg(test)]
+mod tests;
 
 pub use elf::{
     Binding, Place, Relocation, RelocationKind, Section, SectionIndex, Symbol, SymbolIndex,

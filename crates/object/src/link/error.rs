@@ -112,8 +112,8 @@ pub enum LinkProblem {
     },
     /// Instructions depend on the layout of the kernel's types.
     #[error(
-        "{place}: {count} instructions want CO-RE relocation, this one the {kind} of \
-         {ty} ({access})"
+        "{place}: the {kind} of {ty} ({access}) depends on the kernel (CO-RE); instructions of \
+         this function that do: {count}"
     )]
     NeedsKernelTypes {
         /// How many do, in this function.
@@ -190,14 +190,13 @@ impl ExternKind {
             let vars = btf.find_datasec(section).unwrap_or(&[]);
             vars.iter().any(|var| btf.name(var.ty) == name)
         };
-        let is_function = btf
-            .find(name, |kind| matches!(kind, Kind::Func { linkage: Linkage::Extern, .. }))
-            .is_some();
-        match (is_function, in_section(".ksyms"), in_section(".kconfig")) {
-            (true, _, _) => ExternKind::KernelFunction,
-            (false, true, _) => ExternKind::KernelVariable,
-            (false, false, true) => ExternKind::Kconfig,
-            (false, false, false) => ExternKind::Unknown,
+        let is_function =
+            || btf.find(name, |kind| matches!(kind, Kind::Func { linkage: Linkage::Extern, .. }));
+        match (in_section(".ksyms"), in_section(".kconfig")) {
+            (true, _) if is_function().is_some() => ExternKind::KernelFunction,
+            (true, _) => ExternKind::KernelVariable,
+            (false, true) => ExternKind::Kconfig,
+            (false, false) => ExternKind::Unknown,
         }
     }
 }

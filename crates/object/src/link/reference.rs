@@ -99,6 +99,7 @@ impl<'a> Linker<'a> {
         let from_symbol = |addend| symbol.value.checked_add_signed(addend);
         let is_code = self.object.section(section).is_some_and(|section| section.is_code());
         if is_code {
+            self.write_wide(site, Imm64Kind::Code, 0, 0);
             return self.locate(site, section, from_symbol(addend)).map(Some);
         }
         if let Some(map) = self.object.global_data(section) {
@@ -137,8 +138,7 @@ impl<'a> Linker<'a> {
         debug_assert!(site.is_pair);
     }
 
-    /// The function at an offset of a section, and how far into it that is. A function address
-    /// also becomes marked as such.
+    /// The function at an offset of a section, and how far into it that is.
     fn locate(
         &self,
         site: &Site<'a>,

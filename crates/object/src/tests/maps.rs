@@ -1,0 +1,119 @@
+//! Declarations of maps and global data.
+
+use skep_bpf::platform::{MapFlags, MapType};
+
+use super::{EXTERNS, FEATURES, IPROUTE2, OLD, SMALL, parse};
+use crate::{GlobalData, MapDef, MapOrigin, MapValue, Object};
+
+fn named<'a>(object: &'a Object, name: &str) -> &'a MapDef {
+    object.map_named(name).expect("the object has the map").1
+}
+
+#[test]
+fn btf_maps() {
+    let object = parse(FEATURES, "features.bpf.o");
+    let counts = named(&object, "counts");
+    assert_eq!(counts.map_type, MapType::HASH);
+    assert_eq!((counts.key_size, counts.value_size, counts.max_entries), (4, 24, 100));
+    assert_eq!(counts.flags, MapFlags::NO_PREALLOC);
+    assert_eq!(counts.pinning, 1);
+    let btf = object.btf().expect("it was compiled with -g");
+    let value = counts.value_type.expect("it was declared by type");
+    assert_eq!(btf.declaration(value, ""), "struct value");
+    let quiet = named(&object, "quiet");
+    assert_eq!((quiet.key_size, quiet.value_size, quiet.key_type), (4, 16, None));
+    assert_eq!(named(&object, "bloom").map_extra, 3);
+    assert_eq!(named(&object, "events").map_type, MapType::RINGBUF);
+}
+
+#[test]
+fn maps_of_maps_and_programs() {
+    let object = parse(FEATURES, "features.bpf.o");
+    let outer = named(&object, "outer");
+    let inner = outer.inner.as_ref().expect("it says what it holds");
+    assert_eq!(inner.name, "outer.inner");
+    assert_eq!((inner.map_type, inner.max_entries), (MapType::ARRAY, 3));
+    let index = |name| object.map_named(name).expect("the object has the map").0;
+    let held = [(0, MapValue::Map(index("first"))), (3, MapValue::Map(index("second")))];
+    assert_eq!(outer.values, held);
+    let step = object.functions_named("step")[0].index;
+    assert_eq!(named(&object, "steps").values, [(2, MapValue::Program(step))]);
+}
+
+#[test]
+fn global_data() {
+    let object = parse(FEATURES, "some/where/features.bpf.o");
+    let names: Vec<&str> =
+        object.maps().iter().filter(|m| m.is_global_data()).map(|m| m.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["features.data", "features.rodata", ".data.apart", ".rodata.text", "features.bss"]
+    );
+    let read_only = named(&object, "features.rodata");
+    assert_eq!(read_only.origin, MapOrigin::Global(GlobalData::ReadOnly));
+    assert_eq!(read_only.flags, MapFlags::RDONLY_PROG | MapFlags::MMAPABLE);
+    assert_eq!(&object.initial_bytes(read_only)[..4], [5, 0, 0, 0]);
+    let zero = named(&object, "features.bss");
+    assert_eq!((zero.map_type, zero.value_size, zero.max_entries), (MapType::ARRAY, 28, 1));
+    assert!(object.initial_bytes(zero).is_empty());
+    let variables: Vec<_> =
+        zero.variables.iter().map(|v| (v.name.as_str(), v.offset, v.size)).collect();
+    assert_eq!(variables, [("zeroed", 0, 24), ("hidden_zero", 24, 4)]);
+    let btf = object.btf().expect("it was compiled with -g");
+    let types: Vec<_> =
+        zero.variables.iter().map(|v| btf.definition(v.var.expect("BTF knows it"))).collect();
+    assert_eq!(types, ["__u64 zeroed[3];", "static volatile int hidden_zero;"]);
+}
+
+#[test]
+fn names_of_global_data_are_cut_as_by_libbpf() {
+    let name = |file: &str| {
+        let object = parse(SMALL, file);
+        object.maps().iter().find(|m| m.is_global_data()).expect("it has data").name.clone()
+    };
+    assert_eq!(name("small.bpf.o"), "small.data");
+    assert_eq!(name("/x/averylongname.o"), "averylon.data");
+    assert_eq!(name("with-dash.o"), "with_das.data");
+    assert_eq!(name(""), ".data");
+}
+
+#[test]
+fn static_maps_are_found_through_their_section() {
+    let object = parse(EXTERNS, "externs.bpf.o");
+    let linked = super::link(&object, "plain").expect("it needs nothing of the kernel");
+    let names: Vec<_> =
+        linked.maps.iter().map(|&m| object.map(m).expect("it exists").name.as_str()).collect();
+    assert_eq!(names, ["second_quiet", "first_quiet"]);
+}
+
+#[test]
+fn iproute2_maps() {
+    let object = parse(IPROUTE2, "iproute2.bpf.o");
+    assert_eq!(object.diagnostics(), []);
+    let jumps = named(&object, "jumps");
+    let seventh = object.functions_named("seventh")[0].index;
+    assert_eq!((jumps.pinning, &jumps.values[..]), (1, &[(7, MapValue::Program(seventh))][..]));
+    let outer = named(&object, "outer");
+    let inner = object.map_named("inner").expect("the object has the map").0;
+    assert_eq!(outer.values, [(3, MapValue::Map(inner))]);
+    assert_eq!(outer.inner.as_ref().map(|map| map.value_size), Some(8));
+}
+
+#[test]
+fn legacy_maps_without_sizes() {
+    let object = parse(OLD, "old.o");
+    assert_eq!(object.diagnostics(), []);
+    let maps: Vec<_> = object
+        .maps()
+        .iter()
+        .map(|m| (m.name.as_str(), m.map_type, m.value_size, m.max_entries, m.flags.0, m.len))
+        .collect();
+    assert_eq!(
+        maps,
+        [
+            ("narrow", MapType::HASH, 8, 16, 1, 20),
+            ("wide", MapType::ARRAY, 4, 3, 0, 20),
+            ("single", MapType::ARRAY, 4, 1, 0, 20),
+        ]
+    );
+}
