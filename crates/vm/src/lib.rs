@@ -9,6 +9,8 @@ pub mod linked;
 
 pub mod maps;
 
+pub mod epoch;
+
 pub mod helpers;
 
 pub mod context;

@@ -9,6 +9,7 @@ use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{HelperId, ProgType};
 use skep_bpf::program::Program;
 
+use crate::epoch::Epochs;
 use crate::errno::Errno;
 use crate::helpers::Implementation;
 use crate::host::Host;
@@ -39,6 +40,7 @@ impl MapId {
 #[derive(Debug)]
 pub struct Machine {
     memory: Arc<Memory>,
+    epochs: Arc<Epochs>,
     host: Host,
     maps: Box<[OnceLock<Arc<dyn Map>>]>,
     map_count: Mutex<u32>,
@@ -163,6 +165,7 @@ impl Machine {
         helpers.extend(own.into_iter().map(|(id, helper)| (id, Arc::new(helper))));
         Ok(Machine {
             memory: Arc::new(memory),
+            epochs: Arc::new(Epochs::new(host.cpus)),
             cpus: Mutex::new(vec![false; host.cpus as usize]),
             host,
             maps: (0..MAX_MAPS).map(|_| OnceLock::new()).collect(),
@@ -176,6 +179,12 @@ impl Machine {
     #[must_use]
     pub fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    /// Which runs are under way.
+    #[must_use]
+    pub fn epochs(&self) -> &Arc<Epochs> {
+        &self.epochs
     }
 
     /// The world outside.
