@@ -98,11 +98,6 @@ impl CpuState {
         self.stack + STACK_BYTES
     }
 
-    /// The lowest address of the stack.
-    pub(crate) fn stack_start(&self) -> u32 {
-        self.stack
-    }
-
     /// Whether the run was asked to stop; asking once stops one run.
     pub(crate) fn take_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed) && self.stop.swap(false, Ordering::Relaxed)

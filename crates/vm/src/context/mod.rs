@@ -4,8 +4,8 @@ use skep_bpf::op::Size;
 
 use crate::cpu::CpuState;
 use crate::machine::Machine;
-use crate::memory::Fault;
-use crate::region::Memory;
+use crate::memory::{Fault, Perm};
+use crate::region::{Memory, Purpose, Region};
 
 /// Something a program can be run on. Filled into guest memory before a run and read back after.
 pub trait Context {
@@ -67,6 +67,17 @@ pub struct Input {
 }
 
 impl Input {
+    /// The objects that the program runs on, as they are now.
+    pub(crate) fn regions(&self) -> Vec<Region> {
+        let memory = self.memory.map(|(start, len)| Region {
+            start,
+            len,
+            perm: Perm::ReadWrite,
+            purpose: Purpose::Memory,
+        });
+        memory.into_iter().collect()
+    }
+
     /// A deprecated packet load: `Some(None)` outside the packet, `None` if there is none.
     pub(crate) fn load_packet(
         &self,
