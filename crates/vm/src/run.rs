@@ -2,7 +2,7 @@
 
 use crate::context::{Context, ContextError};
 use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
-use crate::machine::Loaded;
+use crate::machine::{Loaded, Machine};
 use crate::trap::Trap;
 use crate::{checked, fast};
 
@@ -65,6 +65,25 @@ pub enum RunError {
     },
 }
 
+/// Says that a run is under way, so that what it may see is not reused before it ends.
+struct UnderWay<'a> {
+    machine: &'a Machine,
+    cpu: u32,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(machine: &'a Machine, cpu: u32) -> UnderWay<'a> {
+        machine.epochs().enter(cpu);
+        UnderWay { machine, cpu }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.machine.epochs().leave(self.cpu);
+    }
+}
+
 /// What an engine is started with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
@@ -102,10 +121,12 @@ impl Loaded {
         window.fill(state.frame_top() - zeroed, zeroed, 0).map_err(ContextError::fault)?;
         state.tail_calls = 0;
         let start = Start { args, fuel: options.fuel };
+        let under_way = UnderWay::begin(machine, state.index);
         let result = match options.engine {
             Engine::Fast => fast::run(self.linked(), machine, state, start),
             Engine::Checked => checked::run(self.linked(), machine, state, start),
         };
+        drop(under_way);
         context.leave(machine, state)?;
         result.map_err(|trap| RunError::Trap(Box::new(trap)))
     }
@@ -122,7 +143,6 @@ mod tests {
     use super::*;
     use crate::context::RawMemory;
     use crate::host::Host;
-    use crate::machine::Machine;
     use crate::trap::TrapKind;
 
     fn run(slots: &[Slot], memory: &mut RawMemory, fuel: u64) -> Vec<Result<Finished, RunError>> {
