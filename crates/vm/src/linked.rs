@@ -3,6 +3,7 @@
 use skep_bpf::insn::{Imm64, Insn};
 use skep_bpf::platform::ProgType;
 use skep_bpf::program::{Pc, Program};
+use skep_bpf::text::c_like::Decimal;
 
 use crate::fast::Steps;
 use crate::machine::{LoadError, Machine, MapId};
@@ -86,7 +87,7 @@ impl Linked {
             program: self.name.clone(),
             function: self.program.function_of(pc).name.clone(),
             slot,
-            insn: format!("{:?}", self.program.offsets(pc)),
+            insn: Decimal(&self.program.offsets(pc)).to_string(),
             source: debug.line_at(slot).cloned(),
         }
     }
