@@ -57,6 +57,11 @@ impl Section {
         self.kind == elf::SHT_NOBITS.0
     }
 
+    /// Whether it holds the relocations of another section.
+    pub(crate) fn is_relocations(&self) -> bool {
+        self.kind == elf::SHT_REL.0
+    }
+
     /// Whether it holds content of the program: code, data or notes, but no tables of ELF.
     pub fn is_program_bits(&self) -> bool {
         self.kind == elf::SHT_PROGBITS.0

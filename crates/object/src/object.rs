@@ -200,6 +200,16 @@ impl Object {
         self.elf.relocations_of(section)
     }
 
+    /// The sections that have relocations, in the order in which the file lists those.
+    pub fn relocated_sections(&self) -> impl Iterator<Item = &Section> {
+        self.elf
+            .sections
+            .iter()
+            .filter(|section| section.is_relocations())
+            .filter_map(|section| self.elf.section(SectionIndex(usize::try_from(section.info).ok()?)))
+            .filter(|section| !self.relocations(section.index).is_empty())
+    }
+
     /// The code of a function as it stands in the file.
     pub fn code(&self, function: &Function) -> &[u8] {
         let bytes = self.elf.section(function.section).map_or(&[][..], |s| self.elf.bytes_of(s));
@@ -221,6 +231,11 @@ impl Object {
     /// The source lines of a function, by offset.
     pub fn lines(&self, function: &Function) -> &[LineInfo] {
         within(self.line_records(&function.section_name), function, |record| record.insn_offset)
+    }
+
+    /// The CO-RE relocations of a section of code, by offset.
+    pub fn core_records(&self, section_name: &str) -> &[CoreRelocation] {
+        self.core_relocations.get(section_name).map_or(&[], Vec::as_slice)
     }
 
     /// The CO-RE relocations of a function, by offset.
