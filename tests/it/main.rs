@@ -1,1 +1,5 @@
 //! One test binary for the whole workspace.
+
+mod command;
+
+mod objdump;

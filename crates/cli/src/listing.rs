@@ -250,7 +250,8 @@ fn write_data(bytes: &[u8], start: usize, end: usize, out: &mut dyn Write) -> io
             write!(out, " {byte:02x}")?;
         }
         let is_text = |byte: &u8| byte.is_ascii_graphic() || *byte == b' ';
-        let text: String = chunk.iter().map(|b| if is_text(b) { char::from(*b) } else { '.' }).collect();
+        let text: String =
+            chunk.iter().map(|b| if is_text(b) { char::from(*b) } else { '.' }).collect();
         let indent = 3 * (SLOT_BYTES - chunk.len()) + 9;
         writeln!(out, "{:indent$}{text}", "")?;
     }

@@ -93,7 +93,8 @@ fn try_text(btf: &Btf, record: &CoreRelocation, access: &str) -> Result<String, 
         Kind::Forward { union: false } => " fwd struct",
         _ => "",
     });
-    let name = if id == TypeId::VOID { "void".to_owned() } else { named(btf, btf.ty(id).name, None) };
+    let name =
+        if id == TypeId::VOID { "void".to_owned() } else { named(btf, btf.ty(id).name, None) };
     put(&mut text, format_args!(" {name}"));
     match kind(record.kind).map(|(_, subject)| subject) {
         Some(Subject::Type) if path == [0] => {}
