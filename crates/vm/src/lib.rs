@@ -39,7 +39,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! From an object file to loaded programs it is one call, `prepare`.
+//! From an object file to loaded programs it is one call, [`prepare`](prepare::prepare).
 
 #![deny(unsafe_code)]
 
@@ -68,6 +68,8 @@ pub mod memory;
 pub mod region;
 
 pub mod run;
+
+pub mod prepare;
 
 mod checked;
 
