@@ -128,9 +128,7 @@ fn in_section(
     }
     let section_size = elf.bytes_of(section).len() as u64;
     let mut functions = Vec::with_capacity(starts.len());
-    for (index, symbol) in starts.iter().enumerate() {
-        let next = starts.get(index + 1..).unwrap_or(&[]).iter().map(|symbol| symbol.value);
-        let end = next.filter(|&value| value > symbol.value).min().unwrap_or(section_size);
+    for (symbol, end) in starts.iter().zip(next_values(&starts, section_size)) {
         let size = match symbol.size {
             0 => end.saturating_sub(symbol.value),
             size => size,
@@ -152,6 +150,23 @@ fn in_section(
     functions
 }
 
+/// For each symbol, sorted by value, the next greater value; `end` for the last.
+pub(crate) fn next_values(sorted: &[&Symbol], end: u64) -> Vec<u64> {
+    let mut next = vec![end; sorted.len()];
+    let mut following = end;
+    for (index, pair) in sorted.windows(2).enumerate().rev() {
+        if let [symbol, later] = pair {
+            if later.value > symbol.value {
+                following = later.value;
+            }
+            if let Some(next) = next.get_mut(index) {
+                *next = following;
+            }
+        }
+    }
+    next
+}
+
 /// In a section of its own name, every function that is not static is a program; a section with
 /// nothing but static functions has them as programs. `.text` has programs if nothing else has.
 fn mark_programs(functions: &mut [Function]) {
@@ -164,4 +179,22 @@ fn mark_programs(functions: &mut [Function]) {
         let is_called_only = is_static(function) && with_global.contains(&function.section);
         function.is_program = section_counts && !is_called_only;
     }
+}
+
+/// The function that starts at an offset of a section, or else the last that starts before it
+/// and contains it. The functions are in order of their sections and offsets.
+pub(crate) fn function_around(
+    functions: &[Function],
+    section: SectionIndex,
+    offset: u64,
+) -> Option<&Function> {
+    let key = |function: &Function| (function.section, function.offset);
+    let from = functions.partition_point(|function| key(function) < (section, offset));
+    let exact = functions.get(from).filter(|function| key(function) == (section, offset));
+    let before = || {
+        let function = functions.get(from.checked_sub(1)?)?;
+        let distance = offset.checked_sub(function.offset)?;
+        (function.section == section && distance < function.size).then_some(function)
+    };
+    exact.or_else(before)
 }

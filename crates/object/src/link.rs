@@ -9,6 +9,8 @@ mod error;
 mod lines;
 mod reference;
 
+use std::collections::BTreeMap;
+
 use skep_bpf::codec::{SLOT_BYTES, Slot, SlotIndex};
 use skep_bpf::program::{Bytecode, Program, ProgramError};
 
@@ -141,6 +143,8 @@ struct Linker<'a> {
     options: LinkOptions,
     slots: Vec<Slot>,
     maps: Vec<MapIndex>,
+    /// The number of each map in `maps`.
+    numbers: BTreeMap<MapIndex, i32>,
     parts: Vec<Part>,
     /// The part of each function that has one, by number of the function.
     part_of: Vec<Option<usize>>,
@@ -178,6 +182,7 @@ impl<'a> Linker<'a> {
             options,
             slots: Vec::new(),
             maps: Vec::new(),
+            numbers: BTreeMap::new(),
             parts: Vec::new(),
             part_of: vec![None; object.functions().len()],
             pending: Vec::new(),
@@ -267,10 +272,10 @@ impl<'a> Linker<'a> {
 
     /// The number of a map in the list of the linked code.
     fn map_number(&mut self, map: MapIndex) -> i32 {
-        let number = self.maps.iter().position(|&known| known == map).unwrap_or_else(|| {
-            self.maps.push(map);
-            self.maps.len() - 1
-        });
-        i32::try_from(number).unwrap_or(i32::MAX)
+        let Linker { maps, numbers, .. } = self;
+        *numbers.entry(map).or_insert_with(|| {
+            maps.push(map);
+            i32::try_from(maps.len() - 1).unwrap_or(i32::MAX)
+        })
     }
 }

@@ -6,7 +6,7 @@ use skep_btf::{Btf, BtfExt, CoreRelocation, ExtSection, FuncInfo, LineInfo};
 
 use crate::elf::{Elf, Relocation, Section, SectionIndex, Symbol, SymbolIndex};
 use crate::error::{Diagnostic, ParseError};
-use crate::functions::{Function, FunctionIndex, find_functions};
+use crate::functions::{Function, FunctionIndex, find_functions, function_around};
 use crate::maps::{MapDef, MapIndex, Source, find_maps};
 
 /// A parsed object. Immutable; programs are taken out of it with [`Object::link`].
@@ -16,6 +16,7 @@ pub struct Object {
     elf: Elf,
     functions: Vec<Function>,
     maps: Vec<MapDef>,
+    map_at: BTreeMap<(SectionIndex, u64), MapIndex>,
     btf: Option<Btf>,
     funcs: BySection<FuncInfo>,
     lines: BySection<LineInfo>,
@@ -68,6 +69,7 @@ impl Object {
             core_relocations: sort(by_section, ext.core_relocations, |record| record.insn_offset),
             elf,
             functions,
+            map_at: places(&maps),
             maps,
             btf,
             license,
@@ -257,35 +259,27 @@ impl Object {
         &self.elf
     }
 
-    /// The function that starts at an offset of a section, or else the last that starts before
-    /// it and contains it.
     pub(crate) fn function_around(&self, section: SectionIndex, offset: u64) -> Option<&Function> {
-        // Functions are in order of their sections and offsets.
-        let key = |function: &Function| (function.section, function.offset);
-        let from = self.functions.partition_point(|function| key(function) < (section, offset));
-        let exact = self.functions.get(from).filter(|f| key(f) == (section, offset));
-        let before = || {
-            let function = self.functions.get(from.checked_sub(1)?)?;
-            let distance = offset.checked_sub(function.offset)?;
-            (function.section == section && distance < function.size).then_some(function)
-        };
-        exact.or_else(before)
+        function_around(&self.functions, section, offset)
     }
 
     /// The map that a section of global data is.
     pub(crate) fn global_data(&self, section: SectionIndex) -> Option<MapIndex> {
-        self.maps
-            .iter()
-            .position(|map| map.is_global_data() && map.section == section)
-            .map(MapIndex)
+        let index = self.map_at.get(&(section, 0)).copied()?;
+        self.map(index).filter(|map| map.is_global_data()).map(|_| index)
     }
 
     /// The map that is declared at an offset of a section.
     pub(crate) fn map_declared_at(&self, section: SectionIndex, offset: u64) -> Option<MapIndex> {
-        let declared =
-            |map: &MapDef| !map.is_global_data() && (map.section, map.offset) == (section, offset);
-        self.maps.iter().position(declared).map(MapIndex)
+        let index = self.map_at.get(&(section, offset)).copied()?;
+        self.map(index).filter(|map| !map.is_global_data()).map(|_| index)
     }
+}
+
+/// Where maps are declared; the first if there are several at one place.
+fn places(maps: &[MapDef]) -> BTreeMap<(SectionIndex, u64), MapIndex> {
+    let numbered = maps.iter().enumerate().rev();
+    numbered.map(|(index, map)| ((map.section, map.offset), MapIndex(index))).collect()
 }
 
 fn read_btf(elf: &Elf, found: &mut Vec<Diagnostic>) -> Option<Btf> {

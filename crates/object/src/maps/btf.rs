@@ -5,13 +5,15 @@
 //! pointers to `T`, `__ulong(map_extra, 1)` an enumeration with the value 1. The variable itself
 //! is zero, except that relocations in its `values` name what the map holds at first.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use skep_bpf::platform::MapType;
 use skep_btf::{Btf, Composite, Kind, Member, TypeId};
 
 use super::{MapDef, MapIndex, MapOrigin, MapValue, Source, problem};
 use crate::elf::{Place, Section, Symbol};
 use crate::error::{Diagnostic, MapProblem};
-use crate::functions::{Function, FunctionIndex};
+use crate::functions::function_around;
 
 /// The section of these declarations.
 pub(super) const SECTION: &str = ".maps";
@@ -40,14 +42,19 @@ pub(super) fn read(
         return;
     };
     let variables = btf.find_datasec(SECTION).unwrap_or(&[]);
-    let first = maps.len();
+    let symbols: BTreeMap<&str, u64> = source
+        .symbols_in(section.index)
+        .iter()
+        .map(|symbol| (symbol.name.as_str(), symbol.value))
+        .collect();
+    let mut described = BTreeSet::new();
     for variable in variables {
         let Kind::Var { ty, .. } = *btf.kind(variable.ty) else { continue };
         let name = btf.name(variable.ty);
         // Relocation has put the offset into BTF; the symbol is more reliable, as some tools
         // drop the relocations of BTF.
-        let symbol = source.symbols_in(section.index).iter().find(|symbol| symbol.name == name);
-        let offset = symbol.map_or(u64::from(variable.offset), |symbol| symbol.value);
+        let offset = symbols.get(name).copied().unwrap_or(u64::from(variable.offset));
+        described.insert(offset);
         let mut map = MapDef::empty(
             name.to_owned(),
             section.index,
@@ -61,9 +68,7 @@ pub(super) fn read(
         }
     }
     for symbol in source.symbols_in(section.index) {
-        let described = maps.iter().skip(first).any(|map| map.offset == symbol.value)
-            || variables.iter().any(|variable| btf.name(variable.ty) == symbol.name);
-        if !described {
+        if !described.contains(&symbol.value) {
             found.push(problem(&symbol.name, MapProblem::NotInBtf));
         }
     }
@@ -239,15 +244,22 @@ pub(super) fn read_values(source: &Source<'_>, maps: &mut [MapDef], found: &mut 
     let (Some(btf), Some(section)) = (source.btf, source.elf.section_named(SECTION)) else {
         return;
     };
+    let by_offset: BTreeMap<u64, usize> = (0..)
+        .zip(maps.iter())
+        .filter(|(_, map)| map.section == section.index)
+        .map(|(index, map)| (map.offset, index))
+        .collect();
     for relocation in source.elf.relocations_of(section.index) {
         let Some(symbol) = source.elf.symbol(relocation.symbol) else { continue };
         let at = relocation.offset;
-        let Some(outer) = maps.iter().position(|map| contains(map, section, at)) else {
+        let outer = by_offset.range(..=at).next_back().map(|(_, &index)| index);
+        let is_inside = |index: &usize| maps.get(*index).is_some_and(|map| contains(map, at));
+        let Some(outer) = outer.filter(is_inside) else {
             let map = source.elf.symbol_label(symbol);
             found.push(problem(&map, MapProblem::ValueOffset { offset: at }));
             continue;
         };
-        let target = target_of(source, maps, symbol);
+        let target = target_of(source, section, &by_offset, symbol);
         let Some(map) = maps.get_mut(outer) else { continue };
         let index = values_offset(btf, &map.name)
             .and_then(|values| (at - map.offset).checked_sub(values))
@@ -269,9 +281,8 @@ pub(super) fn read_values(source: &Source<'_>, maps: &mut [MapDef], found: &mut 
     }
 }
 
-fn contains(map: &MapDef, section: &Section, at: u64) -> bool {
-    map.section == section.index
-        && at.checked_sub(map.offset).is_some_and(|distance| distance < map.len.max(1))
+fn contains(map: &MapDef, at: u64) -> bool {
+    at.checked_sub(map.offset).is_some_and(|distance| distance < map.len.max(1))
 }
 
 /// Where `values` lies in the declaration of a map, in bytes.
@@ -283,13 +294,17 @@ fn values_offset(btf: &Btf, map: &str) -> Option<u64> {
     Some(u64::from(member.bit_offset) / 8)
 }
 
-fn target_of(source: &Source<'_>, maps: &[MapDef], symbol: &Symbol) -> Option<MapValue> {
+/// The map or program that a symbol stands for.
+fn target_of(
+    source: &Source<'_>,
+    maps_section: &Section,
+    maps: &BTreeMap<u64, usize>,
+    symbol: &Symbol,
+) -> Option<MapValue> {
     let Place::Section(section) = symbol.place else { return None };
-    let here =
-        |function: &&Function| (function.section, function.offset) == (section, symbol.value);
-    let map = maps.iter().position(|map| (map.section, map.offset) == (section, symbol.value));
-    let function = || -> Option<FunctionIndex> {
-        source.functions.iter().find(here).map(|function| function.index)
-    };
-    map.map(|index| MapValue::Map(MapIndex(index))).or_else(|| function().map(MapValue::Program))
+    if section == maps_section.index {
+        return maps.get(&symbol.value).map(|&index| MapValue::Map(MapIndex(index)));
+    }
+    let function = function_around(source.functions, section, symbol.value)?;
+    (function.offset == symbol.value).then_some(MapValue::Program(function.index))
 }

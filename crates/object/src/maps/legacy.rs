@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use skep_bpf::platform::{MapFlags, MapType, SectionKind};
 
 use super::{MapDef, MapIndex, MapOrigin, MapValue, Source, problem};
-use crate::elf::Section;
+use crate::elf::{Section, SectionIndex};
 use crate::error::{Diagnostic, MapProblem};
+use crate::functions::next_values;
 
 /// Whether a section has such records: `maps`, `maps/NAME` (gobpf, one each), or `TYPE/maps`.
 pub(super) fn is_section(section: &Section) -> bool {
@@ -87,14 +88,12 @@ fn records(source: &Source<'_>, section: &Section, end: u64) -> Vec<(String, u64
         return name.map(|name| (name, 0, end)).into_iter().collect();
     }
     let mut records: Vec<(String, u64, u64)> = Vec::with_capacity(symbols.len());
-    for (index, symbol) in symbols.iter().enumerate() {
+    for (symbol, next) in symbols.iter().zip(next_values(symbols, end)) {
         if records.last().is_some_and(|(_, offset, _)| *offset == symbol.value) {
             continue;
         }
-        let later = symbols.get(index + 1..).unwrap_or(&[]).iter().map(|symbol| symbol.value);
-        let next = later.take_while(|&value| value >= symbol.value).find(|&v| v > symbol.value);
         let len = match symbol.size {
-            0 => next.unwrap_or(end).saturating_sub(symbol.value),
+            0 => next.saturating_sub(symbol.value),
             size => size,
         };
         records.push((symbol.name.clone(), symbol.value, len));
@@ -142,16 +141,29 @@ fn read_record(bytes: &[u8], map: &mut MapDef) -> Result<Option<MapProblem>, Map
 
 /// Gives maps of maps the declaration of what they hold.
 pub(super) fn resolve_inner(maps: &mut [MapDef], found: &mut Vec<Diagnostic>) {
+    let mut by_id: BTreeMap<u32, usize> = BTreeMap::new();
+    let mut by_section: BTreeMap<SectionIndex, Vec<(u64, usize)>> = BTreeMap::new();
+    for (index, map) in maps.iter().enumerate().filter(|(_, m)| m.origin == MapOrigin::Legacy) {
+        map.links.id.map(|id| by_id.entry(id).or_insert(index));
+        by_section.entry(map.section).or_default().push((map.offset, index));
+    }
+    by_section.values_mut().for_each(|list| list.sort_unstable());
     for outer in 0..maps.len() {
-        let Some((reference, at)) = inner_of(maps, outer) else { continue };
+        let Some(map) = maps.get(outer).filter(|map| map.holds_maps()) else { continue };
+        let Some(reference) = map.links.inner else { continue };
+        let at = match reference {
+            Inner::At(position) => by_section
+                .get(&map.section)
+                .zip(usize::try_from(position).ok())
+                .and_then(|(list, position)| Some(list.get(position)?.1)),
+            Inner::Id(id) => by_id.get(&id).copied(),
+        };
         let inner = at.and_then(|at| Some((at, maps.get(at)?.clone())));
         let Some(map) = maps.get_mut(outer) else { continue };
         let Some((at, mut inner)) = inner.filter(|(at, inner)| *at != outer && !inner.holds_maps())
         else {
-            found.push(problem(
-                &map.name,
-                MapProblem::NoInnerMap { reference: describe(reference) },
-            ));
+            let reference = describe(reference);
+            found.push(problem(&map.name, MapProblem::NoInnerMap { reference }));
             continue;
         };
         if let Inner::Id(_) = reference {
@@ -162,26 +174,6 @@ pub(super) fn resolve_inner(maps: &mut [MapDef], found: &mut Vec<Diagnostic>) {
         inner.values.clear();
         map.inner = Some(Box::new(inner));
     }
-}
-
-/// What a map of maps says about the maps it holds, and which map that is.
-fn inner_of(maps: &[MapDef], outer: usize) -> Option<(Inner, Option<usize>)> {
-    let map = maps.get(outer).filter(|map| map.holds_maps())?;
-    let reference = map.links.inner?;
-    let at = match reference {
-        Inner::At(position) => {
-            let mut here: Vec<(u64, usize)> = (0..)
-                .zip(maps)
-                .filter(|(_, other)| other.section == map.section)
-                .map(|(index, other)| (other.offset, index))
-                .collect();
-            here.sort_unstable();
-            let position = usize::try_from(position).ok();
-            position.and_then(|position| here.get(position)).map(|&(_, index)| index)
-        }
-        Inner::Id(id) => maps.iter().position(|other| other.links.id == Some(id)),
-    };
-    Some((reference, at))
 }
 
 fn describe(reference: Inner) -> String {
