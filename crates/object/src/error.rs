@@ -161,6 +161,14 @@ pub enum Diagnostic {
         /// The symbol whose address it is.
         target: String,
     },
+    /// A section holds something that is not supported; programs link without it.
+    #[error("section {section} holds {what}, which are not supported")]
+    NotSupported {
+        /// The section.
+        section: String,
+        /// What it holds.
+        what: &'static str,
+    },
     /// The `version` section has not four bytes.
     #[error("the version section has {found} bytes, a version has 4")]
     Version {

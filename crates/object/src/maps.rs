@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use skep_bpf::platform::{MapFlags, MapType};
 use skep_btf::{Btf, Linkage, TypeId};
 
-use crate::elf::{Elf, Place, SectionIndex, Symbol, SymbolKind};
+use crate::elf::{Elf, Place, Section, SectionIndex, Symbol, SymbolKind};
 use crate::error::{Diagnostic, MapProblem};
 use crate::functions::{Function, FunctionIndex};
 
@@ -169,9 +169,25 @@ pub(crate) fn find_maps(source: &Source<'_>, found: &mut Vec<Diagnostic>) -> Vec
     for section in &source.elf.sections {
         if let Some(kind) = global::kind_of(section) {
             maps.push(global::read(source, section, kind, found));
+        } else if let Some(what) = not_supported(section) {
+            let section = section.name.clone();
+            found.push(Diagnostic::NotSupported { section, what });
         }
     }
     maps
+}
+
+/// What a section holds that libbpf makes maps of and this crate does not.
+fn not_supported(section: &Section) -> Option<&'static str> {
+    match section.name.as_str() {
+        _ if section.size == 0 => None,
+        ".struct_ops" | ".struct_ops.link" | "?.struct_ops" | "?.struct_ops.link" => {
+            Some("operations that a subsystem of the kernel calls (struct_ops)")
+        }
+        ".addr_space.1" => Some("variables that lie in an arena"),
+        ".jumptables" => Some("targets of indirect jumps"),
+        _ => None,
+    }
 }
 
 /// Whether a section of that name would declare maps or hold global data, so that a reference

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use skep_btf::{Btf, BtfExt, CoreRelocation, ExtSection, FuncInfo, LineInfo};
 
-use crate::elf::{Elf, Relocation, Section, SectionIndex, Symbol, SymbolIndex};
+use crate::elf::{Elf, Place, Relocation, Section, SectionIndex, Symbol, SymbolIndex};
 use crate::error::{Diagnostic, ParseError};
 use crate::functions::{Function, FunctionIndex, find_functions, function_around};
+use crate::link::ExternKind;
 use crate::maps::{MapDef, MapIndex, Source, find_maps};
 
 /// A parsed object. Immutable; programs are taken out of it with [`Object::link`].
@@ -208,8 +209,21 @@ impl Object {
             .sections
             .iter()
             .filter(|section| section.is_relocations())
-            .filter_map(|section| self.elf.section(SectionIndex(usize::try_from(section.info).ok()?)))
+            .filter_map(|section| {
+                self.elf.section(SectionIndex(usize::try_from(section.info).ok()?))
+            })
             .filter(|section| !self.relocations(section.index).is_empty())
+    }
+
+    /// What the object uses and does not define: names and what they are.
+    pub fn externs(&self) -> impl Iterator<Item = (&str, ExternKind)> {
+        let undefined =
+            |symbol: &&Symbol| symbol.place == Place::Undefined && !symbol.name.is_empty();
+        self.elf
+            .symbols
+            .iter()
+            .filter(undefined)
+            .map(|symbol| (symbol.name.as_str(), ExternKind::of(self, &symbol.name)))
     }
 
     /// The code of a function as it stands in the file.

@@ -67,6 +67,7 @@ int writable = 7;
 __u64 zeroed[3];
 const volatile int limit = 5;
 static volatile int hidden_zero;
+__attribute__((visibility("hidden"))) int private SEC(".bss.private");
 int apart SEC(".data.apart") = 9;
 const char text[] SEC(".rodata.text") = "text";
 
@@ -83,7 +84,7 @@ __attribute__((noinline)) int shared(struct xdp_md *ctx, int x)
 
 static long each(__u32 index, void *ctx)
 {
-	zeroed[index & 1] += twice(index);
+	zeroed[index & 1] += twice(index) + private++;
 	return 0;
 }
 

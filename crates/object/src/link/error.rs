@@ -184,7 +184,7 @@ pub enum ExternKind {
 }
 
 impl ExternKind {
-    pub(super) fn of(object: &Object, name: &str) -> ExternKind {
+    pub(crate) fn of(object: &Object, name: &str) -> ExternKind {
         let Some(btf) = object.btf() else { return ExternKind::Unknown };
         let in_section = |section: &str| {
             let vars = btf.find_datasec(section).unwrap_or(&[]);

@@ -3,13 +3,13 @@
 //! Variables come from BTF where it knows them and from symbols otherwise; offsets from symbols
 //! where they exist, as tools that rewrite objects may drop the relocations of BTF.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use skep_bpf::platform::{MapFlags, MapType};
 use skep_btf::{Kind, Linkage, TypeId};
 
 use super::{GlobalData, MapDef, MapOrigin, Source, Variable, problem};
-use crate::elf::{Binding, RelocationKind, Section};
+use crate::elf::{Binding, RelocationKind, Section, Symbol};
 use crate::error::{Diagnostic, MapProblem};
 
 /// The longest name of a map in the kernel (`BPF_OBJ_NAME_LEN`), its NUL included.
@@ -88,8 +88,8 @@ fn read_variables(source: &Source<'_>, section: &Section) -> Vec<Variable> {
     let mut known = BTreeSet::new();
     let symbols = source.symbols_in(section.index);
     if let Some(btf) = source.btf {
-        let by_name: std::collections::BTreeMap<&str, u64> =
-            symbols.iter().rev().map(|symbol| (symbol.name.as_str(), symbol.value)).collect();
+        let by_name: BTreeMap<&str, &Symbol> =
+            symbols.iter().rev().map(|symbol| (symbol.name.as_str(), *symbol)).collect();
         for entry in btf.find_datasec(&section.name).unwrap_or(&[]) {
             let Kind::Var { linkage, .. } = *btf.kind(entry.ty) else { continue };
             let name = btf.name(entry.ty);
@@ -98,7 +98,10 @@ fn read_variables(source: &Source<'_>, section: &Section) -> Vec<Variable> {
                 Linkage::Static => None,
                 _ => by_name.get(name).copied(),
             };
-            let offset = symbol.unwrap_or(u64::from(entry.offset));
+            let offset = symbol.map_or(u64::from(entry.offset), |symbol| symbol.value);
+            // libbpf takes hidden variables for static ones.
+            let is_hidden = symbol.is_some_and(|symbol| symbol.hidden);
+            let linkage = if is_hidden { Linkage::Static } else { linkage };
             known.insert(offset);
             variables.push(Variable {
                 name: name.to_owned(),

@@ -96,6 +96,8 @@ fn what_the_kernel_has_is_refused_program_by_program() {
     let function = (ExternKind::KernelFunction, true, "bpf_rcu_read_lock".to_owned());
     assert_eq!(extern_kind("kfunc"), function);
     assert_eq!(extern_kind("lost"), (ExternKind::Unknown, false, "undeclared".to_owned()));
+    let externs: Vec<_> = object.externs().map(|(name, _)| name).collect();
+    assert_eq!(externs, ["CONFIG_HZ", "bpf_prog_active", "bpf_rcu_read_lock", "undeclared"]);
     for name in ["plain", "local_type"] {
         assert!(link(&object, name).is_ok(), "{name}");
     }

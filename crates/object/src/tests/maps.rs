@@ -47,7 +47,14 @@ fn global_data() {
         object.maps().iter().filter(|m| m.is_global_data()).map(|m| m.name.as_str()).collect();
     assert_eq!(
         names,
-        ["features.data", "features.rodata", ".data.apart", ".rodata.text", "features.bss"]
+        [
+            "features.data",
+            "features.rodata",
+            ".data.apart",
+            ".rodata.text",
+            "features.bss",
+            ".bss.private"
+        ]
     );
     let read_only = named(&object, "features.rodata");
     assert_eq!(read_only.origin, MapOrigin::Global(GlobalData::ReadOnly));
