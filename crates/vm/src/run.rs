@@ -112,6 +112,11 @@ impl Loaded {
         if !std::sync::Arc::ptr_eq(machine, cpu.machine()) {
             return Err(RunError::OtherMachine { program: self.linked().name().to_owned() });
         }
+        let prog_type = self.linked().prog_type();
+        if !context.suits(prog_type) {
+            let what = format!("the input is not what programs of type {prog_type} take");
+            return Err(ContextError::Mismatch { what }.into());
+        }
         let state = &mut cpu.state;
         let args = context.enter(machine, state)?;
         let frames =

@@ -1,14 +1,32 @@
 //! Contexts: what a program's first argument leads to. One program family, one file.
+//!
+//! A context is filled into the processor's areas before a run and read back after it. Where its
+//! fields lie is the platform's knowledge ([`ContextRow`]). What helpers and engines must know of
+//! it while the program runs stands in [`Input`].
 
-use skep_bpf::op::Size;
+mod input;
+mod packet;
+mod raw;
+mod skb;
+mod xdp;
+
+use skep_bpf::platform::{ContextRow, ProgType};
 
 use crate::cpu::CpuState;
 use crate::machine::Machine;
-use crate::memory::{Fault, Perm};
-use crate::region::{Memory, Purpose, Region};
+use crate::memory::Fault;
+
+pub use input::{Input, Kind, Redirect};
+pub use packet::{MAX_PACKET_BYTES, MIN_PACKET_BYTES, Packet};
+pub use raw::RawMemory;
+pub use skb::{Skb, Vlan};
+pub use xdp::Xdp;
 
 /// Something a program can be run on. Filled into guest memory before a run and read back after.
 pub trait Context {
+    /// Whether it is what programs of a type take. Programs without a type take everything.
+    fn suits(&self, prog_type: ProgType) -> bool;
+
     /// Writes context and packet into the processor's areas and says what `r1` and `r2` hold.
     ///
     /// # Errors
@@ -58,44 +76,42 @@ impl ContextError {
     }
 }
 
-/// What a processor's program runs on while it runs, and the areas that are kept for the next
-/// run.
-#[derive(Debug, Default)]
-pub struct Input {
-    /// The area for raw memory: start and length.
-    memory: Option<(u32, u32)>,
-}
-
-impl Input {
-    /// The objects that the program runs on, as they are now.
-    pub(crate) fn regions(&self) -> Vec<Region> {
-        let memory = self.memory.map(|(start, len)| Region {
-            start,
-            len,
-            perm: Perm::ReadWrite,
-            purpose: Purpose::Memory,
-        });
-        memory.into_iter().collect()
-    }
-
-    /// A deprecated packet load: `Some(None)` outside the packet, `None` if there is none.
-    pub(crate) fn load_packet(
-        &self,
-        _memory: &Memory,
-        _offset: i32,
-        _size: Size,
-    ) -> Option<Option<u64>> {
-        None
-    }
-
-    /// Gives the areas back.
-    pub(crate) fn free(&mut self, memory: &Memory) {
-        if let Some((start, _)) = self.memory.take() {
-            memory.free(start);
+/// The offset of a field in bytes, found when this crate is compiled; a name that does not exist
+/// fails the compilation.
+const fn offset_of(row: &'static ContextRow, name: &str) -> usize {
+    let mut place = 0;
+    while place < row.fields.len() {
+        if same(row.fields[place].name, name) {
+            return row.fields[place].offset as usize;
         }
+        place += 1;
     }
+    panic!("the context has no such field")
 }
 
-mod raw;
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut place = 0;
+    while place < one.len() {
+        if one[place] != other[place] {
+            return false;
+        }
+        place += 1;
+    }
+    true
+}
 
-pub use raw::RawMemory;
+/// Sets a field of four bytes.
+fn put(context: &mut [u8], offset: usize, value: u32) {
+    context[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// A field of four bytes.
+fn get(context: &[u8], offset: usize) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&context[offset..offset + 4]);
+    u32::from_le_bytes(bytes)
+}

@@ -4,6 +4,14 @@
 //! the implementations. They reach guest memory through [`Call`], which checks every address even
 //! for verified programs.
 
+mod map;
+
+mod print;
+
+mod format;
+
+mod tail_call;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,8 +21,10 @@ use crate::cpu::CpuState;
 use crate::linked::Linked;
 use crate::machine::Machine;
 use crate::maps::Map;
-use crate::memory::Access;
+use crate::memory::{Access, Fault, PAGE_BYTES};
 use crate::trap::TrapKind;
+
+pub(crate) use tail_call::{TAIL_CALL, tail_call};
 
 /// A helper's implementation. The result goes to `r0`.
 pub enum Implementation {
@@ -95,7 +105,7 @@ impl Call<'_> {
             .memory()
             .window()
             .check(addr, len, access)
-            .map_err(|fault| TrapKind::HelperMemory { helper: self.helper, arg: arg + 1, fault })?;
+            .map_err(|fault| self.fault(arg, fault))?;
         Ok(addr)
     }
 
@@ -104,10 +114,10 @@ impl Call<'_> {
     /// # Errors
     ///
     /// A trap if they are not readable.
+    #[inline]
     pub fn read(&self, arg: usize, to: &mut [u8]) -> Result<(), TrapKind> {
-        let len = u32::try_from(to.len()).unwrap_or(u32::MAX);
-        let addr = self.guest(arg, len, Access::Read)?;
-        Ok(self.machine.memory().window().read(addr, to)?)
+        let addr = self.args[arg] as u32;
+        self.machine.memory().window().read(addr, to).map_err(|fault| self.fault(arg, fault))
     }
 
     /// Copies bytes to where an argument leads.
@@ -115,16 +125,60 @@ impl Call<'_> {
     /// # Errors
     ///
     /// A trap if they are not writable.
+    #[inline]
     pub fn write(&self, arg: usize, from: &[u8]) -> Result<(), TrapKind> {
-        let len = u32::try_from(from.len()).unwrap_or(u32::MAX);
-        let addr = self.guest(arg, len, Access::Write)?;
-        Ok(self.machine.memory().window().write(addr, from)?)
+        let addr = self.args[arg] as u32;
+        self.machine.memory().window().write(addr, from).map_err(|fault| self.fault(arg, fault))
+    }
+
+    /// The string that an argument leads to, without its NUL.
+    ///
+    /// # Errors
+    ///
+    /// A trap if memory that is not readable comes before the NUL.
+    pub fn string(&self, arg: usize) -> Result<Vec<u8>, TrapKind> {
+        let window = self.machine.memory().window();
+        let mut addr = self.args[arg] as u32;
+        let mut bytes = Vec::new();
+        loop {
+            // Up to the end of the page, since the next may not be there.
+            let chunk = PAGE_BYTES - addr % PAGE_BYTES;
+            let done = bytes.len();
+            bytes.resize(done + chunk as usize, 0);
+            let part = &mut bytes[done..];
+            window.read(addr, part).map_err(|fault| self.fault(arg, fault))?;
+            if let Some(end) = part.iter().position(|byte| *byte == 0) {
+                bytes.truncate(done + end);
+                return Ok(bytes);
+            }
+            // The last page is never mapped, so the walk cannot wrap around.
+            addr = addr.wrapping_add(chunk);
+        }
+    }
+
+    /// The trap of a call without what the helper works on.
+    #[must_use]
+    pub fn needs(&self, needed: &'static str) -> TrapKind {
+        TrapKind::HelperContext { helper: self.helper, needed }
+    }
+
+    #[cold]
+    fn fault(&self, arg: usize, fault: Fault) -> TrapKind {
+        TrapKind::HelperMemory { helper: self.helper, arg: arg + 1, fault }
     }
 }
 
-/// The standard helpers that are implemented.
+/// A standard helper: its number and what it does.
+type Standard = (HelperId, fn(&mut Call<'_>) -> Result<u64, TrapKind>);
+
+/// The standard helpers by family.
+const FAMILIES: &[&[Standard]] = &[map::HELPERS, print::HELPERS];
+
+/// The standard helpers that are implemented, but for `bpf_tail_call`, which engines run
+/// themselves.
 pub fn standard() -> impl Iterator<Item = (HelperId, Implementation)> {
-    std::iter::empty()
+    let helpers = FAMILIES.iter().copied().flatten();
+    helpers.map(|(id, run)| (*id, Implementation::Standard(*run)))
 }
 
 /// The helper that engines run themselves, since it changes which program runs.
@@ -133,6 +187,11 @@ pub(crate) const TAIL_CALL: HelperId = HelperId(12);
 /// Resolves a tail call: the program to go on in, or what `r0` holds if there is none.
 pub(crate) fn tail_call(_call: &mut Call<'_>) -> Result<Result<Arc<Linked>, u64>, TrapKind> {
     Ok(Err(0))
+}
+
+/// What a call of a helper that the machine does not have leads to.
+pub(crate) fn absent() -> Implementation {
+    Implementation::Standard(|call| Err(TrapKind::NoSuchHelper(call.helper)))
 }
 
 /// What a call of a helper that the machine does not have leads to.

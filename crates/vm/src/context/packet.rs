@@ -1,0 +1,162 @@
+//! A packet in guest memory: its frame, its ends and its headers.
+//!
+//! A frame has room in front of the packet and behind it, as the kernel's has in
+//! `BPF_PROG_TEST_RUN`, so that helpers that move the ends succeed and fail as they do there. A
+//! packet that would not fit a frame of the kernel's gets a larger one with the same headroom and
+//! tailroom; the kernel would split it.
+
+use super::{ContextError, Input};
+use crate::memory::PAGE_BYTES;
+use crate::region::Memory;
+
+/// The length of an Ethernet header in bytes, the least a packet can have.
+pub const MIN_PACKET_BYTES: usize = 14;
+/// The longest packet in bytes: the usual limit of capture files.
+pub const MAX_PACKET_BYTES: usize = 262_144;
+
+/// The room that a kind of frame leaves.
+pub(super) struct Layout {
+    /// What it is for, for messages.
+    pub(super) kind: &'static str,
+    /// Bytes in front of the Ethernet header.
+    pub(super) headroom: u32,
+    /// Bytes at the end that the packet cannot grow into.
+    pub(super) tailroom: u32,
+    /// The least size of a frame in bytes.
+    pub(super) frame: u32,
+}
+
+/// Where a packet lies. All are guest addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Packet {
+    frame: u32,
+    limit: u32,
+    meta: u32,
+    data: u32,
+    end: u32,
+    link: u32,
+    network: u32,
+    /// The highest end so far: above it the frame is zero unless a program strayed there.
+    touched: u32,
+}
+
+impl Packet {
+    /// The start of the frame: headroom begins here.
+    #[must_use]
+    pub fn frame(&self) -> u32 {
+        self.frame
+    }
+
+    /// The highest address that the packet can grow to.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// The start of the metadata (`data_meta`); where the data starts if there is none.
+    #[must_use]
+    pub fn meta(&self) -> u32 {
+        self.meta
+    }
+
+    /// The start of the data (`data`).
+    #[must_use]
+    pub fn data(&self) -> u32 {
+        self.data
+    }
+
+    /// The address after the last byte (`data_end`).
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// The number of bytes from `data` to `data_end`.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.end - self.data
+    }
+
+    /// Whether there is no data.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.end == self.data
+    }
+
+    /// The Ethernet header.
+    #[must_use]
+    pub fn link(&self) -> u32 {
+        self.link
+    }
+
+    /// The header after the Ethernet header.
+    #[must_use]
+    pub fn network(&self) -> u32 {
+        self.network
+    }
+
+    /// Moves the start of the data; the metadata moves along.
+    pub(crate) fn set_data(&mut self, data: u32) {
+        self.meta = self.meta + data - self.data;
+        self.data = data;
+    }
+
+    /// Moves the start of the metadata.
+    pub(crate) fn set_meta(&mut self, meta: u32) {
+        self.meta = meta;
+    }
+
+    /// Moves the end of the data.
+    pub(crate) fn set_end(&mut self, end: u32) {
+        self.end = end;
+        self.touched = self.touched.max(end);
+    }
+
+    /// Begins the data at the network header, as programs above the link layer see it.
+    pub(super) fn pull_link(&mut self) {
+        self.data = self.network;
+        self.meta = self.network;
+    }
+}
+
+impl Input {
+    /// Puts a packet with its metadata into the frame, whose other bytes become zero, so that a
+    /// run does not depend on the one before.
+    pub(super) fn place(
+        &mut self,
+        memory: &Memory,
+        layout: &Layout,
+        meta: &[u8],
+        bytes: &[u8],
+    ) -> Result<(), ContextError> {
+        let len = bytes.len();
+        if !(MIN_PACKET_BYTES..=MAX_PACKET_BYTES).contains(&len) {
+            let (kind, min, max) = (layout.kind, MIN_PACKET_BYTES, MAX_PACKET_BYTES);
+            return Err(ContextError::PacketLength { kind, len, min, max });
+        }
+        let needed = layout.headroom + len as u32 + layout.tailroom;
+        let frame_bytes = needed.next_multiple_of(PAGE_BYTES).max(layout.frame);
+        let frame = self.frame_area(memory, frame_bytes)?;
+        let data = frame + layout.headroom;
+        let end = data + len as u32;
+        let window = memory.window();
+        let place = || {
+            window.fill(frame, layout.headroom, 0)?;
+            window.write(data - meta.len() as u32, meta)?;
+            window.write(data, bytes)?;
+            window.fill(end, self.packet.touched.saturating_sub(end), 0)
+        };
+        place().map_err(ContextError::fault)?;
+        self.packet = Packet {
+            frame,
+            limit: frame + frame_bytes - layout.tailroom,
+            meta: data - meta.len() as u32,
+            data,
+            end,
+            link: data,
+            network: data + MIN_PACKET_BYTES as u32,
+            touched: end,
+        };
+        Ok(())
+    }
+}

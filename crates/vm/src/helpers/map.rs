@@ -1,0 +1,86 @@
+//! Helpers on maps: look up, update, delete.
+
+use skep_bpf::platform::{HelperId, MapFlags};
+
+use super::{Call, Standard};
+use crate::errno::Errno;
+use crate::maps::{Map, Value};
+use crate::memory::Access;
+use crate::trap::TrapKind;
+
+pub(super) const HELPERS: &[Standard] = &[
+    (HelperId::MAP_LOOKUP_ELEM, lookup),
+    (HelperId::MAP_UPDATE_ELEM, update),
+    (HelperId::MAP_DELETE_ELEM, delete),
+];
+
+/// Keys up to this size take the short way.
+const SHORT_KEY_BYTES: usize = 64;
+/// A key lies on the stack of a program, so none is longer than a frame.
+const LONGEST_KEY_BYTES: usize = 512;
+
+fn lookup(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    with_key(call, |call, map, key| Ok(map.lookup(call.cpu.index, key).map_or(0, u64::from)))
+}
+
+fn update(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    with_key(call, |call, map, key| {
+        writable(call, map)?;
+        let value = call.guest(2, map.spec().value_bytes, Access::Read)?;
+        let flags = call.scalar(3);
+        Ok(code(map.update(call.cpu.index, key, Value::Guest(value), flags)))
+    })
+}
+
+fn delete(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    with_key(call, |call, map, key| {
+        writable(call, map)?;
+        Ok(code(map.delete(key)))
+    })
+}
+
+/// Calls `run` with the map of the first argument and the key that the second leads to.
+#[inline]
+fn with_key(
+    call: &Call<'_>,
+    run: impl FnOnce(&Call<'_>, &dyn Map, &[u8]) -> Result<u64, TrapKind>,
+) -> Result<u64, TrapKind> {
+    let map = &**call.map(0)?;
+    let len = map.spec().key_bytes as usize;
+    let mut short = [0; SHORT_KEY_BYTES];
+    match short.get_mut(..len) {
+        Some(key) => {
+            call.read(1, key)?;
+            run(call, map, key)
+        }
+        None => with_long_key(call, map, len, run),
+    }
+}
+
+#[cold]
+fn with_long_key(
+    call: &Call<'_>,
+    map: &dyn Map,
+    len: usize,
+    run: impl FnOnce(&Call<'_>, &dyn Map, &[u8]) -> Result<u64, TrapKind>,
+) -> Result<u64, TrapKind> {
+    let mut key = [0; LONGEST_KEY_BYTES];
+    let key = key.get_mut(..len).ok_or_else(|| call.needs("keys of at most 512 bytes"))?;
+    call.read(1, key)?;
+    run(call, map, key)
+}
+
+/// The verifier refuses writes to a map that is read-only for programs.
+fn writable(call: &Call<'_>, map: &dyn Map) -> Result<(), TrapKind> {
+    if map.spec().flags.contains(MapFlags::RDONLY_PROG) {
+        return Err(call.needs("a map that programs may write"));
+    }
+    Ok(())
+}
+
+fn code(result: Result<(), Errno>) -> u64 {
+    match result {
+        Ok(()) => 0,
+        Err(error) => error.to_return(),
+    }
+}
