@@ -181,19 +181,6 @@ pub fn standard() -> impl Iterator<Item = (HelperId, Implementation)> {
     helpers.map(|(id, run)| (*id, Implementation::Standard(*run)))
 }
 
-/// The helper that engines run themselves, since it changes which program runs.
-pub(crate) const TAIL_CALL: HelperId = HelperId(12);
-
-/// Resolves a tail call: the program to go on in, or what `r0` holds if there is none.
-pub(crate) fn tail_call(_call: &mut Call<'_>) -> Result<Result<Arc<Linked>, u64>, TrapKind> {
-    Ok(Err(0))
-}
-
-/// What a call of a helper that the machine does not have leads to.
-pub(crate) fn absent() -> Implementation {
-    Implementation::Standard(|call| Err(TrapKind::NoSuchHelper(call.helper)))
-}
-
 /// What a call of a helper that the machine does not have leads to.
 pub(crate) fn absent() -> Implementation {
     Implementation::Standard(|call| Err(TrapKind::NoSuchHelper(call.helper)))
