@@ -34,6 +34,8 @@ errnos! {
     EAGAIN = 11, "try again";
     /// Out of memory.
     ENOMEM = 12, "out of memory";
+    /// Permission denied.
+    EACCES = 13, "permission denied";
     /// Bad address.
     EFAULT = 14, "bad address";
     /// Busy.

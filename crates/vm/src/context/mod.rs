@@ -16,6 +16,9 @@ use crate::cpu::CpuState;
 use crate::machine::Machine;
 use crate::memory::Fault;
 
+pub(crate) use skb::{MAX_GROWN_BYTES, set_hash};
+pub(crate) use xdp::{FRAME_HEADER_BYTES, MAX_META_BYTES};
+
 pub use input::{Input, Kind, Redirect};
 pub use packet::{MAX_PACKET_BYTES, MIN_PACKET_BYTES, Packet};
 pub use raw::RawMemory;

@@ -44,11 +44,6 @@ impl Text {
         self.bytes.resize(self.bytes.len() + fit as usize, byte);
         self.len += count;
     }
-
-    /// Whether nothing more fits; the kernel counts the NUL at the end as room here.
-    fn is_full(&self) -> bool {
-        self.len > self.limit
-    }
 }
 
 /// Prints `args` by a format without its NUL, as far as a buffer of `room` bytes (the NUL counted)

@@ -10,6 +10,8 @@ mod print;
 
 mod format;
 
+mod xdp;
+
 mod tail_call;
 
 use std::fmt;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 
 use skep_bpf::platform::HelperId;
 
+use crate::context::{Kind, Packet};
 use crate::cpu::CpuState;
 use crate::linked::Linked;
 use crate::machine::Machine;
@@ -156,6 +159,14 @@ impl Call<'_> {
         }
     }
 
+    /// The packet of an input of a kind, if the program runs on such and its context is the first
+    /// argument.
+    pub(crate) fn input(&self, kind: Kind) -> Option<&Packet> {
+        let input = &self.cpu.input;
+        let packet = input.packet().filter(|_| input.kind() == kind);
+        packet.filter(|_| self.args[0] == u64::from(self.cpu.context))
+    }
+
     /// The trap of a call without what the helper works on.
     #[must_use]
     pub fn needs(&self, needed: &'static str) -> TrapKind {
@@ -172,7 +183,7 @@ impl Call<'_> {
 type Standard = (HelperId, fn(&mut Call<'_>) -> Result<u64, TrapKind>);
 
 /// The standard helpers by family.
-const FAMILIES: &[&[Standard]] = &[map::HELPERS, print::HELPERS];
+const FAMILIES: &[&[Standard]] = &[map::HELPERS, print::HELPERS, xdp::HELPERS];
 
 /// The standard helpers that are implemented, but for `bpf_tail_call`, which engines run
 /// themselves.
@@ -185,3 +196,6 @@ pub fn standard() -> impl Iterator<Item = (HelperId, Implementation)> {
 pub(crate) fn absent() -> Implementation {
     Implementation::Standard(|call| Err(TrapKind::NoSuchHelper(call.helper)))
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,164 @@
+//! Helpers called directly, and whole programs run here and by the live kernel.
+
+mod xdp;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use skep_bpf::codec::Slot;
+use skep_bpf::platform::{HelperId, ProgType};
+use skep_bpf::program::Program;
+use skep_bpf::text::parse::assemble;
+use skep_kernel::{ProgSpec, TestRun, TestRunResult, available};
+
+use super::Call;
+use crate::context::Context;
+use crate::cpu::Cpu;
+use crate::host::Host;
+use crate::linked::Linked;
+use crate::machine::{Loaded, Machine};
+use crate::memory::Perm;
+use crate::region::Purpose;
+use crate::run::{Engine, Finished, Options};
+use crate::trap::TrapKind;
+
+/// A machine with a processor, on which helpers can be called without a program.
+pub(crate) struct Bench {
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) cpu: Cpu,
+    caller: Arc<Linked>,
+    pub(crate) printed: Arc<Mutex<Vec<String>>>,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Bench {
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&printed);
+        let host = Host {
+            ktime_ns: Box::new(|| 1_000_000_007),
+            boot_ns: Box::new(|| 2_000_000_007),
+            tai_ns: Box::new(|| 3_000_000_007),
+            random: Box::new(|| 0xdead_beef),
+            cpus: 4,
+            pid_tgid: Box::new(|| 7 << 32 | 8),
+            uid_gid: Box::new(|| 9 << 32 | 10),
+            comm: Box::new(|| *b"fifteen bytes..\0"),
+            printk: Box::new(move |text| sink.lock().push(text.to_owned())),
+        };
+        let machine = Arc::new(Machine::new(host).unwrap());
+        let cpu = Cpu::new(&machine).unwrap();
+        let caller = Arc::clone(load(&machine, ProgType::UNSPEC, "exit").linked());
+        Bench { machine, cpu, caller, printed }
+    }
+
+    pub(crate) fn call(&mut self, helper: HelperId, args: [u64; 5]) -> Result<u64, TrapKind> {
+        let implementation = self.machine.helper(helper).ok_or(TrapKind::NoSuchHelper(helper))?;
+        implementation.call(&mut Call {
+            machine: &self.machine,
+            cpu: &mut self.cpu.state,
+            program: &self.caller,
+            helper,
+            args,
+        })
+    }
+
+    /// Puts bytes into guest memory of their own; gives the address.
+    pub(crate) fn place(&self, bytes: &[u8]) -> u64 {
+        let len = bytes.len() as u32;
+        let at = self.machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory).unwrap();
+        self.machine.memory().window().write(at, bytes).unwrap();
+        at.into()
+    }
+
+    pub(crate) fn read(&self, at: u64, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.machine.memory().window().read(at as u32, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// Runs a program on both engines, which must agree.
+    pub(crate) fn run<C: Context + Clone + PartialEq + std::fmt::Debug>(
+        &mut self,
+        loaded: &Loaded,
+        context: &mut C,
+    ) -> Finished {
+        let mut again = context.clone();
+        let mut run = |context: &mut C, engine| {
+            let options = Options { engine, ..Options::default() };
+            loaded.run(&mut self.cpu, context, options).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let finished = run(context, Engine::Fast);
+        assert_eq!(run(&mut again, Engine::Checked), finished);
+        assert_eq!(again, *context);
+        finished
+    }
+}
+
+fn slots(text: &str) -> Vec<Slot> {
+    assemble(text).unwrap_or_else(|error| panic!("{error}\n{text}")).slots
+}
+
+pub(crate) fn load(machine: &Arc<Machine>, prog_type: ProgType, text: &str) -> Loaded {
+    let program = Program::new(&slots(text).into()).unwrap();
+    machine.load("test", prog_type, program, &[]).unwrap()
+}
+
+/// Whether bpf(2) can be used; prints why not.
+pub(crate) fn kernel_is_here() -> bool {
+    match available() {
+        Ok(()) => true,
+        Err(reason) => {
+            eprintln!("skipped the comparison with the kernel: {reason}");
+            false
+        }
+    }
+}
+
+/// A program in the live kernel.
+pub(crate) fn kernel_program(prog_type: ProgType, text: &str) -> skep_kernel::Program {
+    let insns: Vec<[u8; 8]> = slots(text).into_iter().map(Slot::to_bytes).collect();
+    kernel_load(prog_type, &insns).unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(crate) fn kernel_load(
+    prog_type: ProgType,
+    insns: &[[u8; 8]],
+) -> Result<skep_kernel::Program, skep_kernel::LoadError> {
+    let spec = ProgSpec { prog_type: prog_type.0, insns, licence: "GPL", ..ProgSpec::default() };
+    skep_kernel::Program::load(&ProgSpec { log_level: 1, ..spec })
+}
+
+/// Runs a program in the live kernel.
+pub(crate) fn kernel_run(
+    program: &skep_kernel::Program,
+    packet: &[u8],
+    context: &[u8],
+) -> Result<TestRunResult, skep_kernel::Error> {
+    program.test_run(&TestRun {
+        data_in: packet,
+        ctx_in: context,
+        ctx_size_out: context.len() as u32,
+        ..TestRun::default()
+    })
+}
+
+/// Numbers that look random and are the same every time.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn next(&mut self) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.next() as u8).collect()
+    }
+}
