@@ -1,0 +1,78 @@
+//! Skep's own engines.
+
+use std::sync::Arc;
+
+use skep::context::{Context, ContextError};
+use skep::cpu::{Cpu, CpuState};
+use skep::helpers::Implementation;
+use skep::host::Host;
+use skep::machine::{Loaded, Machine};
+use skep::memory::Perm;
+use skep::region::Purpose;
+use skep::run::{Engine, Options};
+use skep_benches::{Outcome, Subject};
+use skep_bpf::platform::{HelperId, ProgType};
+use skep_bpf::program::{Bytecode, Program};
+
+use crate::kernel::{HELPER, Kernel};
+
+/// A kernel on one of our engines.
+pub(crate) struct Ours {
+    loaded: Loaded,
+    cpu: Cpu,
+    memory: Resident,
+    options: Options,
+}
+
+/// Memory that stays in the guest between runs, as that of the peers stays where it is.
+struct Resident {
+    start: u32,
+    len: u32,
+}
+
+impl Context for Resident {
+    fn enter(&mut self, _: &Machine, _: &mut CpuState) -> Result<[u64; 2], ContextError> {
+        Ok([self.start.into(), self.len.into()])
+    }
+
+    fn leave(&mut self, _: &Machine, _: &mut CpuState) -> Result<(), ContextError> {
+        Ok(())
+    }
+}
+
+impl Ours {
+    pub(crate) fn new(kernel: &Kernel, engine: Engine) -> Result<Ours, String> {
+        Ours::load(kernel, engine).map_err(|error| error.to_string())
+    }
+
+    fn load(kernel: &Kernel, engine: Engine) -> Result<Ours, Box<dyn std::error::Error>> {
+        let zero = Implementation::Own(Box::new(|_| Ok(0)));
+        let machine =
+            Arc::new(Machine::with_helpers(Host::default(), vec![(HelperId(HELPER), zero)])?);
+        let program = Program::new(&Bytecode::from(kernel.slots()?))?;
+        let loaded = machine.load(kernel.name, ProgType::UNSPEC, program, &[])?;
+        let bytes = kernel.memory();
+        let len = u32::try_from(bytes.len())?;
+        let start = machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory)?;
+        machine.memory().window().write(start, &bytes)?;
+        let cpu = Cpu::new(&machine)?;
+        let options = Options { engine, ..Options::default() };
+        Ok(Ours { loaded, cpu, memory: Resident { start, len }, options })
+    }
+}
+
+impl Subject for Ours {
+    fn run(&mut self) -> Result<Outcome, String> {
+        match self.loaded.run(&mut self.cpu, &mut self.memory, self.options) {
+            Ok(finished) => Ok(Outcome { r0: finished.r0, insns: Some(finished.insns) }),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn memory(&self) -> Result<Vec<u8>, String> {
+        let mut bytes = vec![0; self.memory.len as usize];
+        let window = self.loaded.machine().memory().window();
+        window.read(self.memory.start, &mut bytes).map_err(|fault| fault.to_string())?;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,159 @@
+//! What is printed: a table for people, JSON for programs.
+
+use serde_json::{Value, json};
+use skep_benches::{Spread, geometric_mean, ratio};
+
+/// Kernels that the main figure leaves out: one is all entry and exit, the other a loop of 16-bit
+/// loads, which no other kernel has.
+const APART: [&str; 2] = ["empty", "ipcsum"];
+
+/// An engine's samples on a kernel.
+pub(crate) struct Measured {
+    pub(crate) name: String,
+    /// Nanoseconds per run.
+    pub(crate) samples: Vec<f64>,
+    /// The instructions executed per run, where the engine needed other code.
+    pub(crate) executed: u64,
+}
+
+/// A kernel on all engines; the first is the one that others are compared to.
+pub(crate) struct Row {
+    pub(crate) kernel: &'static str,
+    pub(crate) insns: u64,
+    pub(crate) engines: Vec<Measured>,
+}
+
+impl Row {
+    fn engine(&self, name: &str) -> Option<&Measured> {
+        self.engines.iter().find(|engine| engine.name == name)
+    }
+
+    fn ns_per_insn(&self, engine: &Measured) -> f64 {
+        engine.spread().median / engine.executed as f64
+    }
+
+    /// How many times as long as the first engine another takes for an instruction.
+    fn slower(&self, engine: &Measured) -> f64 {
+        let Some(first) = self.engines.first() else { return f64::NAN };
+        ratio(&engine.samples, &first.samples) * self.insns as f64 / engine.executed as f64
+    }
+}
+
+impl Measured {
+    fn spread(&self) -> Spread {
+        let none = Spread { p10: f64::NAN, median: f64::NAN, p90: f64::NAN };
+        Spread::of(&self.samples).unwrap_or(none)
+    }
+}
+
+/// The engines that ran every kernel, in order.
+fn names(rows: &[Row]) -> Vec<&str> {
+    let Some(first) = rows.first() else { return Vec::new() };
+    let all = first.engines.iter().map(|engine| engine.name.as_str());
+    all.filter(|name| rows.iter().all(|row| row.engine(name).is_some())).collect()
+}
+
+/// A mean over kernels: all, or those that are not apart.
+fn mean(rows: &[Row], all: bool, value: impl Fn(&Row) -> Option<f64>) -> f64 {
+    let values: Vec<f64> =
+        rows.iter().filter(|row| all || !APART.contains(&row.kernel)).filter_map(value).collect();
+    geometric_mean(&values)
+}
+
+fn per_insn(row: &Row, name: &str) -> Option<f64> {
+    row.engine(name).map(|engine| row.ns_per_insn(engine))
+}
+
+fn slower(row: &Row, name: &str) -> Option<f64> {
+    row.engine(name).map(|engine| row.slower(engine))
+}
+
+/// How many times as long as native code an engine takes for a run.
+fn to_native(row: &Row, name: &str) -> Option<f64> {
+    let (engine, native) = (row.engine(name)?, row.engine("native")?);
+    Some(ratio(&engine.samples, &native.samples))
+}
+
+/// Prints tables.
+pub(crate) fn table(rows: &[Row]) {
+    let names = names(rows);
+    let Some((first, peers)) = names.split_first() else { return };
+    println!("ns per run: median (10th to 90th percentile)\n");
+    print!("{:<10}{:>9}", "kernel", "insns");
+    names.iter().for_each(|name| print!("{name:>30}"));
+    println!();
+    for row in rows {
+        print!("{:<10}{:>9}", row.kernel, row.insns);
+        for engine in names.iter().filter_map(|name| row.engine(name)) {
+            let Spread { p10, median, p90 } = engine.spread();
+            let mark = if engine.executed == row.insns { "" } else { "*" };
+            print!("{:>30}", format!("{median:.1} ({p10:.1}-{p90:.1}){mark}"));
+        }
+        println!();
+    }
+    println!("\n* with zero extensions that the engine needs; charged per instruction executed.");
+    section(rows, "ns per instruction", &names, per_insn);
+    section(rows, &format!("times as long as {first}, per instruction"), peers, slower);
+    if names.contains(&"native") {
+        let others: Vec<&str> = names.iter().copied().filter(|&name| name != "native").collect();
+        section(rows, "times as long as native code, per run", &others, to_native);
+    }
+}
+
+fn section(rows: &[Row], title: &str, names: &[&str], value: impl Fn(&Row, &str) -> Option<f64>) {
+    println!("\n{title}\n");
+    let line = |label: &str, values: &mut dyn Iterator<Item = f64>| {
+        print!("{label:<28}");
+        values.for_each(|value| print!("{value:>14.2}"));
+        println!();
+    };
+    print!("{:<28}", "");
+    names.iter().for_each(|name| print!("{name:>14}"));
+    println!();
+    for row in rows {
+        line(row.kernel, &mut names.iter().map(|name| value(row, name).unwrap_or(f64::NAN)));
+    }
+    for (label, all) in [("geometric mean *", false), ("geometric mean of all", true)] {
+        line(label, &mut names.iter().map(|name| mean(rows, all, |row| value(row, name))));
+    }
+    println!("* without {}", APART.join(" and "));
+}
+
+/// Prints one JSON object.
+pub(crate) fn json(rows: &[Row]) {
+    let names = names(rows);
+    let engines = |row: &Row| -> Value {
+        let engine = |engine: &Measured| {
+            let Spread { p10, median, p90 } = engine.spread();
+            json!({
+                "engine": engine.name,
+                "insns": engine.executed,
+                "ns_per_run": { "median": median, "p10": p10, "p90": p90 },
+                "ns_per_insn": row.ns_per_insn(engine),
+                "times_first_per_insn": row.slower(engine),
+                "times_native_per_run": to_native(row, &engine.name),
+            })
+        };
+        row.engines.iter().map(engine).collect()
+    };
+    let kernels: Value = rows
+        .iter()
+        .map(|row| json!({ "kernel": row.kernel, "insns": row.insns, "engines": engines(row) }))
+        .collect();
+    let means = |all: bool| -> Value {
+        let engine = |name: &&str| {
+            json!({
+                "engine": name,
+                "ns_per_insn": mean(rows, all, |row| per_insn(row, name)),
+                "times_first_per_insn": mean(rows, all, |row| slower(row, name)),
+                "times_native_per_run": mean(rows, all, |row| to_native(row, name)),
+            })
+        };
+        names.iter().map(engine).collect()
+    };
+    let report = json!({
+        "kernels": kernels,
+        "geometric_means": { "without": APART, "engines": means(false), "engines_all": means(true) },
+    });
+    println!("{report:#}");
+}
