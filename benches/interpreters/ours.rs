@@ -31,6 +31,10 @@ struct Resident {
 }
 
 impl Context for Resident {
+    fn suits(&self, prog_type: ProgType) -> bool {
+        prog_type == ProgType::UNSPEC
+    }
+
     fn enter(&mut self, _: &Machine, _: &mut CpuState) -> Result<[u64; 2], ContextError> {
         Ok([self.start.into(), self.len.into()])
     }
