@@ -30,6 +30,8 @@ errnos! {
     ENOENT = 2, "no such element";
     /// Argument list, or number of elements, too large.
     E2BIG = 7, "too many or too large";
+    /// Not an open file.
+    EBADF = 9, "not an open file";
     /// Try again.
     EAGAIN = 11, "try again";
     /// Out of memory.

@@ -112,7 +112,7 @@ impl Window {
     /// If the host does not give 8 GiB of address space.
     pub fn new() -> io::Result<Window> {
         let reservation = reserve(WINDOW_BYTES + 2 * GUARD_BYTES)?;
-        let pages: Box<[AtomicU8]> = zeroed_pages();
+        let pages: Box<[AtomicU8]> = zeroed(PAGES);
         // SAFETY: the window starts one guard into the reservation.
         let base = unsafe { reservation.add(GUARD_BYTES) };
         Ok(Window { view: View { base, pages: pages.as_ptr() }, pages, reservation })
@@ -425,10 +425,23 @@ fn page_range(start: u32, len: u32) -> (usize, usize) {
     ((start / PAGE_BYTES) as usize, (len / PAGE_BYTES) as usize)
 }
 
-fn zeroed_pages() -> Box<[AtomicU8]> {
-    // SAFETY: zero is a value of AtomicU8. (Zeroed boxes come from lazily committed memory.)
-    unsafe { Box::new_zeroed_slice(PAGES).assume_init() }
+/// Zeros that are committed when they are first written to, however many.
+pub(crate) fn zeroed<T: Zero>(count: usize) -> Box<[T]> {
+    // SAFETY: zero is a value of T.
+    unsafe { Box::new_zeroed_slice(count).assume_init() }
 }
+
+/// # Safety
+///
+/// A value of all zero bytes is valid.
+pub(crate) unsafe trait Zero {}
+
+// SAFETY: an atomic number has the representation of the number.
+unsafe impl Zero for AtomicU8 {}
+// SAFETY: as for 8 bits.
+unsafe impl Zero for AtomicU32 {}
+// SAFETY: as for 8 bits.
+unsafe impl Zero for AtomicU64 {}
 
 #[cfg(unix)]
 use reservation::{discard, protect, reserve, unreserve};

@@ -6,11 +6,24 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use skep_bpf::platform::{MapFlags, MapType};
+use skep_bpf::platform::{MapFlags, MapType, ProgType};
 
 use crate::errno::Errno;
 use crate::linked::Linked;
 use crate::machine::{Machine, MapError};
+
+mod array;
+mod hash;
+mod pool;
+mod prog_array;
+mod rules;
+mod table;
+mod values;
+
+use array::Array;
+use hash::Hash;
+use prog_array::ProgArray;
+use values::Layout;
 
 /// What a map is: the same facts that `BPF_MAP_CREATE` takes.
 #[derive(Clone, PartialEq, Debug)]
@@ -59,12 +72,17 @@ pub trait Map: Send + Sync + Debug {
     /// The kernel's error numbers.
     fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno>;
 
-    /// Deletes an element.
+    /// Deletes an element for a program.
     ///
     /// # Errors
     ///
     /// The kernel's error numbers.
     fn delete(&self, key: &[u8]) -> Result<(), Errno>;
+
+    /// The number of bytes of an element that [`Map::read`] gives and [`Map::write`] takes.
+    fn host_value_bytes(&self) -> usize {
+        self.spec().value_bytes as usize
+    }
 
     /// Reads an element as `BPF_MAP_LOOKUP_ELEM` does: of a per-CPU map the values of all
     /// processors, each padded to a multiple of eight bytes.
@@ -81,6 +99,13 @@ pub trait Map: Send + Sync + Debug {
     /// The kernel's error numbers.
     fn write(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno>;
 
+    /// Deletes an element for the host, as `BPF_MAP_DELETE_ELEM` does.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers.
+    fn remove(&self, key: &[u8]) -> Result<(), Errno>;
+
     /// The key after another, or the first, as `BPF_MAP_GET_NEXT_KEY` gives it; none after the
     /// last.
     ///
@@ -89,7 +114,8 @@ pub trait Map: Send + Sync + Debug {
     /// The kernel's error numbers.
     fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Errno>;
 
-    /// The guest address of the first value, for maps whose data `ld_imm64` can name.
+    /// The guest address of the value, for maps whose data `ld_imm64` can name: arrays of one
+    /// element.
     fn data_addr(&self) -> Option<u32> {
         None
     }
@@ -108,6 +134,16 @@ pub trait Map: Send + Sync + Debug {
         None
     }
 
+    /// Tells the map that a program of a type refers to it or is to be put into it. The first such
+    /// program decides for which type a map of programs is.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the map is for programs of another type.
+    fn used_by(&self, _prog_type: ProgType) -> Result<(), Errno> {
+        Ok(())
+    }
+
     /// Forbids all further writes by the host, as `BPF_MAP_FREEZE` does. Programs may still write
     /// unless the flags forbid it.
     ///
@@ -117,7 +153,37 @@ pub trait Map: Send + Sync + Debug {
     fn freeze(&self) -> Result<(), Errno>;
 }
 
-/// Makes a map of the type that the specification names.
-pub(crate) fn create(_machine: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
-    Err(MapError::Unsupported(spec.map_type))
+/// Makes a map, if the kernel would.
+type Make = fn(&Machine, MapSpec) -> Result<Arc<dyn Map>, MapError>;
+
+/// The types that are implemented, and what makes a map of each.
+const KINDS: &[(MapType, Make)] = &[
+    (MapType::HASH, |machine, spec| Ok(Arc::new(Hash::new(machine, spec, Layout::Shared)?))),
+    (MapType::ARRAY, |machine, spec| Ok(Arc::new(Array::new(machine, spec, Layout::Shared)?))),
+    (MapType::PROG_ARRAY, |_, spec| Ok(Arc::new(ProgArray::new(spec)?))),
+    (MapType::PERCPU_HASH, |machine, spec| {
+        let layout = Layout::PerCpu(machine.host().cpus);
+        Ok(Arc::new(Hash::new(machine, spec, layout)?))
+    }),
+    (MapType::PERCPU_ARRAY, |machine, spec| {
+        let layout = Layout::PerCpu(machine.host().cpus);
+        Ok(Arc::new(Array::new(machine, spec, layout)?))
+    }),
+];
+
+/// The map types that are implemented.
+pub fn implemented() -> impl Iterator<Item = MapType> {
+    KINDS.iter().map(|(map_type, _)| *map_type)
 }
+
+/// Makes a map of the type that the specification names.
+pub(crate) fn create(machine: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
+    let kind = KINDS.iter().find(|(map_type, _)| *map_type == spec.map_type);
+    let (_, make) = kind.ok_or(MapError::Unsupported(spec.map_type))?;
+    make(machine, spec)
+}
+
+#[cfg(test)]
+mod kernel_tests;
+#[cfg(test)]
+mod tests;

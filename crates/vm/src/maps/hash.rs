@@ -1,0 +1,104 @@
+//! Hashes: values under keys of any bytes; one value for all processors or one each.
+
+use super::rules::{self, Expect, HostRights};
+use super::table::{Present, Table};
+use super::values::{Layout, Values};
+use super::{CpuIndex, Map, MapSpec, Value};
+use crate::errno::Errno;
+use crate::machine::{Machine, MapError};
+
+/// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`. Memory is committed as it is used, with or
+/// without `BPF_F_NO_PREALLOC`.
+#[derive(Debug)]
+pub(super) struct Hash {
+    spec: MapSpec,
+    rights: HostRights,
+    layout: Layout,
+    table: Table,
+    values: Values,
+}
+
+impl Hash {
+    /// An empty hash.
+    pub(super) fn new(machine: &Machine, spec: MapSpec, layout: Layout) -> Result<Hash, MapError> {
+        rules::check_hash(&spec)?;
+        let table = Table::new(&spec, layout, machine.epochs().clone())?;
+        let values = Values::new(machine, &spec, table.elements(), layout)?;
+        Ok(Hash { rights: HostRights::new(&spec), layout, table, values, spec })
+    }
+
+    /// In the kernel an update gives a new element its value and then puts it in the old one's
+    /// place, so that others see either; values of processors are written where they are.
+    fn present(&self) -> Present {
+        match self.layout {
+            Layout::Shared => Present::Replace,
+            Layout::PerCpu(_) => Present::Overwrite,
+        }
+    }
+}
+
+impl Map for Hash {
+    fn spec(&self) -> &MapSpec {
+        &self.spec
+    }
+
+    #[inline]
+    fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32> {
+        self.values.addr(cpu, self.table.find(key)?)
+    }
+
+    fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno> {
+        rules::program_may_write(&self.spec)?;
+        let expect = Expect::from_flags(flags)?;
+        rules::check_key(&self.spec, key)?;
+        self.table.put(key, expect, self.present(), |target| {
+            if target.new && matches!(self.layout, Layout::PerCpu(_)) {
+                self.values.zero(target.element)?;
+            }
+            self.values.set(cpu, target.element, value)
+        })
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<(), Errno> {
+        rules::program_may_write(&self.spec)?;
+        rules::check_key(&self.spec, key)?;
+        self.table.remove(key)
+    }
+
+    fn host_value_bytes(&self) -> usize {
+        self.values.host_bytes()
+    }
+
+    fn read(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.read()?;
+        rules::check_key(&self.spec, key)?;
+        self.table.with(key, |element| self.values.get_all(element)).ok_or(Errno::ENOENT)?
+    }
+
+    fn write(&self, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
+        let _writing = self.rights.write()?;
+        rules::check_host_flags(flags)?;
+        rules::check_key(&self.spec, key)?;
+        let expect = Expect::from_flags(flags)?;
+        self.table
+            .put(key, expect, self.present(), |target| self.values.set_all(target.element, value))
+    }
+
+    fn remove(&self, key: &[u8]) -> Result<(), Errno> {
+        let _writing = self.rights.write()?;
+        rules::check_key(&self.spec, key)?;
+        self.table.remove(key)
+    }
+
+    fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Errno> {
+        self.rights.read()?;
+        if let Some(key) = key {
+            rules::check_key(&self.spec, key)?;
+        }
+        Ok(self.table.next_key(key))
+    }
+
+    fn freeze(&self) -> Result<(), Errno> {
+        self.rights.freeze()
+    }
+}

@@ -1,0 +1,206 @@
+//! What all kinds of maps have in common: which maps can be made, who may do what, and flags.
+//!
+//! The checks and their order are those of the kernel's `map_create`, `*_alloc_check` and
+//! `map_update_elem` (`kernel/bpf/syscall.c`, `arraymap.c`, `hashtab.c`).
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use skep_bpf::platform::{MapFlags, MapType};
+
+use super::MapSpec;
+use crate::errno::Errno;
+use crate::machine::MapError;
+
+/// `BPF_F_LOCK`, which takes a value with a spin lock.
+const LOCK: u64 = 4;
+
+/// The most bytes per CPU and value (`PCPU_MIN_UNIT_SIZE`).
+const PER_CPU_VALUE_BYTES: u32 = 32 << 10;
+/// Key and value of a hash together must be smaller (`KMALLOC_MAX_SIZE` without the kernel's
+/// `struct htab_elem`).
+const HASH_ELEMENT_BYTES: u64 = (4 << 20) - 48;
+/// The most buckets that the kernel counts, of which there is a power of two.
+const HASH_ENTRIES: u32 = 1 << 27;
+
+const ACCESS: MapFlags = MapFlags(
+    MapFlags::RDONLY.0 | MapFlags::WRONLY.0 | MapFlags::RDONLY_PROG.0 | MapFlags::WRONLY_PROG.0,
+);
+const ARRAY: MapFlags = MapFlags(MapFlags::NUMA_NODE.0 | ACCESS.0);
+const ONE_ARRAY: MapFlags = MapFlags(ARRAY.0 | MapFlags::MMAPABLE.0 | MapFlags::INNER_MAP.0);
+const HASH: MapFlags =
+    MapFlags(MapFlags::NO_PREALLOC.0 | MapFlags::NUMA_NODE.0 | MapFlags::ZERO_SEED.0 | ACCESS.0);
+
+/// Whether the kernel would make this array (of values or of programs).
+pub(super) fn check_array(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    let per_cpu = kind == MapType::PERCPU_ARRAY;
+    if kind == MapType::PROG_ARRAY {
+        needs(spec.value_bytes == 4, || size("value", spec.value_bytes, kind, "exactly 4"))?;
+        let denied = MapFlags(MapFlags::RDONLY_PROG.0 | MapFlags::WRONLY_PROG.0);
+        check_flags(spec, MapFlags(ARRAY.0 & !denied.0))?;
+    }
+    check_entries(spec)?;
+    needs(spec.key_bytes == 4, || size("key", spec.key_bytes, kind, "exactly 4"))?;
+    needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
+    check_flags(spec, if kind == MapType::ARRAY { ONE_ARRAY } else { ARRAY })?;
+    let numa = per_cpu && spec.flags.contains(MapFlags::NUMA_NODE);
+    needs(!numa, || (format!("flag BPF_F_NUMA_NODE: a {kind} lies on all nodes"), Errno::EINVAL))?;
+    let most = i32::MAX as u32;
+    needs(spec.value_bytes <= most, || too_large("value", spec.value_bytes.into(), most.into()))?;
+    if per_cpu { check_per_cpu(spec) } else { Ok(()) }
+}
+
+/// Whether the kernel would make this hash.
+pub(super) fn check_hash(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    let per_cpu = kind == MapType::PERCPU_HASH;
+    check_flags(spec, HASH)?;
+    let numa = per_cpu && spec.flags.contains(MapFlags::NUMA_NODE);
+    needs(!numa, || (format!("flag BPF_F_NUMA_NODE: a {kind} lies on all nodes"), Errno::EINVAL))?;
+    check_entries(spec)?;
+    needs(spec.key_bytes != 0, || size("key", 0, kind, "at least 1"))?;
+    needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
+    let element = u64::from(spec.key_bytes) + u64::from(spec.value_bytes);
+    needs(element < HASH_ELEMENT_BYTES, || {
+        too_large("key and value together", element, HASH_ELEMENT_BYTES - 1)
+    })?;
+    if per_cpu {
+        check_per_cpu(spec)?;
+    }
+    needs(spec.max_entries <= HASH_ENTRIES, || {
+        (format!("max_entries {}: at most {HASH_ENTRIES}", spec.max_entries), Errno::E2BIG)
+    })
+}
+
+fn check_per_cpu(spec: &MapSpec) -> Result<(), MapError> {
+    needs(spec.value_bytes <= PER_CPU_VALUE_BYTES, || {
+        too_large("value", spec.value_bytes.into(), PER_CPU_VALUE_BYTES.into())
+    })
+}
+
+fn check_entries(spec: &MapSpec) -> Result<(), MapError> {
+    needs(spec.max_entries != 0, || ("max_entries 0: at least 1".to_owned(), Errno::EINVAL))
+}
+
+fn check_flags(spec: &MapSpec, known: MapFlags) -> Result<(), MapError> {
+    let unknown = MapFlags(spec.flags.0 & !known.0);
+    needs(unknown == MapFlags::default(), || {
+        (format!("flags {unknown}: a {} takes {known}", spec.map_type), Errno::EINVAL)
+    })?;
+    for (a, b) in
+        [(MapFlags::RDONLY, MapFlags::WRONLY), (MapFlags::RDONLY_PROG, MapFlags::WRONLY_PROG)]
+    {
+        let both = spec.flags.contains(a) && spec.flags.contains(b);
+        needs(!both, || (format!("flags {a} and {b} exclude each other"), Errno::EINVAL))?;
+    }
+    Ok(())
+}
+
+fn needs(holds: bool, otherwise: impl FnOnce() -> (String, Errno)) -> Result<(), MapError> {
+    if holds {
+        return Ok(());
+    }
+    let (what, errno) = otherwise();
+    Err(MapError::Invalid { what, errno })
+}
+
+fn size(what: &str, found: u32, kind: MapType, needed: &str) -> (String, Errno) {
+    (format!("{what} size {found}: a {kind} needs {needed}"), Errno::EINVAL)
+}
+
+fn too_large(what: &str, found: u64, most: u64) -> (String, Errno) {
+    (format!("size of {what} {found}: at most {most} bytes"), Errno::E2BIG)
+}
+
+/// What the host may do with a map.
+#[derive(Debug)]
+pub(super) struct HostRights {
+    flags: MapFlags,
+    frozen: RwLock<bool>,
+}
+
+impl HostRights {
+    pub(super) fn new(spec: &MapSpec) -> HostRights {
+        HostRights { flags: spec.flags, frozen: RwLock::new(false) }
+    }
+
+    /// Whether the host may read.
+    pub(super) fn read(&self) -> Result<(), Errno> {
+        if self.flags.contains(MapFlags::WRONLY) { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
+    /// Whether the host may write. The map cannot be frozen before the guard is dropped.
+    pub(super) fn write(&self) -> Result<RwLockReadGuard<'_, bool>, Errno> {
+        let frozen = self.frozen.read();
+        if *frozen || self.flags.contains(MapFlags::RDONLY) {
+            Err(Errno::EPERM)
+        } else {
+            Ok(frozen)
+        }
+    }
+
+    /// Forbids the host to write.
+    pub(super) fn freeze(&self) -> Result<(), Errno> {
+        if self.flags.contains(MapFlags::RDONLY) {
+            return Err(Errno::EPERM);
+        }
+        let mut frozen = self.frozen.try_write().ok_or(Errno::EBUSY)?;
+        if *frozen {
+            // Not EBUSY, which the kernel keeps for two that freeze at once: a frozen map counts
+            // as one that may not be written.
+            return Err(Errno::EPERM);
+        }
+        *frozen = true;
+        Ok(())
+    }
+}
+
+/// Whether programs may change the map. (The verifier refuses programs that try.)
+pub(super) fn program_may_write(spec: &MapSpec) -> Result<(), Errno> {
+    if spec.flags.contains(MapFlags::RDONLY_PROG) { Err(Errno::EPERM) } else { Ok(()) }
+}
+
+/// What an update expects to find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Expect {
+    /// `BPF_ANY`
+    Any,
+    /// `BPF_NOEXIST`
+    Absent,
+    /// `BPF_EXIST`
+    Present,
+}
+
+impl Expect {
+    /// Reads an update's flags. No map here has values with a spin lock, so that `BPF_F_LOCK` is
+    /// always wrong.
+    pub(super) fn from_flags(flags: u64) -> Result<Expect, Errno> {
+        match flags {
+            0 => Ok(Expect::Any),
+            1 => Ok(Expect::Absent),
+            2 => Ok(Expect::Present),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+}
+
+/// The index that an update of an array writes to; `index` is none if it is out of range.
+pub(super) fn check_array_update(index: Option<u32>, flags: u64) -> Result<u32, Errno> {
+    let expect = Expect::from_flags(flags & !LOCK)?;
+    let index = index.ok_or(Errno::E2BIG)?;
+    match expect {
+        Expect::Absent => Err(Errno::EEXIST),
+        // Last, for programs; the host cannot get here with it.
+        _ if flags & LOCK != 0 => Err(Errno::EINVAL),
+        Expect::Any | Expect::Present => Ok(index),
+    }
+}
+
+/// Whether a key has the map's size. (The kernel takes the size from the map.)
+pub(super) fn check_key(spec: &MapSpec, key: &[u8]) -> Result<(), Errno> {
+    if key.len() == spec.key_bytes as usize { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// Refuses what the kernel's system calls refuse before they look at the map.
+pub(super) fn check_host_flags(flags: u64) -> Result<(), Errno> {
+    if flags & LOCK != 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}

@@ -1,0 +1,348 @@
+//! The hash table of keys: from a key to the number of its element.
+//!
+//! Everything is words in boxed slices, so that readers need neither locks nor unsafe code: a
+//! bucket holds the first element of its chain, an element the next one, the hash and the key.
+//! Writers lock the bucket. A removal counts up the bucket's version before its element can be
+//! reused; a reader that finds the version unchanged at the end has therefore only seen elements
+//! that were in the chain all the time, and what it found or missed was so. Versions have 32 bits:
+//! a reader would have to sleep through exactly 2^32 removals to be wrong.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::MapSpec;
+use super::pool::{self, Pool};
+use super::rules::Expect;
+use super::values::Layout;
+use crate::epoch::Epochs;
+use crate::errno::Errno;
+use crate::machine::MapError;
+use crate::memory::zeroed;
+
+/// Words of an element: the link to the next, the hash, then the key, padded with zeros.
+const NEXT: usize = 0;
+const HASH: usize = 1;
+const KEY: usize = 2;
+
+/// The most locks that buckets share.
+const LOCKS: usize = 256;
+/// How often a reader tries again before it locks the bucket.
+const TRIES: usize = 8;
+
+/// Keys and the elements they are in.
+pub(super) struct Table {
+    key_bytes: usize,
+    /// The first link of the chain in the lower half, the version in the upper.
+    buckets: Box<[AtomicU64]>,
+    locks: Box<[Lock]>,
+    words: Box<[AtomicU32]>,
+    /// How many words an element has; a power of two up to a cache line, so that short keys do
+    /// not straddle two.
+    stride: usize,
+    elements: u32,
+    pool: Mutex<Pool>,
+}
+
+/// A lock on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Lock(Mutex<()>);
+
+/// An element in its chain: its number, and the one before it.
+#[derive(Clone, Copy)]
+struct Place {
+    index: u32,
+    before: Option<u32>,
+}
+
+/// What an update does to the element of a key that is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Present {
+    /// Another takes its place: those who hold the old value keep it.
+    Replace,
+    /// It is written to.
+    Overwrite,
+}
+
+/// The element that an update writes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Target {
+    /// Its number.
+    pub(super) element: u32,
+    /// Whether it holds a previous element's value.
+    pub(super) new: bool,
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("buckets", &self.buckets.len()).finish_non_exhaustive()
+    }
+}
+
+impl Table {
+    /// An empty table for maps that [`super::rules::check_hash`] accepts.
+    pub(super) fn new(
+        spec: &MapSpec,
+        layout: Layout,
+        epochs: Arc<Epochs>,
+    ) -> Result<Table, MapError> {
+        let elements = pool::elements(spec.max_entries, layout.element_bytes(spec.value_bytes));
+        let words = KEY + spec.key_bytes.div_ceil(4) as usize;
+        let stride = if words <= 16 { words.next_power_of_two() } else { words };
+        let buckets = (spec.max_entries as usize).next_power_of_two();
+        // Asked first, since a refusal below could not be handled.
+        let room = |bytes: usize| Vec::<u8>::new().try_reserve_exact(bytes).ok();
+        let bytes = stride
+            .checked_mul(4 * elements as usize)
+            .and_then(|bytes| bytes.checked_add(buckets * 8));
+        bytes.and_then(room).ok_or_else(|| MapError::Invalid {
+            what: format!(
+                "no memory for the keys of {} entries of {} bytes",
+                spec.max_entries, spec.key_bytes
+            ),
+            errno: Errno::ENOMEM,
+        })?;
+        Ok(Table {
+            key_bytes: spec.key_bytes as usize,
+            buckets: zeroed(buckets),
+            locks: (0..buckets.min(LOCKS)).map(|_| Lock::default()).collect(),
+            words: zeroed(stride * elements as usize),
+            stride,
+            elements,
+            pool: Mutex::new(Pool::new(epochs, spec.max_entries, elements)),
+        })
+    }
+
+    /// How many elements there are, so many values are needed.
+    pub(super) fn elements(&self) -> u32 {
+        self.elements
+    }
+
+    /// The element of a key. It is not reused before the run under way on this thread, if there is
+    /// one, has left.
+    #[inline]
+    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+        if key.len() != self.key_bytes {
+            return None;
+        }
+        let hash = hash(key);
+        let bucket = self.bucket(hash);
+        for _ in 0..TRIES {
+            let seen = bucket.load(Ordering::Acquire);
+            let found = self.walk(seen, hash, key);
+            fence(Ordering::Acquire);
+            if version(bucket.load(Ordering::Relaxed)) == version(seen) {
+                return found.map(|place| place.index);
+            }
+        }
+        let _guard = self.lock(hash);
+        self.walk(bucket.load(Ordering::Acquire), hash, key).map(|place| place.index)
+    }
+
+    /// Gives the element of a key to a function, which can rely on its staying.
+    pub(super) fn with<T>(&self, key: &[u8], see: impl FnOnce(u32) -> T) -> Option<T> {
+        let hash = hash(key);
+        let _guard = self.lock(hash);
+        let place = self.walk(self.bucket(hash).load(Ordering::Acquire), hash, key)?;
+        Some(see(place.index))
+    }
+
+    /// Sets a key. `write` fills the element before others can see it, unless it is overwritten.
+    pub(super) fn put(
+        &self,
+        key: &[u8],
+        expect: Expect,
+        present: Present,
+        write: impl FnOnce(Target) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let hash = hash(key);
+        let bucket = self.bucket(hash);
+        let _guard = self.lock(hash);
+        let seen = bucket.load(Ordering::Acquire);
+        let old = self.walk(seen, hash, key);
+        match (old, expect) {
+            (Some(_), Expect::Absent) => return Err(Errno::EEXIST),
+            (None, Expect::Present) => return Err(Errno::ENOENT),
+            (Some(place), _) if present == Present::Overwrite => {
+                return write(Target { element: place.index, new: false });
+            }
+            (_, Expect::Any | Expect::Absent | Expect::Present) => {}
+        }
+        let element = self.take(old.is_some())?;
+        self.set_key(element, hash, key);
+        if let Err(error) = write(Target { element, new: true }) {
+            self.pool.lock().give_back(element, old.is_some());
+            return Err(error);
+        }
+        let after = old.map_or(first(seen), |place| self.next(place.index));
+        self.word(element, NEXT).store(after, Ordering::Relaxed);
+        self.link(bucket, old.and_then(|place| place.before), element + 1, old.is_some());
+        if let Some(place) = old {
+            self.pool.lock().retire(place.index, true);
+        }
+        Ok(())
+    }
+
+    /// Removes a key.
+    pub(super) fn remove(&self, key: &[u8]) -> Result<(), Errno> {
+        let hash = hash(key);
+        let bucket = self.bucket(hash);
+        let _guard = self.lock(hash);
+        let place = self.walk(bucket.load(Ordering::Acquire), hash, key).ok_or(Errno::ENOENT)?;
+        self.link(bucket, place.before, self.next(place.index), true);
+        self.pool.lock().retire(place.index, false);
+        Ok(())
+    }
+
+    /// The key after another in the order of buckets and chains; the first after none and after
+    /// one that is not there.
+    pub(super) fn next_key(&self, key: Option<&[u8]>) -> Option<Vec<u8>> {
+        let mut start = 0;
+        if let Some(key) = key {
+            let hash = hash(key);
+            let _guard = self.lock(hash);
+            let bucket = self.bucket(hash);
+            if let Some(place) = self.walk(bucket.load(Ordering::Acquire), hash, key) {
+                if let Some(next) = self.next(place.index).checked_sub(1) {
+                    return Some(self.key(next));
+                }
+                start = self.bucket_index(hash) + 1;
+            }
+        }
+        (start..self.buckets.len()).find_map(|index| {
+            let bucket = &self.buckets[index];
+            first(bucket.load(Ordering::Relaxed)).checked_sub(1)?;
+            let _guard = self.locks[index % self.locks.len()].0.lock();
+            Some(self.key(first(bucket.load(Ordering::Acquire)).checked_sub(1)?))
+        })
+    }
+
+    /// Follows a chain to a key. Without the lock it may stray into other chains; a walk longer
+    /// than there are elements has, and is given up.
+    #[inline]
+    fn walk(&self, bucket: u64, hash: u32, key: &[u8]) -> Option<Place> {
+        let mut before = None;
+        let mut link = first(bucket);
+        for _ in 0..=self.elements {
+            let index = link.checked_sub(1)?;
+            let start = index as usize * self.stride;
+            let words = &self.words[start..start + self.stride];
+            if words[HASH].load(Ordering::Relaxed) == hash && same_key(&words[KEY..], key) {
+                return Some(Place { index, before });
+            }
+            link = words[NEXT].load(Ordering::Acquire);
+            before = Some(index);
+        }
+        None
+    }
+
+    /// Makes a link of a chain lead elsewhere: that of the bucket or of an element.
+    fn link(&self, bucket: &AtomicU64, before: Option<u32>, to: u32, removes: bool) {
+        let seen = bucket.load(Ordering::Relaxed);
+        let version = version(seen).wrapping_add(removes.into());
+        let mut head = first(seen);
+        match before {
+            Some(before) => self.word(before, NEXT).store(to, Ordering::Release),
+            None => head = to,
+        }
+        bucket.store(u64::from(version) << 32 | u64::from(head), Ordering::Release);
+    }
+
+    fn take(&self, replaces: bool) -> Result<u32, Errno> {
+        loop {
+            if let Some(element) = self.pool.lock().take(replaces)? {
+                return Ok(element);
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn set_key(&self, element: u32, hash: u32, key: &[u8]) {
+        // Who reads one of these words sees that the element's former bucket has a new version.
+        fence(Ordering::Release);
+        self.word(element, HASH).store(hash, Ordering::Relaxed);
+        for (at, part) in (KEY..).zip(key.chunks(4)) {
+            self.word(element, at).store(read_word(part), Ordering::Relaxed);
+        }
+    }
+
+    fn key(&self, element: u32) -> Vec<u8> {
+        let words = (KEY..).map(|at| self.word(element, at).load(Ordering::Relaxed));
+        words
+            .take(self.key_bytes.div_ceil(4))
+            .flat_map(u32::to_le_bytes)
+            .take(self.key_bytes)
+            .collect()
+    }
+
+    fn word(&self, element: u32, at: usize) -> &AtomicU32 {
+        &self.words[element as usize * self.stride + at]
+    }
+
+    fn next(&self, element: u32) -> u32 {
+        self.word(element, NEXT).load(Ordering::Acquire)
+    }
+
+    fn bucket_index(&self, hash: u32) -> usize {
+        // There is a power of two of buckets.
+        hash as usize & (self.buckets.len() - 1)
+    }
+
+    fn bucket(&self, hash: u32) -> &AtomicU64 {
+        &self.buckets[self.bucket_index(hash)]
+    }
+
+    fn lock(&self, hash: u32) -> MutexGuard<'_, ()> {
+        self.locks[self.bucket_index(hash) % self.locks.len()].0.lock()
+    }
+}
+
+/// The link to the first element of a bucket: its number plus one, or zero.
+fn first(bucket: u64) -> u32 {
+    bucket as u32
+}
+
+fn version(bucket: u64) -> u32 {
+    (bucket >> 32) as u32
+}
+
+#[inline]
+fn same_key(words: &[AtomicU32], key: &[u8]) -> bool {
+    words
+        .iter()
+        .zip(key.chunks(4))
+        .all(|(word, part)| word.load(Ordering::Relaxed) == read_word(part))
+}
+
+/// The hash of a key: two words at a time are multiplied into the state (as in wyhash). Words of
+/// four bytes, because programs write their keys so, and a longer load would have to wait for all
+/// of the stores it covers. Without a seed: the same operations give the same order of keys.
+#[inline]
+fn hash(key: &[u8]) -> u32 {
+    const ODD: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+    let mut state = ODD[0];
+    for pair in key.chunks(8) {
+        let (low, high) = pair.split_at(pair.len().min(4));
+        state =
+            fold(state ^ (u64::from(read_word(high)) << 32 | u64::from(read_word(low))), ODD[1]);
+    }
+    (fold(state ^ ODD[2], ODD[1]) >> 16) as u32
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Up to four bytes as a number.
+#[inline]
+fn read_word(bytes: &[u8]) -> u32 {
+    match bytes.try_into() {
+        Ok(word) => u32::from_le_bytes(word),
+        Err(_) => bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)),
+    }
+}
