@@ -45,6 +45,8 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Objdump(cmd::objdump::Objdump),
+    Asm(cmd::asm::Asm),
+    Disasm(cmd::disasm::Disasm),
 }
 
 /// Runs a command. The result is the process's exit code: 0 done and accepted, 1 the answer is
@@ -70,11 +72,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, streams: Streams<'_>) 
 
 fn dispatch(
     command: Command,
-    _input: &mut dyn Read,
+    input: &mut dyn Read,
     render: &mut Render<'_>,
 ) -> Result<(), Failure> {
     match command {
         Command::Objdump(arguments) => cmd::objdump::run(&arguments, render),
+        Command::Asm(arguments) => cmd::asm::run(&arguments, input, render),
+        Command::Disasm(arguments) => cmd::disasm::run(&arguments, input, render),
     }
 }
 

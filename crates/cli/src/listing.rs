@@ -5,14 +5,19 @@
 //! as `llvm-objdump` takes them where an object has no DWARF.
 
 mod core_reloc;
+mod names;
 mod symbols;
 
 use std::io::{self, Write};
 
-use skep_bpf::codec::SLOT_BYTES;
-use skep_bpf::text::llvm::{self, Content, Item};
+use clap::ValueEnum;
+use skep_bpf::codec::{SLOT_BYTES, Slot, SlotIndex, decode};
+use skep_bpf::text::c_like::{Decimal, Kernel, LinuxNames};
+use skep_bpf::text::llvm::{self, Content, Item, Printed};
+use skep_bpf::text::mnemonic::Mnemonic;
 use skep_object::{Function, Object, Relocation, Section};
 
+pub use names::name_at;
 use symbols::{Label, Symbols};
 
 /// What is shown.
@@ -33,10 +38,37 @@ pub struct Options<'a> {
 }
 
 /// How instructions are written.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Style {
-    /// As `llvm-objdump` does.
+    /// As llvm-objdump: hexadecimal numbers, <symbol+0x10> at jumps
     Llvm,
+    /// As the verifier's log and bpftool: goto pc+3, call bpf_map_lookup_elem#1
+    Kernel,
+    /// C-like with decimal numbers: r2 = 15
+    Decimal,
+    /// Mnemonics: mov %r2, 15
+    Mnemonic,
+}
+
+impl Style {
+    /// The text of an instruction; none if the slots are no instruction. `next` is the slot
+    /// after it.
+    #[must_use]
+    pub fn print(self, slot: Slot, next: Option<Slot>) -> Option<String> {
+        if self == Style::Llvm {
+            return match llvm::print(slot, next) {
+                Printed::Insn { text, .. } => Some(text),
+                Printed::Truncated | Printed::Unknown => None,
+            };
+        }
+        let slots: Vec<Slot> = [Some(slot), next].into_iter().flatten().collect();
+        let insn = decode(&slots, SlotIndex(0)).ok()?;
+        Some(match self {
+            Style::Llvm | Style::Decimal => Decimal(&insn).to_string(),
+            Style::Kernel => format!("{:#}", Kernel { insn: &insn, names: &LinuxNames }),
+            Style::Mnemonic => Mnemonic(&insn).to_string(),
+        })
+    }
 }
 
 /// Writes the disassembly of all code sections.
@@ -176,11 +208,14 @@ impl<'a> Listing<'a> {
         }
         let end = at.saturating_add(item.len_bytes).min(self.bytes.len());
         let label = match &item.content {
-            Content::Insn { branch: Some(branch), .. } => {
+            Content::Insn { branch: Some(branch), .. } if self.options.style != Style::Kernel => {
                 self.symbols.label(llvm::target_address(at as u64, *branch))
             }
             _ => None,
         };
+        let bytes = self.bytes.get(at..end).unwrap_or(&[]);
+        let mut content = item.content.clone();
+        self.restyle(&mut content, bytes);
         let mut line = String::new();
         let label = label.map(|Label { name, distance }| match distance {
             0 => name.to_owned(),
@@ -189,17 +224,41 @@ impl<'a> Listing<'a> {
         llvm::write_line(
             &mut line,
             at as u64,
-            self.bytes.get(at..end).unwrap_or(&[]),
-            &item.content,
+            bytes,
+            &content,
             label.as_deref(),
             self.options.raw_bytes,
         )
         .map_err(io::Error::other)?;
+        if self.options.names
+            && let Some(name) = name_at(self.object, self.section.index, at as u64)
+        {
+            line.truncate(line.trim_end_matches('\n').len());
+            line.push_str(&format!("\t; {name}\n"));
+        }
         out.write_all(line.as_bytes())?;
         if self.options.relocations {
             self.write_relocations(at, end, out)?;
         }
         Ok(())
+    }
+
+    /// Exchanges the text for that of the style. Linking was not done: calls and loads that
+    /// relocations complete show what the compiler left in them.
+    fn restyle(&self, content: &mut Content, bytes: &[u8]) {
+        if self.options.style == Style::Llvm {
+            return;
+        }
+        let mut slots = bytes.as_chunks::<SLOT_BYTES>().0.iter().map(|b| Slot::from_bytes(*b));
+        let styled = slots.next().and_then(|slot| self.options.style.print(slot, slots.next()));
+        let branch = match content {
+            Content::Insn { branch, .. } => *branch,
+            Content::Zeros | Content::Unknown => None,
+        };
+        *content = match styled {
+            Some(text) => Content::Insn { text, branch },
+            None => Content::Unknown,
+        };
     }
 
     /// The source line that starts exactly here, unless the instruction before had the same.

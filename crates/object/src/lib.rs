@@ -34,6 +34,7 @@ mod maps;
 mod object;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use elf::{
     Binding, Place, Relocation, RelocationKind, Section, SectionIndex, Symbol, SymbolIndex,
@@ -47,3 +48,4 @@ pub use link::{
 };
 pub use maps::{GlobalData, MapDef, MapIndex, MapOrigin, MapValue, Variable};
 pub use object::Object;
+pub use write::NewObject;

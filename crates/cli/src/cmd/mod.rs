@@ -1,3 +1,7 @@
 //! The commands: one file each, with its arguments and what it does.
 
+pub mod asm;
+
+pub mod disasm;
+
 pub mod objdump;

@@ -1,6 +1,6 @@
 //! `skep objdump`: disassembly as `llvm-objdump` prints it, or in other styles.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::failure::Failure;
 use crate::input::Target;
@@ -27,17 +27,10 @@ pub struct Objdump {
     no_show_raw_insn: bool,
     /// How instructions are written
     #[arg(long, value_enum, default_value = "llvm", value_name = "STYLE")]
-    style: StyleName,
+    style: Style,
     /// Add the names of maps, variables, helpers and called functions
     #[arg(long)]
     names: bool,
-}
-
-/// A style by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-enum StyleName {
-    /// As llvm-objdump: hexadecimal numbers, <symbol+0x10> at jumps
-    Llvm,
 }
 
 /// Runs the command.
@@ -61,9 +54,7 @@ pub fn run(arguments: &Objdump, render: &mut Render<'_>) -> Result<(), Failure> 
         source: arguments.source,
         relocations: arguments.reloc,
         raw_bytes: !arguments.no_show_raw_insn,
-        style: match arguments.style {
-            StyleName::Llvm => Style::Llvm,
-        },
+        style: arguments.style,
         names: arguments.names,
         only: only.as_deref(),
     };
