@@ -3,6 +3,7 @@
 //! There are two dialects. The C-like one (`r2 = 15`) is printed in three styles: LLVM's
 //! ([`llvm`], from raw slots by LLVM's rules), and the kernel's and a decimal one ([`c_like`]).
 //! The other is the mnemonic dialect of ubpf and the public conformance suite ([`mnemonic`]).
+//! [`parse`] reads all of them; [`explain`] takes the bytes of an instruction apart.
 
 mod words;
 
@@ -16,3 +17,5 @@ pub mod parse;
 
 #[cfg(test)]
 mod corpus;
+
+pub mod explain;

@@ -164,7 +164,7 @@ fn equals_llvm_objdump_on_samples() {
 #[test]
 fn equals_llvm_objdump_on_truncated_code() {
     let wide = Slot::new(0x18, 1, 0, 0, 0x4141_4141).to_bytes();
-    for len in 1..24 {
+    for len in [1, 3, 7, 8, 9, 12, 15, 16, 17, 23] {
         let mut code = Slot::new(0xb7, 1, 0, 0, 7).to_bytes().to_vec();
         code.extend([wide, wide, [0; 8]].concat().into_iter().take(len));
         compare("truncated", &code);
@@ -174,8 +174,8 @@ fn equals_llvm_objdump_on_truncated_code() {
 /// Runs of zeros are left out, as far as the eight bytes that may be an instruction.
 #[test]
 fn equals_llvm_objdump_on_zeros() {
-    for before in [0, 1, 3] {
-        for zeros in 0..30 {
+    for before in [0, 1] {
+        for zeros in (0..10).chain([12, 15, 16, 17, 24, 27]) {
             let mut code = [0xb7, 1, 0, 0, 7, 0, 0, 0].repeat(before);
             code.extend([0].repeat(zeros));
             code.extend([0xb7, 1, 0, 0, 7, 0, 0, 1]);

@@ -13,7 +13,7 @@ use crate::text::mnemonic::Mnemonic;
 fn every_insn() -> Vec<Insn<Offset>> {
     let mut insns = all_operations();
     let mut random = Random(0x5eed);
-    insns.extend((0..50_000).map(|_| random.insn()));
+    insns.extend((0..10_000).map(|_| random.insn()));
     insns
 }
 
@@ -335,7 +335,7 @@ fn no_text_panics() {
         "s",
         "be16",
     ];
-    for _ in 0..100_000 {
+    for _ in 0..20_000 {
         let count = random.next() % 9;
         let text: Vec<&str> =
             (0..count).map(|_| pieces[(random.next() % pieces.len() as u64) as usize]).collect();
