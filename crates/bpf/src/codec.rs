@@ -10,8 +10,9 @@ use crate::insn::{
     Callee, Extend, HelperId, Imm64, Insn, Mem, Offset, PacketIndex, PacketSize, Reg, Src,
 };
 use crate::op::{
-    ADDR_SPACE_CAST_OFFSET, AddrSpaceCast, AluOp, AtomicOp, Cond, Endian, Imm64Kind, LOAD_ACQUIRE,
-    Movsx, SOURCE_X, STORE_RELEASE, Size, SwapBits, Width, call, class, code, mode,
+    ADDR_SPACE_CAST_OFFSET, AddrSpaceCast, AluOp, AtomicOp, CODE_BITS, Cond, Endian, Imm64Kind,
+    LOAD_ACQUIRE, Movsx, SIZE_BITS, SOURCE_X, STORE_RELEASE, Size, SwapBits, Width, call, class,
+    code, mode,
 };
 
 /// The size of a slot in bytes.
@@ -126,16 +127,24 @@ pub enum Field {
     Reserved,
 }
 
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Field {
+    /// RFC 9669's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             Field::Dst => "dst_reg",
             Field::Src => "src_reg",
             Field::Offset => "offset",
             Field::Imm => "imm",
             Field::NextImm => "next_imm",
             Field::Reserved => "reserved",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -336,7 +345,6 @@ fn register(field: Field, number: u8) -> Result<Reg, DecodeErrorKind> {
 }
 
 fn size_of(opcode: u8) -> Size {
-    const SIZE_BITS: u8 = 0x18;
     match opcode & SIZE_BITS {
         0x00 => Size::W,
         0x08 => Size::H,
@@ -346,7 +354,7 @@ fn size_of(opcode: u8) -> Size {
 }
 
 fn mode_of(opcode: u8) -> u8 {
-    opcode & 0xe0
+    opcode & mode::BITS
 }
 
 fn decode_ld(slot: Slot, next: Option<Slot>) -> Decoded {
@@ -464,7 +472,7 @@ fn decode_atomic(fields: &Fields, size: Size) -> Decoded {
 fn decode_alu(slot: Slot, width: Width) -> Decoded {
     let fields = Fields { slot };
     let dst = fields.dst()?;
-    match slot.opcode & 0xf0 {
+    match slot.opcode & CODE_BITS {
         code::NEG if slot.opcode & SOURCE_X == 0 => {
             fields.zero(&[Field::Src, Field::Offset, Field::Imm])?;
             Ok(Insn::Neg { width, dst })
@@ -531,7 +539,7 @@ fn decode_special_move(fields: &Fields, width: Width, dst: Reg) -> Decoded {
 fn decode_jump(slot: Slot, width: Width) -> Decoded {
     let fields = Fields { slot };
     let is_x = slot.opcode & SOURCE_X != 0;
-    match (slot.opcode & 0xf0, width) {
+    match (slot.opcode & CODE_BITS, width) {
         (code::JA, Width::W64) if !is_x => {
             fields.zero(&[Field::Dst, Field::Src, Field::Imm])?;
             Ok(Insn::Jump { wide: false, target: Offset(i32::from(slot.offset)) })

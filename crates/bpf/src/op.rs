@@ -115,7 +115,7 @@ impl Width {
     }
 }
 
-/// The instruction classes, the low three bits of an opcode (RFC 9669, section 3.1).
+/// The instruction classes, the low three bits of an opcode (RFC 9669, section 3.3).
 pub mod class {
     /// Non-standard load operations.
     pub const LD: u8 = 0x0;
@@ -141,6 +141,8 @@ pub mod class {
 /// The modes of load and store instructions, the high three bits of an opcode (RFC 9669,
 /// section 5).
 pub mod mode {
+    /// The bits of an opcode that hold the mode.
+    pub const BITS: u8 = 0xe0;
     /// 64-bit immediate instructions.
     pub const IMM: u8 = 0x00;
     /// Deprecated packet access, absolute.
@@ -172,6 +174,12 @@ pub mod mode {
 /// The source bit of arithmetic and jump opcodes: clear for K (the immediate), set for X (the
 /// source register).
 pub const SOURCE_X: u8 = 0x08;
+
+/// The bits of a load or store opcode that hold the size.
+pub const SIZE_BITS: u8 = 0x18;
+
+/// The bits of an arithmetic or jump opcode that hold the code.
+pub const CODE_BITS: u8 = 0xf0;
 
 /// Codes that stand for a single instruction shape rather than a row of a table.
 pub mod code {

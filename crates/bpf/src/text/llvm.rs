@@ -11,8 +11,8 @@ use core::fmt::{self, Write};
 use super::words;
 use crate::codec::{SLOT_BYTES, Slot};
 use crate::op::{
-    ADDR_SPACE_CAST_OFFSET, AluOp, AtomicOp, Cond, Endian, Movsx, SOURCE_X, Size, SwapBits, Width,
-    class, code, mode,
+    ADDR_SPACE_CAST_OFFSET, AluOp, AtomicOp, CODE_BITS, Cond, Endian, Movsx, SIZE_BITS, SOURCE_X,
+    Size, SwapBits, Width, class, code, mode,
 };
 
 /// What one line of disassembly shows.
@@ -218,11 +218,8 @@ fn src(slot: Slot, width: Width) -> Option<Register> {
 }
 
 fn size(slot: Slot) -> Option<Size> {
-    const SIZE_BITS: u8 = 0x18;
     Size::ALL.iter().copied().find(|size| size.row().code == slot.opcode & SIZE_BITS)
 }
-
-const MODE_BITS: u8 = 0xe0;
 
 fn wide(slot: Slot, next: Option<Slot>) -> Printed {
     let Some(dst) = dst(slot, Width::W64).filter(|_| slot.offset == 0) else {
@@ -242,7 +239,7 @@ fn wide(slot: Slot, next: Option<Slot>) -> Printed {
 fn packet_load(slot: Slot) -> Option<String> {
     let size = size(slot).filter(|size| *size != Size::Dw)?;
     let (skb, c_type) = (words::SKB, size.row().unsigned);
-    match slot.opcode & MODE_BITS {
+    match slot.opcode & mode::BITS {
         mode::ABS => {
             let imm = Hex(i64::from(slot.imm));
             Some(format(format_args!("r0 = *({c_type} *){skb}[{imm}]")))
@@ -257,7 +254,7 @@ fn packet_load(slot: Slot) -> Option<String> {
 
 fn load(slot: Slot) -> Option<String> {
     let size = size(slot)?;
-    let c_type = match slot.opcode & MODE_BITS {
+    let c_type = match slot.opcode & mode::BITS {
         mode::MEM => size.row().unsigned,
         mode::MEMSX if size != Size::Dw => size.row().signed,
         _ => return None,
@@ -270,7 +267,7 @@ fn store(slot: Slot) -> Option<String> {
     let size = size(slot)?;
     let c_type = size.row().unsigned;
     let address = Address(dst(slot, Width::W64)?, slot.offset);
-    match (slot.opcode & MODE_BITS, slot.class()) {
+    match (slot.opcode & mode::BITS, slot.class()) {
         (mode::MEM, class::ST) => {
             let imm = Hex(i64::from(slot.imm));
             Some(format(format_args!("*({c_type} *)({address}) = {imm}")))
@@ -317,7 +314,7 @@ fn atomic(slot: Slot, size: Size, address: &Address) -> Option<String> {
 fn alu(slot: Slot, width: Width) -> Option<String> {
     let dst = dst(slot, width)?;
     let is_x = slot.opcode & SOURCE_X != 0;
-    match slot.opcode & 0xf0 {
+    match slot.opcode & CODE_BITS {
         code::NEG if !is_x => Some(format(format_args!("{dst} = -{dst}"))),
         code::NEG => None,
         code::END => {
@@ -371,7 +368,7 @@ fn jump(slot: Slot, width: Width) -> Option<Printed> {
         branch: Some(by),
     };
     let plain = |text: String| Printed::Insn { text, slots: 1, branch: None };
-    Some(match (slot.opcode & 0xf0, width) {
+    Some(match (slot.opcode & CODE_BITS, width) {
         (code::JA, Width::W64) if !is_x => branch(words::GOTO, short),
         (code::JA, Width::W32) if !is_x => branch(words::GOTOL, imm),
         (code::JCOND, Width::W64) if !is_x => branch(words::MAY_GOTO, short),

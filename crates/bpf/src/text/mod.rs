@@ -15,7 +15,7 @@ pub mod mnemonic;
 
 pub mod parse;
 
+pub mod explain;
+
 #[cfg(test)]
 mod corpus;
-
-pub mod explain;

@@ -9,7 +9,8 @@ use super::{ExplainedField, Place};
 use crate::codec::{DecodeErrorKind, Field, Slot};
 use crate::insn::{Callee, Imm64, Insn, Offset, PacketIndex, Reg, Src};
 use crate::op::{
-    AluOp, AtomicOp, Cond, LOAD_ACQUIRE, SOURCE_X, STORE_RELEASE, Size, class, code, mode,
+    AluOp, AtomicOp, CODE_BITS, Cond, LOAD_ACQUIRE, SIZE_BITS, SOURCE_X, STORE_RELEASE, Size,
+    class, code, mode,
 };
 use crate::platform;
 use crate::text::words;
@@ -29,7 +30,7 @@ pub(super) fn fields(slot: Slot, next: Option<Slot>, decoded: &Decoded) -> Vec<E
     let nibble = |low| Place { byte: 1, len_bytes: 1, bits: Some((low, 4)) };
     let mut add = |field: Field, place, value: i64, role: Option<String>| {
         let meaning = meaning(field, value, role, decoded);
-        fields.push(ExplainedField { name: name(field), place, value, meaning });
+        fields.push(ExplainedField { name: field.name(), place, value, meaning });
     };
     add(Field::Dst, nibble(0), i64::from(slot.dst()), roles.dst);
     add(Field::Src, nibble(4), i64::from(slot.src()), roles.src);
@@ -42,17 +43,6 @@ pub(super) fn fields(slot: Slot, next: Option<Slot>, decoded: &Decoded) -> Vec<E
         add(Field::NextImm, whole(12, 4), i64::from(next.imm), roles.next_imm);
     }
     fields
-}
-
-const fn name(field: Field) -> &'static str {
-    match field {
-        Field::Dst => "dst_reg",
-        Field::Src => "src_reg",
-        Field::Offset => "offset",
-        Field::Imm => "imm",
-        Field::NextImm => "next_imm",
-        Field::Reserved => "reserved",
-    }
 }
 
 /// What a field means: its role, that it has none, or what is wrong with it.
@@ -102,8 +92,8 @@ fn opcode_fields(slot: Slot, decoded: &Decoded) -> Vec<ExplainedField> {
     let class = part("class", 0, 3, class_meaning(slot));
     let parts = match slot.class() {
         class::LD | class::LDX | class::ST | class::STX => [
-            part("mode", 5, 3, mode_meaning(opcode & 0xe0)),
-            part("size", 3, 2, size_meaning(opcode & 0x18)),
+            part("mode", 5, 3, mode_meaning(opcode & mode::BITS)),
+            part("size", 3, 2, size_meaning(opcode & SIZE_BITS)),
             class,
         ],
         _ => [
@@ -153,7 +143,7 @@ fn size_meaning(bits: u8) -> String {
 
 /// The operation of an arithmetic or jump opcode, in RFC 9669's capitals.
 fn code_meaning(slot: Slot) -> String {
-    let bits = slot.opcode & 0xf0;
+    let bits = slot.opcode & CODE_BITS;
     let is_arithmetic = matches!(slot.class(), class::ALU | class::ALU64);
     let name = match (bits, is_arithmetic) {
         (code::NEG, true) => Some(words::NEG),
@@ -182,7 +172,7 @@ fn code_meaning(slot: Slot) -> String {
 fn source_meaning(slot: Slot) -> String {
     let is_x = slot.opcode & SOURCE_X != 0;
     let is_arithmetic = matches!(slot.class(), class::ALU | class::ALU64);
-    let text = match (slot.opcode & 0xf0, is_arithmetic, is_x) {
+    let text = match (slot.opcode & CODE_BITS, is_arithmetic, is_x) {
         (code::END, true, true) if slot.class() == class::ALU => "X, here big endian",
         (code::END, true, false) if slot.class() == class::ALU => "K, here little endian",
         (code::NEG | code::END, true, false)
