@@ -41,6 +41,7 @@ mod test_build;
 #[cfg(test)]
 mod tests;
 mod types;
+mod value;
 
 pub use error::{BtfError, ResolveError, TypeProblem};
 pub use ext::{BtfExt, CoreRelocation, ExtSection, FuncInfo, LineInfo};

@@ -43,10 +43,7 @@ impl Btf {
             Kind::Typedef(to) => {
                 format!("typedef {};", printer.declare(*to, name.to_string(), 0, MAX_DEPTH))
             }
-            Kind::Func { proto: ty, linkage } | Kind::Var { ty, linkage } => {
-                let declared = printer.declare(*ty, name.to_string(), 0, MAX_DEPTH);
-                format!("{}{declared};", storage(*linkage))
-            }
+            Kind::Func { .. } | Kind::Var { .. } => printer.variable(id),
             Kind::Datasec { vars, .. } => {
                 let mut text = String::new();
                 for var in self.datasec_vars(*vars) {
@@ -54,7 +51,7 @@ impl Btf {
                         text.push_str("...\n");
                         break;
                     }
-                    text.push_str(&self.definition(var.ty));
+                    text.push_str(&printer.variable(var.ty));
                     text.push('\n');
                 }
                 text.truncate(text.trim_end().len());
@@ -83,6 +80,16 @@ impl Printer<'_> {
     fn spend(&mut self) -> bool {
         self.parts = self.parts.saturating_sub(1);
         self.parts > 0
+    }
+
+    /// The declaration of a variable or function as a statement.
+    fn variable(&mut self, id: TypeId) -> String {
+        let storage = match self.btf.kind(id) {
+            Kind::Func { linkage, .. } | Kind::Var { linkage, .. } => storage(*linkage),
+            _ => "",
+        };
+        let name = self.btf.name(id).to_string();
+        format!("{storage}{};", self.declare(id, name, 0, MAX_DEPTH))
     }
 
     fn declare(&mut self, id: TypeId, inner: String, indent: usize, depth: u32) -> String {

@@ -140,7 +140,10 @@ fn endless_and_huge_types_end() {
     }
     let anonymous_self = b.ty("", 4, 2, &[4, 0, huge + 1, 0, 0, huge + 1, 0]);
     let pointer_self = b.ty("", 2, 0, &[anonymous_self + 1]);
+    let data_of_itself = pointer_self + 1;
+    assert_eq!(b.ty(".data", 15, 1, &[0, data_of_itself, 0, 4]), data_of_itself);
     let btf = b.parse();
+    assert_eq!(btf.definition(TypeId(data_of_itself)), "/* section .data */ .data;");
     for id in [own, anonymous_self] {
         let id = TypeId(id);
         assert!(btf.declaration(id, "x").len() < 4_000_000);
@@ -293,6 +296,7 @@ fn walk(bytes: &[u8]) -> usize {
         for (id, _) in btf.types() {
             let texts: [String; 2] = [btf.definition(id), btf.declaration(id, "x")];
             shown += texts.iter().map(String::len).sum::<usize>();
+            shown += btf.initializer(id, bytes).len();
             let _ = (btf.size_of(id), btf.align_of(id));
         }
     }
@@ -315,4 +319,69 @@ fn prefixes_and_replaced_bytes_do_not_panic() {
         }
     }
     assert!(walk(&sample().bytes()) > 0);
+}
+
+#[test]
+fn values_as_initializers() {
+    let mut b = Builder::new();
+    let int = b.ty("int", 1, 0, &[4, SIGNED_32]);
+    let char = b.ty("char", 1, 0, &[1, 1 << 24 | 8]);
+    let bool = b.ty("_Bool", 1, 0, &[1, 4 << 24 | 8]);
+    let names = ["OFF", "ON"].map(|name| b.string(name));
+    let state = b.ty("state", 6, 2, &[4, names[0], 0, names[1], 1]);
+    let text = b.ty("", 3, 0, &[0, char, int, 4]);
+    let pair = b.ty("", 3, 0, &[0, int, int, 2]);
+    let double = b.ty("double", 16, 0, &[8]);
+    let pointer = b.ty("", 2, 0, &[0]);
+    let fields = ["low", "high", "set", "state", "text"].map(|name| b.string(name));
+    let all = b.ty(
+        "all",
+        4,
+        5 | 1 << 31,
+        &[
+            16,
+            fields[0],
+            int,
+            3 << 24,
+            fields[1],
+            int,
+            5 << 24 | 3,
+            fields[2],
+            bool,
+            32,
+            fields[3],
+            state,
+            64,
+            fields[4],
+            text,
+            96,
+        ],
+    );
+    let var = b.ty("v", 14, 0, &[all, 1]);
+    let own = b.ty("own", 4, 2, &[4, 0, 11, 0, 0, 11, 0]);
+    let btf = b.parse();
+    let shown = |id: u32, bytes: &[u8]| btf.initializer(TypeId(id), bytes);
+
+    assert_eq!(shown(int, &(-7i32).to_le_bytes()), "-7");
+    assert_eq!(shown(int, &[1, 2]), "...");
+    assert_eq!(shown(bool, &[1]), "true");
+    assert_eq!(shown(bool, &[2]), "2");
+    assert_eq!(shown(state, &[1, 0, 0, 0]), "ON");
+    assert_eq!(shown(state, &[9, 0, 0, 0]), "9");
+    assert_eq!(shown(text, b"hi\0\0"), "\"hi\"");
+    assert_eq!(shown(text, b"a\"\n!"), "\"a\\\"\\n!\"");
+    assert_eq!(shown(text, &[0, 1, 2, 3]), "{ 0, 1, 2, 3 }");
+    assert_eq!(shown(pair, &[1, 0, 0, 0, 2, 0, 0, 0]), "{ 1, 2 }");
+    assert_eq!(shown(pair, &[1, 0, 0, 0]), "{ 1, ... }");
+    assert_eq!(shown(double, &1.5f64.to_le_bytes()), "1.5");
+    assert_eq!(shown(pointer, &[0, 16, 0, 0, 0, 0, 0, 0]), "0x1000");
+    // low is the lowest three bits (-1), high the five above (2).
+    let bytes = [0b0001_0111, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, b'x', 0, 0, 0];
+    let expected = "{ .low = -1, .high = 2, .set = true, .state = ON, .text = \"x\" }";
+    assert_eq!(shown(all, &bytes), expected);
+    assert_eq!(shown(var, &bytes), expected);
+    assert_eq!(shown(0, &bytes), "...");
+    assert_eq!(own, 11);
+    let endless = shown(own, &[0; 4]);
+    assert!(endless.contains("...") && endless.len() < 1 << 20, "{} bytes", endless.len());
 }

@@ -1,5 +1,7 @@
 //! Damaged objects: nothing panics, nothing takes memory out of proportion.
 
+use std::hint::black_box;
+
 use super::{EXTERNS, IPROUTE2, OLD, SMALL, parse};
 use crate::{CoreRelocations, Diagnostic, LinkOptions, Object};
 
@@ -14,6 +16,15 @@ fn walk(bytes: &[u8]) -> usize {
         for variable in &map.variables {
             let ty = variable.var.zip(object.btf());
             ty.inspect(|(ty, btf)| assert!(!btf.definition(*ty).is_empty()));
+        }
+    }
+    if let Some(btf) = object.btf() {
+        for (id, _) in btf.types() {
+            black_box((
+                btf.definition(id),
+                btf.initializer(id, &[1; 16]),
+                btf.align_of(id).is_ok(),
+            ));
         }
     }
     let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
