@@ -11,6 +11,9 @@ use crate::memory::{PAGE_BYTES, Window};
 /// The room for packed arguments in bytes (Linux, `MAX_BPRINTF_BIN_ARGS`).
 const PACKED_BYTES: usize = 512;
 
+/// The widest field (Linux, `FIELD_WIDTH_MAX`).
+const MAX_WIDTH: i64 = (1 << 23) - 1;
+
 /// The most arguments that can be passed in memory (Linux, `MAX_BPRINTF_VARARGS`).
 pub(super) const MAX_ARGS: usize = 12;
 
@@ -305,13 +308,13 @@ impl Printer<'_> {
             self.place += 1;
         }
         if self.peek().is_ascii_digit() {
-            // A number that is too large wraps, as in the kernel's `skip_atoi`.
+            // Too large a number wraps (Linux, `skip_atoi`), then it is limited.
             let mut width = 0i32;
             while self.peek().is_ascii_digit() {
                 width = width.wrapping_mul(10).wrapping_add((self.peek() - b'0').into());
                 self.place += 1;
             }
-            spec.width = width.into();
+            spec.width = i64::from(width).min(MAX_WIDTH);
         }
         spec
     }
@@ -341,7 +344,7 @@ impl Printer<'_> {
                 let symbol = unknown_symbol(self.long());
                 self.padded(symbol.as_bytes(), spec);
             }
-            c if !c.is_ascii_alphanumeric() || matches!(c, b'x' | b'K') => {
+            c if !is_alnum(c) || matches!(c, b'x' | b'K') => {
                 let spec = match spec.width {
                     -1 => Spec { width: 16, zero: true, ..spec },
                     _ => spec,
@@ -356,7 +359,7 @@ impl Printer<'_> {
             }
             _ => {}
         }
-        while self.peek().is_ascii_alphanumeric() {
+        while is_alnum(self.peek()) {
             self.place += 1;
         }
     }
@@ -437,6 +440,10 @@ fn is_space(c: u8) -> bool {
 
 fn is_punct(c: u8) -> bool {
     c.is_ascii_punctuation() || matches!(c, 0xa1..=0xbf | 0xd7 | 0xf7)
+}
+
+fn is_alnum(c: u8) -> bool {
+    c.is_ascii_alphanumeric() || (c >= 0xc0 && !is_punct(c))
 }
 
 fn is_print(c: u8) -> bool {

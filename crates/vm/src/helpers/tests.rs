@@ -1,5 +1,7 @@
 //! Helpers called directly, and whole programs run here and by the live kernel.
 
+mod print;
+
 mod xdp;
 
 use std::sync::Arc;
@@ -156,6 +158,10 @@ impl Numbers {
 
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
+    }
+
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
     }
 
     pub(crate) fn bytes(&mut self, len: usize) -> Vec<u8> {
