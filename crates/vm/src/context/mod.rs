@@ -118,3 +118,6 @@ fn get(context: &[u8], offset: usize) -> u32 {
     bytes.copy_from_slice(&context[offset..offset + 4]);
     u32::from_le_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -240,12 +240,11 @@ impl Skb {
         }
     }
 
-    /// `PACKET_BROADCAST`, `_MULTICAST`, `_HOST` or `_OTHERHOST`, for an interface whose address is
-    /// zero (Linux, `eth_skb_pkt_type`).
+    /// `PACKET_HOST`, `_MULTICAST` or `_OTHERHOST` for the loopback interface, whose address is
+    /// zero and which has none for broadcasts (Linux, `eth_skb_pkt_type`).
     fn receiver(&self) -> u32 {
         match self.packet.get(..6) {
             Some([0, 0, 0, 0, 0, 0]) | None => 0,
-            Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => 1,
             Some([first, ..]) if first & 1 != 0 => 2,
             Some(_) => 3,
         }

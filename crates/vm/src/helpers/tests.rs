@@ -14,7 +14,7 @@ use skep_bpf::text::parse::assemble;
 use skep_kernel::{ProgSpec, TestRun, TestRunResult, available};
 
 use super::Call;
-use crate::context::Context;
+use crate::context::{Context, Skb};
 use crate::cpu::Cpu;
 use crate::host::Host;
 use crate::linked::Linked;
@@ -93,6 +93,27 @@ impl Bench {
         assert_eq!(run(&mut again, Engine::Checked), finished);
         assert_eq!(again, *context);
         finished
+    }
+
+    /// Runs code on a socket buffer here and in the kernel: results and packets are equal, but for
+    /// the Ethernet header, which the kernel clears for programs that do not see it.
+    pub(crate) fn compare_skb(
+        &mut self,
+        prog_type: ProgType,
+        code: Vec<Slot>,
+        packet: &[u8],
+    ) -> u32 {
+        let insns: Vec<[u8; 8]> = code.iter().map(|slot| slot.to_bytes()).collect();
+        let program = Program::new(&code.into()).unwrap();
+        let loaded = self.machine.load("test", prog_type, program, &[]).unwrap();
+        let mut here = Skb::new(prog_type, packet);
+        let r0 = self.run(&loaded, &mut here).r0 as u32;
+        let kernel = kernel_load(prog_type, &insns).unwrap_or_else(|error| panic!("{error}"));
+        let there = kernel_run(&kernel, packet, &[]).unwrap();
+        assert_eq!(r0, there.retval, "{insns:02x?}");
+        let header = if prog_type == ProgType::SCHED_CLS { 0 } else { 14 };
+        assert_eq!(here.packet[header..], there.data_out[header..], "{insns:02x?}");
+        r0
     }
 }
 
