@@ -3,3 +3,5 @@
 mod command;
 
 mod objdump;
+
+mod robustness;

@@ -1,0 +1,4 @@
+//! See `skep_tests::robustness::object`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| skep_tests::robustness::object(data));
