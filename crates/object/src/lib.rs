@@ -37,8 +37,8 @@ mod tests;
 mod write;
 
 pub use elf::{
-    Binding, Place, Relocation, RelocationKind, Section, SectionIndex, Symbol, SymbolIndex,
-    SymbolKind,
+    Binding, Place, Relocation, RelocationKind, RelocationRow, Section, SectionIndex, Symbol,
+    SymbolIndex, SymbolKind,
 };
 pub use error::{Diagnostic, MapProblem, ParseError};
 pub use functions::{Function, FunctionIndex};
