@@ -304,7 +304,7 @@ fn write_atomic(
     let (old, operand) = (named(src), named(src));
     match (op, style) {
         (AtomicOp::Add | AtomicOp::Or | AtomicOp::And | AtomicOp::Xor, _) => {
-            write!(f, "{} *({c_type} *)({address}) {symbol} {src}", words::LOCK)
+            write!(f, "{} *({c_type} *)({address}) {symbol} {operand}", words::LOCK)
         }
         (AtomicOp::Xchg, Style::Decimal) => {
             write!(f, "{old} = {symbol}{exchange_suffix}({address}, {operand})")

@@ -43,9 +43,12 @@ fn callee<'a>(scanner: &mut Scanner<'a>) -> Parsed<Callee<Target<'a>>> {
     if scanner.peek_word() == Some(words::PC) {
         return Ok(Callee::Local(target(scanner)?));
     }
+    if let Some(register) = scanner.register()? {
+        return Ok(Callee::Reg(register.of_width(Width::W64)?));
+    }
     // A distance is marked by `local`: a bare number is a helper's, and LLVM prints it signed.
     let mut ahead = *scanner;
-    if ahead.register()?.is_some() || ahead.eat("+") {
+    if ahead.eat("+") {
         return Err(scanner.unexpected(Needed::Callee));
     }
     let at = scanner.at();

@@ -109,6 +109,7 @@ fn other_spellings() {
         ("swap16 %r0", "bswap16 %r0"),
         ("call helper 5", "call 5"),
         ("call helper %r3", "callx %r3"),
+        ("call %r2", "callx r2"),
         ("call runtime 7", "call kfunc(7)"),
         ("call bpf_trace_printk", "call 6"),
         ("call trace_printk", "call 6"),
