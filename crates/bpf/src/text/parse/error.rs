@@ -131,10 +131,15 @@ pub enum AsmErrorKind {
         /// Its number.
         is: u32,
     },
-    /// No line of the text has the label, and no helper has the name.
+    /// No line of the text has the label.
     UnknownLabel {
         /// The label.
         label: String,
+    },
+    /// What is called is neither a label nor the name of a helper.
+    UnknownFunction {
+        /// The name.
+        name: String,
     },
     /// A label stands on two lines.
     DuplicateLabel {
@@ -180,7 +185,10 @@ impl fmt::Display for AsmErrorKind {
                 write!(f, "`{name}` has the number {is}, not this one")
             }
             AsmErrorKind::UnknownLabel { label } => {
-                write!(f, "needed a label or a helper's name, found `{label}`, which is neither")
+                write!(f, "needed a label, found `{label}`, which stands on no line")
+            }
+            AsmErrorKind::UnknownFunction { name } => {
+                write!(f, "needed a label or a helper's name, found `{name}`, which is neither")
             }
             AsmErrorKind::DuplicateLabel { label, first_line } => {
                 write!(f, "the label `{label}` stands on line {first_line} already")

@@ -226,8 +226,14 @@ impl<'a> Parser<'a> {
             Target::Distance { at, by } => (at, by),
             Target::Label { at, name } | Target::Function { at, name } => {
                 let Some((slot, _)) = self.labels.get(name) else {
-                    let label = name.to_owned();
-                    return Err(LineError { at, kind: AsmErrorKind::UnknownLabel { label } });
+                    let name = name.to_owned();
+                    let kind = match target {
+                        Target::Function { .. } => AsmErrorKind::UnknownFunction { name },
+                        Target::Label { .. } | Target::Distance { .. } => {
+                            AsmErrorKind::UnknownLabel { label: name }
+                        }
+                    };
+                    return Err(LineError { at, kind });
                 };
                 (at, *slot as i64 - from as i64 - 1)
             }

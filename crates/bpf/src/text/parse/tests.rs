@@ -243,7 +243,7 @@ fn errors_say_where_and_what() {
         ("goto 3", "line 1, column 6: needed a distance such as +3, or a label, found `3`"),
         (
             "goto nowhere",
-            "line 1, column 6: needed a label or a helper's name, found `nowhere`, which is neither",
+            "line 1, column 6: needed a label, found `nowhere`, which stands on no line",
         ),
         (
             "call nothing",
