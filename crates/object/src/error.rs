@@ -188,7 +188,7 @@ pub enum MapProblem {
     #[error("the BTF of .maps does not describe it")]
     NotInBtf,
     /// Its type is not a struct.
-    #[error("its BTF type is a {found}, a map is declared as a struct")]
+    #[error("its BTF type is {found}, a map is declared as a struct")]
     NotStruct {
         /// The kind of type found.
         found: &'static str,

@@ -10,6 +10,7 @@ use crate::{Function, LinkError, LinkOptions, Linked, Object};
 
 pub(crate) const FEATURES: &[u8] = include_bytes!("../testdata/features.bpf.o");
 pub(crate) const EXTERNS: &[u8] = include_bytes!("../testdata/externs.bpf.o");
+pub(crate) const BAD_MAPS: &[u8] = include_bytes!("../testdata/bad_maps.bpf.o");
 pub(crate) const IPROUTE2: &[u8] = include_bytes!("../testdata/iproute2.bpf.o");
 pub(crate) const OLD: &[u8] = include_bytes!("../testdata/old.o");
 pub(crate) const SMALL: &[u8] = include_bytes!("../testdata/small.bpf.o");

@@ -135,7 +135,6 @@ impl<'a> Linker<'a> {
         if let Some(second) = self.slots.get_mut(site.at + 1) {
             second.imm = next_imm;
         }
-        debug_assert!(site.is_pair);
     }
 
     /// The function at an offset of a section, and how far into it that is.

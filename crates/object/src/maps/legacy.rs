@@ -201,3 +201,59 @@ pub(super) fn read_tail_calls(source: &Source<'_>, maps: &mut [MapDef]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(name: &str, offset: u64) -> MapDef {
+        MapDef::empty(name.to_owned(), SectionIndex(1), offset, 0, MapOrigin::Legacy)
+    }
+
+    fn read(words: &[u32], name: &str, offset: u64) -> (MapDef, Option<MapProblem>) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut map = map(name, offset);
+        let tail = read_record(&bytes, &mut map).expect("the record is long enough");
+        (map, tail)
+    }
+
+    #[test]
+    fn the_length_tells_the_fields() {
+        let numa = MapFlags::NUMA_NODE.0;
+        let (samples, tail) = read(&[1, 4, 8, 16, numa, 0, 3], "m", 0);
+        assert_eq!((samples.numa_node, tail), (Some(3), None));
+        let (samples, _) = read(&[1, 4, 8, 16, 0, 0, 3], "m", 0);
+        assert_eq!(samples.numa_node, None);
+        let (iproute2, tail) = read(&[3, 4, 4, 8, 0, 9, 2, 0, 0], "m", 0);
+        assert_eq!((iproute2.pinning, iproute2.links.id, tail), (2, Some(9), None));
+        let mut gobpf = [0; 70];
+        gobpf[..6].copy_from_slice(&[1, 4, 8, 16, 0, 1]);
+        gobpf[6] = u32::from_le_bytes(*b"path");
+        let (gobpf, tail) = read(&gobpf, "m", 0);
+        assert_eq!((gobpf.pinning, gobpf.max_entries, tail), (1, 16, None));
+        let (short, tail) = read(&[1, 4, 8, 16], "m", 0);
+        assert_eq!((short.flags.0, tail), (0, None));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let (map, tail) = read(&[1, 4, 8, 16, 0, 0, 0, 5], "m", 0);
+        assert_eq!(map.max_entries, 16);
+        assert_eq!(tail, Some(MapProblem::RecordTail { len: 32, from: 20 }));
+        let too_short = read_record(&[1; 12], &mut map.clone());
+        assert_eq!(too_short, Err(MapProblem::RecordTooShort { found: 12 }));
+    }
+
+    #[test]
+    fn samples_name_inner_maps_by_position() {
+        let (inner, _) = read(&[2, 4, 8, 1, 0, 0, 0], "inner", 0);
+        let (outer, _) = read(&[12, 4, 4, 2, 0, 0, 0], "outer", 28);
+        let (lost, _) = read(&[12, 4, 4, 2, 0, 7, 0], "lost", 56);
+        let mut maps = [outer, lost, inner];
+        let mut found = Vec::new();
+        resolve_inner(&mut maps, &mut found);
+        assert_eq!(maps[0].inner.as_ref().map(|m| m.name.as_str()), Some("outer.inner"));
+        let reference = "at index 7".to_owned();
+        assert_eq!(found, [problem("lost", MapProblem::NoInnerMap { reference })]);
+    }
+}

@@ -2,8 +2,8 @@
 
 use skep_bpf::platform::{MapFlags, MapType};
 
-use super::{EXTERNS, FEATURES, IPROUTE2, OLD, SMALL, parse};
-use crate::{GlobalData, MapDef, MapOrigin, MapValue, Object};
+use super::{BAD_MAPS, EXTERNS, FEATURES, IPROUTE2, OLD, SMALL, parse};
+use crate::{GlobalData, LinkProblem, MapDef, MapOrigin, MapValue, Object};
 
 fn named<'a>(object: &'a Object, name: &str) -> &'a MapDef {
     object.map_named(name).expect("the object has the map").1
@@ -123,4 +123,30 @@ fn legacy_maps_without_sizes() {
             ("single", MapType::ARRAY, 4, 1, 0, 20),
         ]
     );
+}
+
+#[test]
+fn bad_declarations_are_named_and_left_out() {
+    let object = parse(BAD_MAPS, "bad_maps.bpf.o");
+    let mut found: Vec<String> = object.diagnostics().iter().map(ToString::to_string).collect();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "map colourful: member colour is not known and is ignored",
+            "map contradiction: its key has 4 bytes, but key_size says 8",
+            "map keyless: the type of its key has no size: BTF type 0 has no size",
+            "map misfit: its element 1 is number, which is neither a map nor a function",
+            "map no_holder: its values cannot be initialised: only a prog_array holds functions",
+            "map number: its BTF type is INT, a map is declared as a struct",
+            "map unnumbered: member max_entries needs a number, as __uint() declares it",
+        ]
+    );
+    let names: Vec<&str> = object.maps().iter().map(|map| map.name.as_str()).collect();
+    assert_eq!(names, ["inner", "misfit", "wide", "colourful"]);
+    assert_eq!(named(&object, "wide").map_extra, 0x1234_5678_9abc);
+    assert!(super::link(&object, "good").is_ok());
+    let bad = super::link(&object, "bad").expect_err("its map cannot be used");
+    let name = "contradiction".to_owned();
+    assert!(matches!(&bad.problem, LinkProblem::NoUsableMap { name: n, .. } if *n == name));
 }
