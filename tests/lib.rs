@@ -1,3 +1,9 @@
 //! Support for the integration tests.
+//!
+//! [`corpus`] reads the conformance cases, [`engines`] lists who must agree with them, [`oracle`]
+//! asks the live kernel.
 
+pub mod corpus;
+pub mod engines;
+pub mod oracle;
 pub mod robustness;

@@ -2,6 +2,8 @@
 
 mod command;
 
+mod conformance;
+
 mod objdump;
 
 mod robustness;
