@@ -7,10 +7,15 @@
 #![forbid(unsafe_code)]
 
 pub mod cmd;
+pub mod contents;
+pub mod context;
 pub mod failure;
 pub mod input;
 pub mod listing;
+pub mod packet;
 pub mod render;
+pub mod session;
+pub mod value;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -47,6 +52,8 @@ enum Command {
     Objdump(cmd::objdump::Objdump),
     Asm(cmd::asm::Asm),
     Disasm(cmd::disasm::Disasm),
+    Run(Box<cmd::run::Run>),
+    Conformance(cmd::conformance::Conformance),
 }
 
 /// Runs a command. The result is the process's exit code: 0 done and accepted, 1 the answer is
@@ -79,6 +86,8 @@ fn dispatch(
         Command::Objdump(arguments) => cmd::objdump::run(&arguments, render),
         Command::Asm(arguments) => cmd::asm::run(&arguments, input, render),
         Command::Disasm(arguments) => cmd::disasm::run(&arguments, input, render),
+        Command::Run(arguments) => cmd::run::run(&arguments, input, render),
+        Command::Conformance(arguments) => cmd::conformance::run(&arguments, input, render),
     }
 }
 

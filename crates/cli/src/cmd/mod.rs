@@ -2,6 +2,10 @@
 
 pub mod asm;
 
+pub mod conformance;
+
 pub mod disasm;
 
 pub mod objdump;
+
+pub mod run;
