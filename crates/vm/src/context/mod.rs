@@ -92,7 +92,8 @@ const fn offset_of(row: &'static ContextRow, name: &str) -> usize {
     panic!("the context has no such field")
 }
 
-const fn same(one: &str, other: &str) -> bool {
+/// Whether two strings are equal, also when this crate is compiled.
+pub(crate) const fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     if one.len() != other.len() {
         return false;

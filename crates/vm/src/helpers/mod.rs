@@ -6,13 +6,27 @@
 
 mod map;
 
+mod tail_call;
+
 mod print;
 
 mod format;
 
+mod clock;
+
+mod task;
+
+mod probe;
+
+mod string;
+
+mod checksum;
+
 mod xdp;
 
-mod tail_call;
+mod skb;
+
+mod redirect;
 
 use std::fmt;
 use std::sync::Arc;
@@ -183,7 +197,18 @@ impl Call<'_> {
 type Standard = (HelperId, fn(&mut Call<'_>) -> Result<u64, TrapKind>);
 
 /// The standard helpers by family.
-const FAMILIES: &[&[Standard]] = &[map::HELPERS, print::HELPERS, xdp::HELPERS];
+const FAMILIES: &[&[Standard]] = &[
+    map::HELPERS,
+    print::HELPERS,
+    clock::HELPERS,
+    task::HELPERS,
+    probe::HELPERS,
+    string::HELPERS,
+    checksum::HELPERS,
+    xdp::HELPERS,
+    skb::HELPERS,
+    redirect::HELPERS,
+];
 
 /// The standard helpers that are implemented, but for `bpf_tail_call`, which engines run
 /// themselves.

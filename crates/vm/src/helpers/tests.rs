@@ -1,6 +1,12 @@
 //! Helpers called directly, and whole programs run here and by the live kernel.
 
+mod checksum;
+
+mod plain;
+
 mod print;
+
+mod skb;
 
 mod xdp;
 

@@ -11,7 +11,7 @@ fn moves(helper: &str, delta: i64) -> String {
 }
 
 /// Runs a program here and in the kernel: results and packets are equal.
-fn compare(bench: &mut Bench, text: &str, packet: &[u8]) -> u32 {
+pub(super) fn compare(bench: &mut Bench, text: &str, packet: &[u8]) -> u32 {
     let loaded = load(&bench.machine, ProgType::XDP, text);
     let mut here = Xdp::new(packet);
     let r0 = bench.run(&loaded, &mut here).r0 as u32;
