@@ -81,7 +81,7 @@ const MARK_ENFORCE: u64 = 1 << 6;
 const IPV6: u64 = 1 << 7;
 
 fn l3_csum_replace(call: &mut Call<'_>) -> Result<u64, TrapKind> {
-    replace(call, HDR_FIELD_MASK, |call, old| l3_replaced(call, old))
+    replace(call, HDR_FIELD_MASK, l3_replaced)
 }
 
 fn l4_csum_replace(call: &mut Call<'_>) -> Result<u64, TrapKind> {
@@ -109,7 +109,7 @@ fn replace(
     if call.scalar(4) & !known != 0 {
         return Ok(Errno::EINVAL.to_return());
     }
-    let Some(start) = at.filter(|_| offset <= 0xffff && offset % 2 == 0) else {
+    let Some(start) = at.filter(|_| offset <= 0xffff && offset.is_multiple_of(2)) else {
         return Ok(Errno::EFAULT.to_return());
     };
     let (at, window) = (start + offset, call.machine.memory().window());

@@ -43,12 +43,15 @@ use crate::trap::TrapKind;
 
 pub(crate) use tail_call::{TAIL_CALL, tail_call};
 
+/// What an embedder's helper does.
+pub type OwnHelper = dyn Fn(&mut Call<'_>) -> Result<u64, TrapKind> + Send + Sync;
+
 /// A helper's implementation. The result goes to `r0`.
 pub enum Implementation {
     /// One of the standard helpers.
     Standard(fn(&mut Call<'_>) -> Result<u64, TrapKind>),
     /// An embedder's.
-    Own(Box<dyn Fn(&mut Call<'_>) -> Result<u64, TrapKind> + Send + Sync>),
+    Own(Box<OwnHelper>),
 }
 
 impl Implementation {

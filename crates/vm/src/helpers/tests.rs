@@ -2,6 +2,8 @@
 
 mod checksum;
 
+mod map;
+
 mod plain;
 
 mod print;

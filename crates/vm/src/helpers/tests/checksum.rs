@@ -63,7 +63,7 @@ fn long_buffers_are_summed() {
     let mut bench = Bench::new();
     let at = bench.place(&vec![0x01; 4096]);
     // 2048 words of 0x0101, folded.
-    let expected = (2048 * 0x0101 & 0xffff) + (2048 * 0x0101 >> 16);
+    let expected = ((2048 * 0x0101) & 0xffff) + ((2048 * 0x0101) >> 16);
     assert_eq!(bench.call(HelperId::CSUM_DIFF, [0, 0, at, 4096, 0]), Ok(expected));
     let error = bench.call(HelperId::CSUM_DIFF, [0, 0, at, 8192, 0]).unwrap_err();
     assert!(error.to_string().starts_with("argument 3 of bpf_csum_diff"), "{error}");
