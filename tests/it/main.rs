@@ -4,6 +4,8 @@ mod command;
 
 mod conformance;
 
+mod examples;
+
 mod objdump;
 
 mod robustness;

@@ -50,6 +50,7 @@ struct Arguments {
 #[derive(Subcommand, Debug)]
 enum Command {
     Objdump(cmd::objdump::Objdump),
+    Explain(cmd::explain::Explain),
     Asm(cmd::asm::Asm),
     Disasm(cmd::disasm::Disasm),
     Run(Box<cmd::run::Run>),
@@ -84,6 +85,7 @@ fn dispatch(
 ) -> Result<(), Failure> {
     match command {
         Command::Objdump(arguments) => cmd::objdump::run(&arguments, render),
+        Command::Explain(arguments) => cmd::explain::run(&arguments, render),
         Command::Asm(arguments) => cmd::asm::run(&arguments, input, render),
         Command::Disasm(arguments) => cmd::disasm::run(&arguments, input, render),
         Command::Run(arguments) => cmd::run::run(&arguments, input, render),

@@ -6,6 +6,8 @@ pub mod conformance;
 
 pub mod disasm;
 
+pub mod explain;
+
 pub mod objdump;
 
 pub mod run;

@@ -220,6 +220,11 @@ pub fn standard() -> impl Iterator<Item = (HelperId, Implementation)> {
     helpers.map(|(id, run)| (*id, Implementation::Standard(*run)))
 }
 
+/// The helpers that are implemented: the standard ones and `bpf_tail_call`.
+pub fn implemented() -> impl Iterator<Item = HelperId> {
+    standard().map(|(id, _)| id).chain([TAIL_CALL])
+}
+
 /// What a call of a helper that the machine does not have leads to.
 pub(crate) fn absent() -> Implementation {
     Implementation::Standard(|call| Err(TrapKind::NoSuchHelper(call.helper)))
