@@ -67,7 +67,7 @@ int writable = 7;
 __u64 zeroed[3];
 const volatile int limit = 5;
 static volatile int hidden_zero;
-__attribute__((visibility("hidden"))) int private SEC(".bss.private");
+__attribute__((visibility("hidden"))) int private SEC(".bss.private_counter");
 int apart SEC(".data.apart") = 9;
 const char text[] SEC(".rodata.text") = "text";
 

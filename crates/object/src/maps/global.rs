@@ -41,7 +41,7 @@ pub(super) fn read(
     kind: GlobalData,
     found: &mut Vec<Diagnostic>,
 ) -> MapDef {
-    let name = map_name(source.name, &section.name);
+    let name = map_name(source.name, &section.name, kind);
     let origin = MapOrigin::Global(kind);
     let mut map = MapDef::empty(name, section.index, 0, section.size, origin);
     map.map_type = MapType::ARRAY;
@@ -68,12 +68,13 @@ pub(super) fn read(
 }
 
 /// The name that libbpf gives the map: `hello.bss` of at most 15 bytes, or the plain name of a
-/// section with a name of its own such as `.data.stats`.
-fn map_name(object: &str, section: &str) -> String {
+/// section with a name of its own such as `.data.stats`, which only `.bss.stats` has cut.
+fn map_name(object: &str, section: &str, kind: GlobalData) -> String {
     let has_own_name = section.get(1..).is_some_and(|rest| rest.contains('.'));
-    let name = match has_own_name {
-        true => section.to_owned(),
-        false => {
+    let name: String = match (has_own_name, kind) {
+        (true, GlobalData::Zero) => section.chars().take(NAME_LEN - 1).collect(),
+        (true, GlobalData::Data | GlobalData::ReadOnly) => section.to_owned(),
+        (false, _) => {
             let suffix = section.len().clamp(SUFFIX_LEN, NAME_LEN - 1);
             let prefix: String = object.chars().take(NAME_LEN - 1 - suffix).collect();
             format!("{prefix}{section}")

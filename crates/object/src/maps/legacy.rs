@@ -144,7 +144,9 @@ pub(super) fn resolve_inner(maps: &mut [MapDef], found: &mut Vec<Diagnostic>) {
     let mut by_id: BTreeMap<u32, usize> = BTreeMap::new();
     let mut by_section: BTreeMap<SectionIndex, Vec<(u64, usize)>> = BTreeMap::new();
     for (index, map) in maps.iter().enumerate().filter(|(_, m)| m.origin == MapOrigin::Legacy) {
-        map.links.id.map(|id| by_id.entry(id).or_insert(index));
+        if let Some(id) = map.links.id {
+            by_id.entry(id).or_insert(index);
+        }
         by_section.entry(map.section).or_default().push((map.offset, index));
     }
     by_section.values_mut().for_each(|list| list.sort_unstable());

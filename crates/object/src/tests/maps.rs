@@ -53,7 +53,7 @@ fn global_data() {
             ".data.apart",
             ".rodata.text",
             "features.bss",
-            ".bss.private"
+            ".bss.private_co"
         ]
     );
     let read_only = named(&object, "features.rodata");
