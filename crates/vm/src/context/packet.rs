@@ -142,9 +142,14 @@ impl Input {
         let window = memory.window();
         let place = || {
             window.fill(frame, layout.headroom, 0)?;
-            window.write(data - meta.len() as u32, meta)?;
+            if !meta.is_empty() {
+                window.write(data - meta.len() as u32, meta)?;
+            }
             window.write(data, bytes)?;
-            window.fill(end, self.packet.touched.saturating_sub(end), 0)
+            match self.packet.touched.checked_sub(end) {
+                None | Some(0) => Ok(()),
+                Some(rest) => window.fill(end, rest, 0),
+            }
         };
         place().map_err(ContextError::fault)?;
         self.packet = Packet {

@@ -108,7 +108,9 @@ impl Context for Xdp {
         self.meta.resize((packet.data() - packet.meta()) as usize, 0);
         self.packet.resize(packet.len() as usize, 0);
         let window = machine.memory().window();
-        window.read(packet.meta(), &mut self.meta).map_err(ContextError::fault)?;
+        if !self.meta.is_empty() {
+            window.read(packet.meta(), &mut self.meta).map_err(ContextError::fault)?;
+        }
         window.read(packet.data(), &mut self.packet).map_err(ContextError::fault)
     }
 }
