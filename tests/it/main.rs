@@ -6,6 +6,8 @@ mod conformance;
 
 mod examples;
 
+mod kernel_random;
+
 mod objdump;
 
 mod robustness;
