@@ -143,6 +143,15 @@ pub enum ProgramFailure {
         /// Why it is not there.
         why: String,
     },
+    /// The programs before it used up the room for code.
+    #[error(
+        "the programs before it have {before} slots of linked code, with it that is more than the \
+         {MAX_TOTAL_SLOTS} that one object may have"
+    )]
+    TooMuchCode {
+        /// The slots of the programs before it.
+        before: usize,
+    },
     /// It refers to what is not there.
     #[error(transparent)]
     Load(#[from] LoadError),
@@ -157,6 +166,10 @@ pub enum ProgramFailure {
         errno: Errno,
     },
 }
+
+/// The most slots of linked code that the programs of an object may have together. Every program
+/// is linked with all it calls, so a small file can ask for much more than its size.
+pub const MAX_TOTAL_SLOTS: usize = 4_000_000;
 
 /// Prepares an object whose file has a name; that of its global data starts with it.
 ///
@@ -181,6 +194,7 @@ pub fn prepare(
             PreparedMap { index, name: def.name.clone(), result }
         })
         .collect();
+    let mut total_slots = 0;
     let mut programs: Vec<PreparedProgram> = object
         .programs()
         .map(|function| {
