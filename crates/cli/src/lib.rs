@@ -49,6 +49,7 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    Inspect(cmd::inspect::Inspect),
     Objdump(cmd::objdump::Objdump),
     Explain(cmd::explain::Explain),
     Asm(cmd::asm::Asm),
@@ -84,6 +85,7 @@ fn dispatch(
     render: &mut Render<'_>,
 ) -> Result<(), Failure> {
     match command {
+        Command::Inspect(arguments) => cmd::inspect::run(&arguments, render),
         Command::Objdump(arguments) => cmd::objdump::run(&arguments, render),
         Command::Explain(arguments) => cmd::explain::run(&arguments, render),
         Command::Asm(arguments) => cmd::asm::run(&arguments, input, render),

@@ -8,6 +8,8 @@ pub mod disasm;
 
 pub mod explain;
 
+pub mod inspect;
+
 pub mod objdump;
 
 pub mod run;
