@@ -425,11 +425,19 @@ fn page_range(start: u32, len: u32) -> (usize, usize) {
     ((start / PAGE_BYTES) as usize, (len / PAGE_BYTES) as usize)
 }
 
-/// Zeros that are committed when they are first written to, however many.
+/// Zeros that are committed when they are first written to, however many. Many are backed by huge
+/// pages where the host has them: tables are accessed at random.
 pub(crate) fn zeroed<T: Zero>(count: usize) -> Box<[T]> {
     // SAFETY: zero is a value of T.
-    unsafe { Box::new_zeroed_slice(count).assume_init() }
+    let zeros: Box<[T]> = unsafe { Box::new_zeroed_slice(count).assume_init() };
+    if size_of_val(&*zeros) >= HUGE_FROM_BYTES {
+        advise_huge(zeros.as_ptr().cast(), size_of_val(&*zeros));
+    }
+    zeros
 }
+
+/// Smaller tables fit into a cache and its translations.
+const HUGE_FROM_BYTES: usize = 4 << 20;
 
 /// # Safety
 ///
@@ -444,7 +452,7 @@ unsafe impl Zero for AtomicU32 {}
 unsafe impl Zero for AtomicU64 {}
 
 #[cfg(unix)]
-use reservation::{discard, protect, reserve, unreserve};
+use reservation::{advise_huge, discard, protect, reserve, unreserve};
 
 #[cfg(unix)]
 mod reservation {
@@ -473,6 +481,18 @@ mod reservation {
         };
         // SAFETY: whole pages of the reservation, which no Rust reference leads to.
         Ok(unsafe { mm::mprotect(at.cast(), len, flags) }?)
+    }
+
+    /// Asks for huge pages within a range of memory; a host without them goes on with small ones.
+    pub(super) fn advise_huge(at: *const u8, len: usize) {
+        const HUGE_BYTES: usize = 2 << 20;
+        let before = at.addr().next_multiple_of(HUGE_BYTES) - at.addr();
+        let whole = len.saturating_sub(before) / HUGE_BYTES * HUGE_BYTES;
+        if whole > 0 {
+            let start = at.wrapping_add(before).cast_mut();
+            // SAFETY: the range lies in the caller's memory, and its contents stay as they are.
+            let _ = unsafe { mm::madvise(start.cast(), whole, Advice::LinuxHugepage) };
+        }
     }
 
     pub(super) fn discard(at: *mut u8, len: usize) -> io::Result<()> {

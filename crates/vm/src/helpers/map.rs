@@ -20,7 +20,11 @@ const SHORT_KEY_BYTES: usize = 64;
 const LONGEST_KEY_BYTES: usize = 512;
 
 fn lookup(call: &mut Call<'_>) -> Result<u64, TrapKind> {
-    with_key(call, |call, map, key| Ok(map.lookup(call.cpu.index, key).map_or(0, u64::from)))
+    let key = call.scalar(1) as u32;
+    let window = call.machine.memory().window();
+    let found = call.map(0)?.lookup_at(window, call.cpu.index, key);
+    let fault = |fault| TrapKind::HelperMemory { helper: call.helper, arg: 2, fault };
+    Ok(found.map_err(fault)?.map_or(0, u64::from))
 }
 
 fn update(call: &mut Call<'_>) -> Result<u64, TrapKind> {

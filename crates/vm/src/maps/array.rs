@@ -1,6 +1,7 @@
 //! Arrays: values at indices, all of which always exist; one value for all processors or one each.
 //! Global variables are arrays of one element.
 
+use skep_bpf::op::Size;
 use skep_bpf::platform::MapType;
 
 use super::rules::{self, HostRights};
@@ -8,6 +9,7 @@ use super::values::{Layout, Values};
 use super::{CpuIndex, Map, MapSpec, Value};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
+use crate::memory::{Fault, Window};
 
 /// `BPF_MAP_TYPE_ARRAY` and `BPF_MAP_TYPE_PERCPU_ARRAY`.
 #[derive(Debug)]
@@ -43,6 +45,13 @@ impl Map for Array {
     #[inline]
     fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         self.values.addr(cpu, self.index(key)?)
+    }
+
+    #[inline]
+    fn lookup_at(&self, window: &Window, cpu: CpuIndex, key: u32) -> Result<Option<u32>, Fault> {
+        let index = window.load(key, Size::W)? as u32;
+        let exists = index < self.spec.max_entries;
+        Ok(if exists { self.values.addr(cpu, index) } else { None })
     }
 
     fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno> {

@@ -1,11 +1,14 @@
 //! Hashes: values under keys of any bytes; one value for all processors or one each.
 
+use skep_bpf::op::Size;
+
 use super::rules::{self, Expect, HostRights};
-use super::table::{Present, Table};
+use super::table::{Present, Short, Table};
 use super::values::{Layout, Values};
 use super::{CpuIndex, Map, MapSpec, Value};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
+use crate::memory::{Access, Fault, Window};
 
 /// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`. Memory is committed as it is used, with or
 /// without `BPF_F_NO_PREALLOC`.
@@ -45,6 +48,17 @@ impl Map for Hash {
     #[inline]
     fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         self.values.addr(cpu, self.table.find(key)?)
+    }
+
+    fn lookup_at(&self, window: &Window, cpu: CpuIndex, key: u32) -> Result<Option<u32>, Fault> {
+        let element = match self.spec.key_bytes {
+            4 => self.table.find_key(&short::<1>(window, key)?),
+            8 => self.table.find_key(&short::<2>(window, key)?),
+            12 => self.table.find_key(&short::<3>(window, key)?),
+            16 => self.table.find_key(&short::<4>(window, key)?),
+            _ => return super::lookup_bytes_at(self, window, cpu, key),
+        };
+        Ok(element.and_then(|element| self.values.addr(cpu, element)))
     }
 
     fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno> {
@@ -101,4 +115,11 @@ impl Map for Hash {
     fn freeze(&self) -> Result<(), Errno> {
         self.rights.freeze()
     }
+}
+
+/// A key of so many words.
+#[inline(always)]
+fn short<const WORDS: usize>(window: &Window, at: u32) -> Result<Short<WORDS>, Fault> {
+    window.check(at, 4 * WORDS as u32, Access::Read)?;
+    Short::read(|word| Ok(window.load(at + 4 * word, Size::W)? as u32))
 }

@@ -4,12 +4,16 @@
 
 use std::sync::Arc;
 
-use skep_bpf::platform::{MapFlags, MapType};
+use skep_bpf::codec::Slot;
+use skep_bpf::platform::{MapFlags, MapType, ProgType};
+use skep_bpf::program::Program;
 use skep_kernel as kernel;
 use skep_kernel::uapi;
 
 use super::{Map, MapSpec, Value, create};
+use crate::errno::Errno;
 use crate::host::Host;
+use crate::linked::Linked;
 use crate::machine::{Machine, MapError};
 use crate::memory::Perm;
 use crate::region::Purpose;
@@ -219,26 +223,33 @@ impl Pair {
         }
     }
 
-    /// All keys in order of value, and that they come to an end.
+    /// The keys are the same, and their values where the host may see them.
     fn same_keys(&self) {
-        let walk = |next: &dyn Fn(Option<&[u8]>) -> Result<Option<Vec<u8>>, i32>| {
-            let mut keys = Vec::new();
-            let mut key = next(None)?;
-            while let Some(found) = key {
-                key = next(Some(&found))?;
-                keys.push(found);
-                assert!(keys.len() <= self.ours.spec().max_entries as usize);
+        self.next_key(None);
+        if self.ours.next_key(None).is_ok() {
+            for key in self.keys() {
+                self.read(&key);
             }
-            keys.sort();
-            Ok::<_, i32>(keys)
-        };
-        let ours = walk(&|key| self.ours.next_key(key).map_err(|errno| errno.0));
-        let theirs = walk(&|key| self.theirs.next_key(key).map_err(errno));
-        assert_eq!(ours, theirs, "keys of {:?}", self.ours.spec());
-        for key in ours.unwrap_or_default() {
-            self.read(&key);
         }
     }
+
+    /// The keys of both sides, which must be the same.
+    fn keys(&self) -> Vec<Vec<u8>> {
+        let most = self.ours.spec().max_entries as usize;
+        let ours = sorted_keys(most, |key| self.ours.next_key(key).unwrap());
+        let theirs = sorted_keys(most, |key| self.theirs.next_key(key).unwrap());
+        assert_eq!(ours, theirs, "keys of {:?}", self.ours.spec());
+        ours
+    }
+}
+
+/// All keys, in order of value; asserts that they come to an end.
+fn sorted_keys(most: usize, next: impl Fn(Option<&[u8]>) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
+    let walk = std::iter::successors(next(None), |key| next(Some(key)));
+    let mut keys: Vec<_> = walk.take(most + 1).collect();
+    assert!(keys.len() <= most);
+    keys.sort();
+    keys
 }
 
 #[test]
@@ -403,7 +414,7 @@ fn programs_get_the_same_results() {
                 );
                 pair.read_as_programs_see(&key);
             }
-            pair.same_keys_only();
+            pair.keys();
         }
     }
     eprintln!("{calls} calls compared");
@@ -422,15 +433,61 @@ impl Pair {
         });
         assert_eq!(ours, theirs);
     }
+}
 
-    fn same_keys_only(&self) {
-        let walk = |next: &dyn Fn(Option<&[u8]>) -> Option<Vec<u8>>| {
-            let mut keys: Vec<_> =
-                std::iter::successors(next(None), |key| next(Some(key))).collect();
-            keys.sort();
-            keys
+/// A program of a type that does nothing, on either side.
+fn programs(machine: &Arc<Machine>, prog_type: ProgType) -> (Arc<Linked>, kernel::Program) {
+    let slots = [[0xb7, 0, 0, 0, 0, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+    let ours = Program::new(&slots.map(Slot::from_bytes).to_vec().into()).unwrap();
+    let ours = machine.load("nothing", prog_type, ours, &[]).unwrap();
+    let theirs = kernel::Program::load(&kernel::ProgSpec {
+        prog_type: prog_type.0,
+        insns: &slots,
+        licence: "MIT",
+        ..kernel::ProgSpec::default()
+    });
+    (Arc::clone(ours.linked()), theirs.unwrap())
+}
+
+#[test]
+fn maps_of_programs_give_the_same_results() {
+    let Some(machine) = machine_like_kernel() else { return };
+    let machine = Arc::new(machine);
+    let xdp = programs(&machine, ProgType::XDP);
+    let filter = programs(&machine, ProgType::SOCKET_FILTER);
+    for flags in [0, 1 << 3, 1 << 4] {
+        let pair = Pair::new(&machine, spec(MapType::PROG_ARRAY, 4, 4, 3, flags));
+        let set = |key: &[u8], (ours, theirs): &(Arc<Linked>, kernel::Program)| {
+            let ours = pair.ours.set_program(key, Arc::clone(ours)).map_err(|errno| errno.0);
+            let theirs = pair.theirs.update_program(key, theirs).map_err(errno);
+            assert_eq!(ours, theirs, "program at {key:x?}, flags {flags:#x}");
         };
-        let ours = walk(&|key| self.ours.next_key(key).unwrap());
-        assert_eq!(ours, walk(&|key| self.theirs.next_key(key).unwrap()));
+        // The kernel gives a number, which programs here do not have.
+        let present = |key: &[u8; 4]| {
+            let here = pair.ours.program(u32::from_le_bytes(*key)).is_some();
+            assert_eq!(here, pair.theirs.lookup(key).unwrap().is_some(), "program at {key:x?}");
+            let needed = if here { Errno::EOPNOTSUPP } else { Errno::ENOENT };
+            assert_eq!(pair.ours.read(key), Err(needed));
+        };
+        let keys: [[u8; 4]; 5] = [0, 1, 2, 3, u32::MAX].map(u32::to_le_bytes);
+        for key in &keys {
+            pair.remove(key);
+            set(key, &xdp);
+            set(key, &filter);
+            pair.next_key(Some(key));
+            // No file has this descriptor.
+            for update in [0, 1, 2, 4, 8] {
+                pair.write(key, &u32::MAX.to_le_bytes(), update);
+            }
+            if flags & 1 << 4 == 0 {
+                present(key);
+            }
+        }
+        pair.next_key(None);
+        pair.remove(&keys[1]);
+        pair.remove(&keys[1]);
+        pair.freeze();
+        set(&keys[0], &xdp);
+        pair.remove(&keys[0]);
     }
 }

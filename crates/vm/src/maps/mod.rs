@@ -11,6 +11,7 @@ use skep_bpf::platform::{MapFlags, MapType, ProgType};
 use crate::errno::Errno;
 use crate::linked::Linked;
 use crate::machine::{Machine, MapError};
+use crate::memory::{Access, Fault, Window};
 
 mod array;
 mod hash;
@@ -53,6 +54,9 @@ pub enum Value<'a> {
     Host(&'a [u8]),
 }
 
+/// Keys up to this size are copied to the stack.
+const SHORT_KEY_BYTES: usize = 64;
+
 /// A processor's number, which selects the value of per-CPU maps.
 pub type CpuIndex = u32;
 
@@ -64,6 +68,18 @@ pub trait Map: Send + Sync + Debug {
 
     /// The guest address of the value that a program on a processor sees, if there is one.
     fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32>;
+
+    /// As [`Map::lookup`], with a key in guest memory at an address.
+    ///
+    /// Programs write keys in words of four bytes or less. Kinds whose look-ups are frequent read
+    /// them so: a longer load would have to wait for all of the stores it covers.
+    ///
+    /// # Errors
+    ///
+    /// If the key cannot be read.
+    fn lookup_at(&self, window: &Window, cpu: CpuIndex, key: u32) -> Result<Option<u32>, Fault> {
+        lookup_bytes_at(self, window, cpu, key)
+    }
 
     /// Sets the value that a program on a processor sees. `flags` as the helper takes them.
     ///
@@ -151,6 +167,28 @@ pub trait Map: Send + Sync + Debug {
     ///
     /// The kernel's error numbers.
     fn freeze(&self) -> Result<(), Errno>;
+}
+
+/// Copies a key out of guest memory and looks it up.
+fn lookup_bytes_at<M: Map + ?Sized>(
+    map: &M,
+    window: &Window,
+    cpu: CpuIndex,
+    key: u32,
+) -> Result<Option<u32>, Fault> {
+    let key_bytes = map.spec().key_bytes;
+    window.check(key, key_bytes, Access::Read)?;
+    let mut short = [0; SHORT_KEY_BYTES];
+    let mut long = Vec::new();
+    let bytes = match short.get_mut(..key_bytes as usize) {
+        Some(bytes) => bytes,
+        None => {
+            long.resize(key_bytes as usize, 0);
+            &mut long[..]
+        }
+    };
+    window.read(key, bytes)?;
+    Ok(map.lookup(cpu, bytes))
 }
 
 /// Makes a map, if the kernel would.

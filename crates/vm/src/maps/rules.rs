@@ -43,7 +43,9 @@ pub(super) fn check_array(spec: &MapSpec) -> Result<(), MapError> {
     needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
     check_flags(spec, if kind == MapType::ARRAY { ONE_ARRAY } else { ARRAY })?;
     let numa = per_cpu && spec.flags.contains(MapFlags::NUMA_NODE);
-    needs(!numa, || (format!("flag BPF_F_NUMA_NODE: a {kind} lies on all nodes"), Errno::EINVAL))?;
+    needs(!numa, || {
+        (format!("flag BPF_F_NUMA_NODE: {kind} maps lie on all nodes"), Errno::EINVAL)
+    })?;
     let most = i32::MAX as u32;
     needs(spec.value_bytes <= most, || too_large("value", spec.value_bytes.into(), most.into()))?;
     if per_cpu { check_per_cpu(spec) } else { Ok(()) }
@@ -55,7 +57,9 @@ pub(super) fn check_hash(spec: &MapSpec) -> Result<(), MapError> {
     let per_cpu = kind == MapType::PERCPU_HASH;
     check_flags(spec, HASH)?;
     let numa = per_cpu && spec.flags.contains(MapFlags::NUMA_NODE);
-    needs(!numa, || (format!("flag BPF_F_NUMA_NODE: a {kind} lies on all nodes"), Errno::EINVAL))?;
+    needs(!numa, || {
+        (format!("flag BPF_F_NUMA_NODE: {kind} maps lie on all nodes"), Errno::EINVAL)
+    })?;
     check_entries(spec)?;
     needs(spec.key_bytes != 0, || size("key", 0, kind, "at least 1"))?;
     needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
@@ -84,7 +88,7 @@ fn check_entries(spec: &MapSpec) -> Result<(), MapError> {
 fn check_flags(spec: &MapSpec, known: MapFlags) -> Result<(), MapError> {
     let unknown = MapFlags(spec.flags.0 & !known.0);
     needs(unknown == MapFlags::default(), || {
-        (format!("flags {unknown}: a {} takes {known}", spec.map_type), Errno::EINVAL)
+        (format!("flags {unknown}: {} maps take {known}", spec.map_type), Errno::EINVAL)
     })?;
     for (a, b) in
         [(MapFlags::RDONLY, MapFlags::WRONLY), (MapFlags::RDONLY_PROG, MapFlags::WRONLY_PROG)]
@@ -104,7 +108,7 @@ fn needs(holds: bool, otherwise: impl FnOnce() -> (String, Errno)) -> Result<(),
 }
 
 fn size(what: &str, found: u32, kind: MapType, needed: &str) -> (String, Errno) {
-    (format!("{what} size {found}: a {kind} needs {needed}"), Errno::EINVAL)
+    (format!("{what} size {found}: {kind} maps need {needed}"), Errno::EINVAL)
 }
 
 fn too_large(what: &str, found: u64, most: u64) -> (String, Errno) {

@@ -7,6 +7,7 @@
 //! that were in the chain all the time, and what it found or missed was so. Versions have 32 bits:
 //! a reader would have to sleep through exactly 2^32 removals to be wrong.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -58,6 +59,9 @@ struct Place {
     before: Option<u32>,
 }
 
+/// An element was removed from a chain while it was read.
+struct Disturbed;
+
 /// What an update does to the element of a key that is there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Present {
@@ -92,7 +96,8 @@ impl Table {
         let elements = pool::elements(spec.max_entries, layout.element_bytes(spec.value_bytes));
         let words = KEY + spec.key_bytes.div_ceil(4) as usize;
         let stride = if words <= 16 { words.next_power_of_two() } else { words };
-        let buckets = (spec.max_entries as usize).next_power_of_two();
+        // Twice as many as entries: most chains then have one, and the processor guesses right.
+        let buckets = 2 * (spec.max_entries as usize).next_power_of_two();
         // Asked first, since a refusal below could not be handled.
         let room = |bytes: usize| Vec::<u8>::new().try_reserve_exact(bytes).ok();
         let bytes = stride
@@ -128,18 +133,48 @@ impl Table {
         if key.len() != self.key_bytes {
             return None;
         }
+        match key.as_chunks() {
+            (words @ [_], []) => self.find_key(&short::<1>(words)),
+            (words @ [_, _], []) => self.find_key(&short::<2>(words)),
+            (words @ [_, _, _], []) => self.find_key(&short::<3>(words)),
+            (words @ [_, _, _, _], []) => self.find_key(&short::<4>(words)),
+            _ => self.find_key(key),
+        }
+    }
+
+    /// As [`Table::find`], of a key that has the table's length.
+    #[inline(always)]
+    pub(super) fn find_key(&self, key: &(impl Key + ?Sized)) -> Option<u32> {
         let hash = hash(key);
+        match self.try_find(hash, key) {
+            Ok(found) => found,
+            Err(Disturbed) => self.find_disturbed(hash, key),
+        }
+    }
+
+    #[inline(always)]
+    fn try_find(&self, hash: u32, key: &(impl Key + ?Sized)) -> Result<Option<u32>, Disturbed> {
         let bucket = self.bucket(hash);
+        let seen = bucket.load(Ordering::Acquire);
+        let found = self.walk(seen, hash, key);
+        fence(Ordering::Acquire);
+        if version(bucket.load(Ordering::Relaxed)) != version(seen) {
+            return Err(Disturbed);
+        }
+        Ok(found.map(|place| place.index))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_disturbed(&self, hash: u32, key: &(impl Key + ?Sized)) -> Option<u32> {
         for _ in 0..TRIES {
-            let seen = bucket.load(Ordering::Acquire);
-            let found = self.walk(seen, hash, key);
-            fence(Ordering::Acquire);
-            if version(bucket.load(Ordering::Relaxed)) == version(seen) {
-                return found.map(|place| place.index);
+            if let Ok(found) = self.try_find(hash, key) {
+                return found;
             }
         }
         let _guard = self.lock(hash);
-        self.walk(bucket.load(Ordering::Acquire), hash, key).map(|place| place.index)
+        let bucket = self.bucket(hash).load(Ordering::Acquire);
+        self.walk(bucket, hash, key).map(|place| place.index)
     }
 
     /// Gives the element of a key to a function, which can rely on its staying.
@@ -222,15 +257,15 @@ impl Table {
 
     /// Follows a chain to a key. Without the lock it may stray into other chains; a walk longer
     /// than there are elements has, and is given up.
-    #[inline]
-    fn walk(&self, bucket: u64, hash: u32, key: &[u8]) -> Option<Place> {
+    #[inline(always)]
+    fn walk(&self, bucket: u64, hash: u32, key: &(impl Key + ?Sized)) -> Option<Place> {
         let mut before = None;
         let mut link = first(bucket);
         for _ in 0..=self.elements {
             let index = link.checked_sub(1)?;
             let start = index as usize * self.stride;
             let words = &self.words[start..start + self.stride];
-            if words[HASH].load(Ordering::Relaxed) == hash && same_key(&words[KEY..], key) {
+            if words[HASH].load(Ordering::Relaxed) == hash && key.is_at(&words[KEY..]) {
                 return Some(Place { index, before });
             }
             link = words[NEXT].load(Ordering::Acquire);
@@ -264,8 +299,11 @@ impl Table {
         // Who reads one of these words sees that the element's former bucket has a new version.
         fence(Ordering::Release);
         self.word(element, HASH).store(hash, Ordering::Relaxed);
-        for (at, part) in (KEY..).zip(key.chunks(4)) {
-            self.word(element, at).store(read_word(part), Ordering::Relaxed);
+        for (at, pair) in (KEY..).step_by(2).zip(key.pairs()) {
+            self.word(element, at).store(pair as u32, Ordering::Relaxed);
+            if at + 1 < KEY + key.len().div_ceil(4) {
+                self.word(element, at + 1).store((pair >> 32) as u32, Ordering::Relaxed);
+            }
         }
     }
 
@@ -309,26 +347,82 @@ fn version(bucket: u64) -> u32 {
     (bucket >> 32) as u32
 }
 
-#[inline]
-fn same_key(words: &[AtomicU32], key: &[u8]) -> bool {
-    words
-        .iter()
-        .zip(key.chunks(4))
-        .all(|(word, part)| word.load(Ordering::Relaxed) == read_word(part))
+/// A key, of words of four bytes; the last is padded with zeros.
+pub(super) trait Key {
+    /// Two words at a time, the first in the lower half, without a second in the last if their
+    /// number is odd.
+    fn pairs(&self) -> impl Iterator<Item = u64>;
+
+    /// Whether an element's words are those of this key.
+    fn is_at(&self, words: &[AtomicU32]) -> bool;
 }
 
-/// The hash of a key: two words at a time are multiplied into the state (as in wyhash). Words of
-/// four bytes, because programs write their keys so, and a longer load would have to wait for all
-/// of the stores it covers. Without a seed: the same operations give the same order of keys.
-#[inline]
-fn hash(key: &[u8]) -> u32 {
-    const ODD: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
-    let mut state = ODD[0];
-    for pair in key.chunks(8) {
-        let (low, high) = pair.split_at(pair.len().min(4));
-        state =
-            fold(state ^ (u64::from(read_word(high)) << 32 | u64::from(read_word(low))), ODD[1]);
+impl Key for [u8] {
+    #[inline]
+    fn pairs(&self) -> impl Iterator<Item = u64> {
+        self.chunks(8).map(|part| match part.try_into() {
+            Ok(pair) => u64::from_le_bytes(pair),
+            Err(_) => part.iter().rev().fold(0, |pair, byte| pair << 8 | u64::from(*byte)),
+        })
     }
+
+    #[inline]
+    fn is_at(&self, words: &[AtomicU32]) -> bool {
+        let mut pairs = words.chunks(2).zip(self.pairs());
+        pairs.all(|(words, pair)| {
+            let load =
+                |at| words.get(at).map_or(0, |word: &AtomicU32| word.load(Ordering::Relaxed));
+            pair == u64::from(load(1)) << 32 | u64::from(load(0))
+        })
+    }
+}
+
+/// A key of one to four words, which stays in registers.
+pub(super) struct Short<const WORDS: usize> {
+    pairs: [u64; 2],
+}
+
+impl<const WORDS: usize> Short<WORDS> {
+    /// Reads the words one by one.
+    #[inline(always)]
+    pub(super) fn read<E>(mut word: impl FnMut(u32) -> Result<u32, E>) -> Result<Self, E> {
+        let mut pair = |at: u32| -> Result<u64, E> {
+            let low = if WORDS > at as usize { word(at)? } else { 0 };
+            let high = if WORDS > at as usize + 1 { word(at + 1)? } else { 0 };
+            Ok(u64::from(high) << 32 | u64::from(low))
+        };
+        Ok(Short { pairs: [pair(0)?, pair(2)?] })
+    }
+}
+
+impl<const WORDS: usize> Key for Short<WORDS> {
+    #[inline(always)]
+    fn pairs(&self) -> impl Iterator<Item = u64> {
+        self.pairs.into_iter().take(WORDS.div_ceil(2))
+    }
+
+    #[inline(always)]
+    fn is_at(&self, words: &[AtomicU32]) -> bool {
+        let [a, b] = self.pairs;
+        let own = [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32];
+        words.len() >= WORDS && (0..WORDS).all(|at| words[at].load(Ordering::Relaxed) == own[at])
+    }
+}
+
+/// A key of at least so many words.
+#[inline(always)]
+fn short<const WORDS: usize>(words: &[[u8; 4]]) -> Short<WORDS> {
+    let word = |at| Ok::<_, Infallible>(u32::from_le_bytes(words[at as usize]));
+    let Ok(key) = Short::read(word);
+    key
+}
+
+/// The hash of a key: two words at a time are multiplied into the state (as in wyhash). Without a
+/// seed: the same operations give the same order of keys.
+#[inline(always)]
+fn hash(key: &(impl Key + ?Sized)) -> u32 {
+    const ODD: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+    let state = key.pairs().fold(ODD[0], |state, pair| fold(state ^ pair, ODD[1]));
     (fold(state ^ ODD[2], ODD[1]) >> 16) as u32
 }
 
@@ -336,13 +430,4 @@ fn hash(key: &[u8]) -> u32 {
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
-}
-
-/// Up to four bytes as a number.
-#[inline]
-fn read_word(bytes: &[u8]) -> u32 {
-    match bytes.try_into() {
-        Ok(word) => u32::from_le_bytes(word),
-        Err(_) => bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)),
-    }
 }

@@ -77,14 +77,14 @@ fn errors_say_what_is_wrong() {
     };
     assert_eq!(
         refused(spec(MapType::ARRAY, 8, 4, 1)),
-        "key size 8: a array needs exactly 4: EINVAL (invalid argument)"
+        "key size 8: array maps need exactly 4: EINVAL (invalid argument)"
     );
     let error = refused(spec(MapType::ARRAY, 4, 1 << 30, 16));
     assert!(error.contains("17179869184 bytes"), "{error}");
     assert_eq!(refused(spec(MapType::QUEUE, 0, 4, 1)), "maps of type queue are not implemented");
     let flags = MapFlags::MMAPABLE;
     let error = refused(MapSpec { flags, ..spec(MapType::HASH, 4, 4, 1) });
-    assert!(error.starts_with("flags BPF_F_MMAPABLE: a hash takes BPF_F_NO_PREALLOC"), "{error}");
+    assert!(error.starts_with("flags BPF_F_MMAPABLE: hash maps take BPF_F_NO_PREALLOC"), "{error}");
     assert!(matches!(
         machine.create_map(spec(MapType::HASH, 4, 4, 0)),
         Err(MachineError::Map { source: MapError::Invalid { errno: Errno::EINVAL, .. }, .. })
