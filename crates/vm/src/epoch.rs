@@ -161,9 +161,11 @@ mod tests {
             }
             let mut free: Vec<usize> = (1..cells.len()).collect();
             let mut waiting = std::collections::VecDeque::new();
-            let end = std::time::Instant::now() + std::time::Duration::from_millis(80);
+            let start = std::time::Instant::now();
             let mut reused = 0;
-            while std::time::Instant::now() < end {
+            // A busy computer may stop a reader within its run for long.
+            while reused < 100 || start.elapsed().as_millis() < 80 {
+                assert!(start.elapsed().as_secs() < 60, "only {reused} cells became free");
                 if let Some(next) = free.pop() {
                     cells[next].store(1, Ordering::Relaxed);
                     let old = published.swap(next, Ordering::AcqRel);
@@ -178,7 +180,6 @@ mod tests {
                 }
             }
             done.store(true, Ordering::Relaxed);
-            assert!(reused > 64, "{reused}");
         });
     }
 
