@@ -406,13 +406,16 @@ unsafe fn load_raw(at: *mut u8, size: Size) -> u64 {
 /// `size` bytes at `at` are writable.
 #[inline(always)]
 unsafe fn store_raw(at: *mut u8, size: Size, value: u64) {
+    // Not volatile: a volatile store of a packed value goes through the stack, which costs each
+    // later load of it a store forwarding. An engine's next step is code that the compiler does
+    // not know, so it cannot leave a store out or move it past that.
     // SAFETY: the caller's, in each arm.
     unsafe {
         match size {
-            Size::B => at.write_volatile(value as u8),
-            Size::H => at.cast::<Unaligned<u16>>().write_volatile(Unaligned(value as u16)),
-            Size::W => at.cast::<Unaligned<u32>>().write_volatile(Unaligned(value as u32)),
-            Size::Dw => at.cast::<Unaligned<u64>>().write_volatile(Unaligned(value)),
+            Size::B => at.write(value as u8),
+            Size::H => at.cast::<u16>().write_unaligned(value as u16),
+            Size::W => at.cast::<u32>().write_unaligned(value as u32),
+            Size::Dw => at.cast::<u64>().write_unaligned(value),
         }
     }
 }
