@@ -11,6 +11,7 @@ use skep_bpf::platform::HelperId;
 use skep_bpf::program::Pc;
 
 use super::step::{Cursor, Handler, Step};
+use super::handlers::First;
 use super::{Steps, handlers};
 use crate::helpers::{self, Implementation};
 use crate::machine::Machine;
@@ -48,22 +49,76 @@ macro_rules! either {
     };
 }
 
+/// The operation that is executed before, chosen at run time: `before!(index, BEFORE => handler)`
+/// is the expression in which `BEFORE` is an index into [`handlers::FIRST`] or `ALONE`.
+macro_rules! before {
+    ($before:expr, $name:ident => $body:expr) => {
+        before!($before, $name => $body, [0 1 2 3])
+    };
+    ($before:expr, $name:ident => $body:expr, [$($index:literal)+]) => {
+        match $before {
+            $(Some($index) => {
+                const $name: usize = $index;
+                $body
+            })+
+            _ => {
+                const $name: usize = handlers::ALONE;
+                $body
+            }
+        }
+    };
+}
+
 fn is_wide(width: Width) -> bool {
     width == Width::W64
 }
 
-fn alu(op: AluOp, width: Width, reg: bool) -> Handler {
-    either!(is_wide(width), WIDE => either!(reg, REG => rows!(
+fn alu(op: AluOp, width: Width, reg: bool, before: Option<usize>) -> Handler {
+    before!(before, BEFORE => either!(is_wide(width), WIDE => either!(reg, REG => rows!(
         AluOp, op,
-        [Add Sub Mul Div Sdiv Or And Lsh Rsh Mod Smod Xor Mov Arsh], ROW => handlers::alu::<ROW, WIDE, REG>
+        [Add Sub Mul Div Sdiv Or And Lsh Rsh Mod Smod Xor Mov Arsh], ROW => handlers::alu::<ROW, WIDE, REG, BEFORE>
+    ))))
+}
+
+fn branch(cond: Cond, width: Width, reg: bool, back: bool, before: Option<usize>) -> Handler {
+    before!(before, BEFORE => either!(is_wide(width), WIDE => either!(reg, REG => either!(back, BACK => rows!(
+        Cond, cond,
+        [Eq Gt Ge Set Ne Sgt Sge Lt Le Slt Sle], ROW => handlers::branch::<ROW, WIDE, REG, BACK, BEFORE>
+    )))))
+}
+
+fn load(size: Size, extend: Extend, before: Option<usize>) -> Handler {
+    before!(before, BEFORE => either!(extend == Extend::Sign, SIGN => rows!(
+        Size, size,
+        [B H W Dw], ROW => handlers::load::<ROW, SIGN, BEFORE>
     )))
 }
 
-fn branch(cond: Cond, width: Width, reg: bool, back: bool) -> Handler {
-    either!(is_wide(width), WIDE => either!(reg, REG => either!(back, BACK => rows!(
-        Cond, cond,
-        [Eq Gt Ge Set Ne Sgt Sge Lt Le Slt Sle], ROW => handlers::branch::<ROW, WIDE, REG, BACK>
-    ))))
+fn store(size: Size, reg: bool, before: Option<usize>) -> Handler {
+    before!(before, BEFORE => either!(reg, REG => rows!(
+        Size, size,
+        [B H W Dw], ROW => handlers::store::<ROW, REG, BEFORE>
+    )))
+}
+
+/// The handler that executes an instruction and the one after it, if there is such a handler.
+fn merged(insn: &Insn<Pc>, next: &Insn<Pc>, next_back: bool) -> Option<Handler> {
+    let Insn::Alu { op, width, src, .. } = insn else { return None };
+    let reg = matches!(src, Src::Reg(_));
+    let is_first = |first: &First| first.op == *op && first.width == *width && first.reg == reg;
+    let before = handlers::FIRST.iter().position(is_first);
+    before?;
+    match *next {
+        Insn::Alu { op, width, src, .. } => {
+            Some(alu(op, width, matches!(src, Src::Reg(_)), before))
+        }
+        Insn::Load { size, extend, .. } => Some(load(size, extend, before)),
+        Insn::Store { size, src, .. } => Some(store(size, matches!(src, Src::Reg(_)), before)),
+        Insn::Branch { cond, width, src, .. } => {
+            Some(branch(cond, width, matches!(src, Src::Reg(_)), next_back, before))
+        }
+        _ => None,
+    }
 }
 
 fn atomic(op: AtomicOp, width: Width) -> Handler {
@@ -110,11 +165,17 @@ impl Steps {
     /// Binds a program whose references are resolved.
     pub(crate) fn bind(machine: &Machine, insns: &[Insn<Pc>]) -> Steps {
         let mut helpers = Vec::new();
-        let steps = insns
+        let mut steps: Box<[Step]> = insns
             .iter()
             .enumerate()
             .map(|(index, insn)| bind(insn, Place { index, machine, helpers: &mut helpers }))
             .collect();
+        // A step keeps its operands and its place, so jumps between the two find the second.
+        for (index, pair) in insns.windows(2).enumerate() {
+            if let Some(run) = merged(&pair[0], &pair[1], steps[index + 1].jump < 0) {
+                steps[index].run = run;
+            }
+        }
         Steps { steps, helpers }
     }
 
@@ -155,7 +216,7 @@ fn bind(insn: &Insn<Pc>, place: Place<'_>) -> Step {
         Insn::Alu { op, width, dst, src } => {
             let (imm, reg, is_reg) = immediate(src);
             (step.dst, step.src, step.imm) = (dst, reg, imm);
-            alu(op, width, is_reg)
+            alu(op, width, is_reg, None)
         }
         Insn::Neg { width, dst } => {
             step.dst = dst;
@@ -181,12 +242,12 @@ fn bind(insn: &Insn<Pc>, place: Place<'_>) -> Step {
         }
         Insn::Load { size, extend, dst, mem } => {
             (step.dst, step.src, step.offset) = (dst, mem.base, mem.offset);
-            either!(extend == Extend::Sign, SIGN => rows!(Size, size, [B H W Dw], ROW => handlers::load::<ROW, SIGN>))
+            load(size, extend, None)
         }
         Insn::Store { size, mem, src } => {
             let (imm, reg, is_reg) = immediate(src);
             (step.dst, step.src, step.imm, step.offset) = (mem.base, reg, imm, mem.offset);
-            either!(is_reg, REG => rows!(Size, size, [B H W Dw], ROW => handlers::store::<ROW, REG>))
+            store(size, is_reg, None)
         }
         Insn::Atomic { op, width, mem, src } => {
             (step.dst, step.src, step.offset) = (mem.base, src, mem.offset);
@@ -211,7 +272,7 @@ fn bind(insn: &Insn<Pc>, place: Place<'_>) -> Step {
         Insn::Branch { cond, width, dst, src, .. } => {
             let (imm, reg, is_reg) = immediate(src);
             (step.dst, step.src, step.imm) = (dst, reg, imm);
-            branch(cond, width, is_reg, back)
+            branch(cond, width, is_reg, back, None)
         }
         Insn::MayGoto { .. } => either!(back, BACK => handlers::may_goto::<BACK>),
         Insn::Call { callee } => bind_call(callee, &mut step, place),

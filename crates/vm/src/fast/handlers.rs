@@ -29,12 +29,45 @@ const fn width(wide: bool) -> Width {
     if wide { Width::W64 } else { Width::W32 }
 }
 
-pub(super) fn alu<const OP: usize, const WIDE: bool, const REG: bool>(
+/// The operation that a step executes before it does the next step's work.
+pub(super) struct First {
+    pub(super) op: AluOp,
+    pub(super) width: Width,
+    pub(super) reg: bool,
+}
+
+/// The operations worth merging with what follows them: a third of the instructions that compilers
+/// write. Handlers take an index into this table, or [`ALONE`].
+pub(super) const FIRST: [First; 4] = [
+    First { op: AluOp::Mov, width: Width::W64, reg: true },
+    First { op: AluOp::Add, width: Width::W64, reg: false },
+    First { op: AluOp::Add, width: Width::W64, reg: true },
+    First { op: AluOp::Mov, width: Width::W32, reg: true },
+];
+
+/// Nothing before.
+pub(super) const ALONE: usize = FIRST.len();
+
+/// Executes the step that is merged with the next and gives the next.
+#[inline(always)]
+fn first<const BEFORE: usize>(at: Cursor, run: &mut Run<'_>) -> Cursor {
+    if BEFORE == ALONE {
+        return at;
+    }
+    let step = at.step();
+    let First { op, width, reg } = const { &FIRST[BEFORE % FIRST.len()] };
+    let src = if *reg { run.get(step.src) } else { step.imm };
+    run.set(step.dst, op.eval(*width, run.get(step.dst), src));
+    at.next()
+}
+
+pub(super) fn alu<const OP: usize, const WIDE: bool, const REG: bool, const BEFORE: usize>(
     at: Cursor,
     run: &mut Run<'_>,
     view: View,
     fuel: i64,
 ) -> Stop {
+    let at = first::<BEFORE>(at, run);
     let step = at.step();
     let src = operand::<REG>(step, run);
     let value = const { AluOp::ALL[OP] }.eval(const { width(WIDE) }, run.get(step.dst), src);
@@ -72,12 +105,13 @@ pub(super) fn load_imm(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> 
     at.next().go(run, view, fuel)
 }
 
-pub(super) fn load<const SIZE: usize, const SIGN: bool>(
+pub(super) fn load<const SIZE: usize, const SIGN: bool, const BEFORE: usize>(
     at: Cursor,
     run: &mut Run<'_>,
     view: View,
     fuel: i64,
 ) -> Stop {
+    let at = first::<BEFORE>(at, run);
     let step = at.step();
     let size = const { Size::ALL[SIZE] };
     match view.load(address(run.get(step.src), step), size) {
@@ -90,12 +124,13 @@ pub(super) fn load<const SIZE: usize, const SIGN: bool>(
     }
 }
 
-pub(super) fn store<const SIZE: usize, const REG: bool>(
+pub(super) fn store<const SIZE: usize, const REG: bool, const BEFORE: usize>(
     at: Cursor,
     run: &mut Run<'_>,
     view: View,
     fuel: i64,
 ) -> Stop {
+    let at = first::<BEFORE>(at, run);
     let step = at.step();
     let value = operand::<REG>(step, run);
     match view.store(address(run.get(step.dst), step), const { Size::ALL[SIZE] }, value) {
@@ -181,12 +216,19 @@ pub(super) fn goto<const BACK: bool>(at: Cursor, run: &mut Run<'_>, view: View, 
     jump::<BACK>(at, run, view, fuel)
 }
 
-pub(super) fn branch<const COND: usize, const WIDE: bool, const REG: bool, const BACK: bool>(
+pub(super) fn branch<
+    const COND: usize,
+    const WIDE: bool,
+    const REG: bool,
+    const BACK: bool,
+    const BEFORE: usize,
+>(
     at: Cursor,
     run: &mut Run<'_>,
     view: View,
     fuel: i64,
 ) -> Stop {
+    let at = first::<BEFORE>(at, run);
     let step = at.step();
     let src = operand::<REG>(step, run);
     if const { Cond::ALL[COND] }.eval(const { width(WIDE) }, run.get(step.dst), src) {
