@@ -212,6 +212,66 @@ mod tests {
         }
     }
 
+    /// The fast interpreter merges moves and additions with what follows; nobody must notice.
+    #[test]
+    fn merged_instructions_keep_their_places() {
+        // r0 = 0; r3 = 0; goto +1; top: r3 += 1 (merged); r4 = r3; r4 <<= 1; r0 += r4;
+        // r3 += 1 (merged); if r3 < 9 goto top; exit. The first jump leads into a merged pair.
+        let code = [
+            Slot::new(0xb7, 0, 0, 0, 0),
+            Slot::new(0xb7, 3, 0, 0, 0),
+            Slot::new(0x05, 0, 0, 1, 0),
+            Slot::new(0x07, 3, 0, 0, 1),
+            Slot::new(0xbf, 4, 3, 0, 0),
+            Slot::new(0x67, 4, 0, 0, 1),
+            Slot::new(0x0f, 0, 4, 0, 0),
+            Slot::new(0x07, 3, 0, 0, 1),
+            Slot::new(0xa5, 3, 0, -6, 9),
+            EXIT,
+        ];
+        // r3 is 0, 2, 4, 6 and 8 when it is doubled.
+        for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
+            assert_eq!(result, Ok(Finished { r0: 40, insns: 3 + 5 + 4 * 6 + 1 }));
+        }
+        for result in run(&code, &mut RawMemory::default(), 10) {
+            let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
+            assert_eq!((trap.kind, trap.slot.0), (TrapKind::OutOfFuel { fuel: 10 }, 8));
+        }
+    }
+
+    /// A register that is the destination of one instruction and anything of the next.
+    #[test]
+    fn merged_instructions_see_each_other() {
+        // r1 = 5; r2 = 7; r2 = r1; r2 += r2; r1 = r2; r2 *= r1; r0 = r2; w0 = w2; w0 += r1; exit
+        let code = [
+            Slot::new(0xb7, 1, 0, 0, 5),
+            Slot::new(0xb7, 2, 0, 0, 7),
+            Slot::new(0xbf, 2, 1, 0, 0),
+            Slot::new(0x0f, 2, 2, 0, 0),
+            Slot::new(0xbf, 1, 2, 0, 0),
+            Slot::new(0x2f, 2, 1, 0, 0),
+            Slot::new(0xbf, 0, 2, 0, 0),
+            Slot::new(0xbc, 0, 2, 0, 0),
+            Slot::new(0x0c, 0, 1, 0, 0),
+            EXIT,
+        ];
+        for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
+            assert_eq!(result, Ok(Finished { r0: 110, insns: 10 }));
+        }
+    }
+
+    #[test]
+    fn a_fault_of_a_merged_instruction_is_its_own() {
+        for second in [Slot::new(0x79, 0, 2, 8, 0), Slot::new(0x7b, 2, 0, 8, 0)] {
+            // r3 = 0; r2 = r3; r0 = *(u64 *)(r2 + 8), or the store
+            let code = [Slot::new(0xb7, 3, 0, 0, 0), Slot::new(0xbf, 2, 3, 0, 0), second, EXIT];
+            for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
+                let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
+                assert_eq!(trap.slot.0, 2);
+            }
+        }
+    }
+
     #[test]
     fn memory_is_read_and_written_back() {
         // r0 = *(u8 *)(r1 + 2); *(u32 *)(r1 + 4) = 7; exit

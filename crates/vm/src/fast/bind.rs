@@ -10,8 +10,8 @@ use skep_bpf::op::{AluOp, AtomicOp, Cond, Endian, Movsx, Size, SwapBits, Width};
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::Pc;
 
-use super::step::{Cursor, Handler, Step};
 use super::handlers::First;
+use super::step::{Cursor, Handler, Step};
 use super::{Steps, handlers};
 use crate::helpers::{self, Implementation};
 use crate::machine::Machine;
@@ -80,6 +80,13 @@ fn alu(op: AluOp, width: Width, reg: bool, before: Option<usize>) -> Handler {
     ))))
 }
 
+fn alu_on(op: AluOp, width: Width, reg: bool, before: Option<usize>) -> Handler {
+    before!(before, BEFORE => either!(is_wide(width), WIDE => either!(reg, REG => rows!(
+        AluOp, op,
+        [Add Sub Mul Div Sdiv Or And Lsh Rsh Mod Smod Xor Mov Arsh], ROW => handlers::alu_on::<ROW, WIDE, REG, BEFORE>
+    ))))
+}
+
 fn branch(cond: Cond, width: Width, reg: bool, back: bool, before: Option<usize>) -> Handler {
     before!(before, BEFORE => either!(is_wide(width), WIDE => either!(reg, REG => either!(back, BACK => rows!(
         Cond, cond,
@@ -103,12 +110,15 @@ fn store(size: Size, reg: bool, before: Option<usize>) -> Handler {
 
 /// The handler that executes an instruction and the one after it, if there is such a handler.
 fn merged(insn: &Insn<Pc>, next: &Insn<Pc>, next_back: bool) -> Option<Handler> {
-    let Insn::Alu { op, width, src, .. } = insn else { return None };
+    let Insn::Alu { op, width, dst: first_dst, src } = insn else { return None };
     let reg = matches!(src, Src::Reg(_));
     let is_first = |first: &First| first.op == *op && first.width == *width && first.reg == reg;
     let before = handlers::FIRST.iter().position(is_first);
     before?;
     match *next {
+        Insn::Alu { op, width, dst, src } if dst == *first_dst && src != Src::Reg(dst) => {
+            Some(alu_on(op, width, matches!(src, Src::Reg(_)), before))
+        }
         Insn::Alu { op, width, src, .. } => {
             Some(alu(op, width, matches!(src, Src::Reg(_)), before))
         }

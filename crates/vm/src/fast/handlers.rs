@@ -55,10 +55,16 @@ fn first<const BEFORE: usize>(at: Cursor, run: &mut Run<'_>) -> Cursor {
         return at;
     }
     let step = at.step();
+    run.set(step.dst, before::<BEFORE>(step, run));
+    at.next()
+}
+
+/// What the operation of a step that is merged with the next computes.
+#[inline(always)]
+fn before<const BEFORE: usize>(step: &Step, run: &Run<'_>) -> u64 {
     let First { op, width, reg } = const { &FIRST[BEFORE % FIRST.len()] };
     let src = if *reg { run.get(step.src) } else { step.imm };
-    run.set(step.dst, op.eval(*width, run.get(step.dst), src));
-    at.next()
+    op.eval(*width, run.get(step.dst), src)
 }
 
 pub(super) fn alu<const OP: usize, const WIDE: bool, const REG: bool, const BEFORE: usize>(
@@ -72,6 +78,21 @@ pub(super) fn alu<const OP: usize, const WIDE: bool, const REG: bool, const BEFO
     let src = operand::<REG>(step, run);
     let value = const { AluOp::ALL[OP] }.eval(const { width(WIDE) }, run.get(step.dst), src);
     run.set(step.dst, value);
+    at.next().go(run, view, fuel)
+}
+
+/// As [`alu`] after another operation whose result it takes as its destination's value.
+pub(super) fn alu_on<const OP: usize, const WIDE: bool, const REG: bool, const BEFORE: usize>(
+    at: Cursor,
+    run: &mut Run<'_>,
+    view: View,
+    fuel: i64,
+) -> Stop {
+    let dst = before::<BEFORE>(at.step(), run);
+    let at = at.next();
+    let step = at.step();
+    let src = operand::<REG>(step, run);
+    run.set(step.dst, const { AluOp::ALL[OP] }.eval(const { width(WIDE) }, dst, src));
     at.next().go(run, view, fuel)
 }
 
