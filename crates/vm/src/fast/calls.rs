@@ -7,7 +7,7 @@ use skep_bpf::op::Size;
 use skep_bpf::platform::HelperId;
 
 use super::step::Cursor;
-use super::{Frame, Run, Stop};
+use super::{Frame, Run, Stop, program};
 use crate::cpu::{FRAME_BYTES, MAX_FRAMES};
 use crate::helpers::{self, Call, Implementation};
 use crate::memory::View;
@@ -62,8 +62,7 @@ impl Run<'_> {
     /// Calls the helper of a step. False means that the trap is set.
     #[inline(never)]
     pub(super) fn invoke(&mut self, at: Cursor) -> bool {
-        let programs = &self.programs;
-        let linked = &programs[self.program];
+        let linked = program(self.first, &self.entered, self.program);
         let Some((id, implementation)) = linked.steps().helpers.get(at.step().imm as usize) else {
             return false;
         };
@@ -95,7 +94,7 @@ impl Run<'_> {
     #[inline(never)]
     pub(super) fn enter_tail_call(&mut self, _at: Cursor) -> Option<Option<Cursor>> {
         let args = ARGUMENTS.map(|reg| self.get(reg));
-        let linked = Arc::clone(&self.programs[self.program]);
+        let linked = Arc::clone(program(self.first, &self.entered, self.program));
         let mut call = Call {
             machine: self.machine,
             cpu: &mut *self.cpu,
@@ -106,8 +105,8 @@ impl Run<'_> {
         match helpers::tail_call(&mut call) {
             Ok(Ok(next)) => {
                 let first = next.steps().start();
-                self.program = self.programs.len();
-                self.programs.push(next);
+                self.entered.push(next);
+                self.program = self.entered.len();
                 for reg in UNDEFINED_AT_ENTRY.into_iter().chain(ARGUMENTS) {
                     self.set(reg, 0);
                 }
@@ -131,7 +130,7 @@ impl Run<'_> {
     #[inline(never)]
     pub(super) fn call_through_register(&mut self, at: Cursor, view: View, fuel: i64) -> Stop {
         let value = self.get(at.step().dst);
-        let linked = Arc::clone(&self.programs[self.program]);
+        let linked = Arc::clone(program(self.first, &self.entered, self.program));
         if let Some(entry) = linked.function_at(value) {
             let return_index = linked.steps().pc(at).index() as i64 + 1;
             let left = fuel - return_index + entry.index() as i64;

@@ -71,12 +71,24 @@ pub(crate) struct Run<'a> {
     frames: [Frame; MAX_FRAMES - 1],
     may_goto: u32,
     trap: Option<TrapKind>,
-    /// The program that runs, an index into `programs`.
+    /// The program that runs: 0 for the first, else one more than an index into `entered`.
     program: usize,
     /// The programs that the run has entered by tail calls, kept while frames lead to them.
-    programs: Vec<Arc<Linked>>,
+    entered: Vec<Arc<Linked>>,
+    /// The program that the run started in, which most never leave.
+    first: &'a Arc<Linked>,
     machine: &'a Machine,
     cpu: &'a mut CpuState,
+}
+
+/// The program that `Run::program` means. (No method, since callers borrow other fields as well.)
+#[inline(always)]
+fn program<'a>(
+    first: &'a Arc<Linked>,
+    entered: &'a [Arc<Linked>],
+    index: usize,
+) -> &'a Arc<Linked> {
+    index.checked_sub(1).map_or(first, |index| &entered[index])
 }
 
 /// Runs a program from its start to its exit or a trap.
@@ -102,7 +114,8 @@ pub(crate) fn run(
         may_goto: crate::run::MAY_GOTO_LIMIT,
         trap: None,
         program: 0,
-        programs: vec![Arc::clone(linked)],
+        entered: Vec::new(),
+        first: linked,
         machine,
         cpu,
     };
@@ -140,7 +153,7 @@ impl Run<'_> {
     }
 
     fn trapped(&self, kind: TrapKind) -> Trap {
-        let linked = &self.programs[self.program];
+        let linked = program(self.first, &self.entered, self.program);
         linked.trap(linked.steps().pc(self.at), kind)
     }
 
