@@ -64,8 +64,9 @@ fn row(kernel: &Kernel, native: Option<&Native>, settings: Settings) -> Result<R
     let memory = fast.memory()?;
     let mut engines: Vec<(&str, Box<dyn Subject>)> = vec![("skep", Box::new(fast))];
     let mut checked = Ours::new(kernel, Engine::Checked)?;
-    if checked.run().is_ok() {
-        engines.push(("skep-checked", Box::new(checked)));
+    match checked.run() {
+        Ok(_) => engines.push(("skep-checked", Box::new(checked))),
+        Err(error) => eprintln!("{}: left out the checked interpreter: {error}", kernel.name),
     }
     engines.push(("rbpf", Box::new(rbpf_engine::Rbpf::new(kernel)?)));
     for (name, version) in [("sbpf-v3", Version::V3), ("sbpf-v4", Version::V4)] {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skep::context::{Context, ContextError};
+use skep::context::{Context, ContextError, RawMemory};
 use skep::cpu::{Cpu, CpuState};
 use skep::helpers::Implementation;
 use skep::host::Host;
@@ -20,27 +20,37 @@ use crate::kernel::{HELPER, Kernel};
 pub(crate) struct Ours {
     loaded: Loaded,
     cpu: Cpu,
-    memory: Resident,
+    memory: Memory,
     options: Options,
 }
 
-/// Memory that stays in the guest between runs, as that of the peers stays where it is.
-struct Resident {
-    start: u32,
-    len: u32,
+/// A kernel's memory.
+enum Memory {
+    /// Stays in the guest between runs, as that of the peers stays where it is: its address and
+    /// length.
+    Resident(u32, u32),
+    /// Copied in and out: the checked interpreter knows only inputs as objects, and takes so long
+    /// that the copies do not matter.
+    Copied(RawMemory),
 }
 
-impl Context for Resident {
+impl Context for Memory {
     fn suits(&self, prog_type: ProgType) -> bool {
         prog_type == ProgType::UNSPEC
     }
 
-    fn enter(&mut self, _: &Machine, _: &mut CpuState) -> Result<[u64; 2], ContextError> {
-        Ok([self.start.into(), self.len.into()])
+    fn enter(&mut self, machine: &Machine, cpu: &mut CpuState) -> Result<[u64; 2], ContextError> {
+        match self {
+            Memory::Resident(start, len) => Ok([(*start).into(), (*len).into()]),
+            Memory::Copied(memory) => memory.enter(machine, cpu),
+        }
     }
 
-    fn leave(&mut self, _: &Machine, _: &mut CpuState) -> Result<(), ContextError> {
-        Ok(())
+    fn leave(&mut self, machine: &Machine, cpu: &mut CpuState) -> Result<(), ContextError> {
+        match self {
+            Memory::Resident(..) => Ok(()),
+            Memory::Copied(memory) => memory.leave(machine, cpu),
+        }
     }
 }
 
@@ -56,12 +66,18 @@ impl Ours {
         let program = Program::new(&Bytecode::from(kernel.slots()?))?;
         let loaded = machine.load(kernel.name, ProgType::UNSPEC, program, &[])?;
         let bytes = kernel.memory();
-        let len = u32::try_from(bytes.len())?;
-        let start = machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory)?;
-        machine.memory().window().write(start, &bytes)?;
+        let memory = match engine {
+            Engine::Checked => Memory::Copied(RawMemory { bytes }),
+            Engine::Fast => {
+                let len = u32::try_from(bytes.len())?;
+                let start = machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory)?;
+                machine.memory().window().write(start, &bytes)?;
+                Memory::Resident(start, len)
+            }
+        };
         let cpu = Cpu::new(&machine)?;
         let options = Options { engine, ..Options::default() };
-        Ok(Ours { loaded, cpu, memory: Resident { start, len }, options })
+        Ok(Ours { loaded, cpu, memory, options })
     }
 }
 
@@ -74,9 +90,13 @@ impl Subject for Ours {
     }
 
     fn memory(&self) -> Result<Vec<u8>, String> {
-        let mut bytes = vec![0; self.memory.len as usize];
+        let (start, len) = match &self.memory {
+            Memory::Resident(start, len) => (*start, *len),
+            Memory::Copied(memory) => return Ok(memory.bytes.clone()),
+        };
+        let mut bytes = vec![0; len as usize];
         let window = self.loaded.machine().memory().window();
-        window.read(self.memory.start, &mut bytes).map_err(|fault| fault.to_string())?;
+        window.read(start, &mut bytes).map_err(|fault| fault.to_string())?;
         Ok(bytes)
     }
 }
