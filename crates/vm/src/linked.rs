@@ -35,6 +35,15 @@ impl Linked {
         if functions > MAX_FUNCTIONS {
             return Err(LoadError::TooManyFunctions { functions, limit: MAX_FUNCTIONS });
         }
+        for (index, id) in maps.iter().enumerate() {
+            let Some(map) = machine.map(*id) else { continue };
+            map.used_by(prog_type).map_err(|errno| LoadError::OtherType {
+                index: index as u32,
+                name: map.spec().name.to_string(),
+                prog_type,
+                errno,
+            })?;
+        }
         let mut insns = Vec::with_capacity(program.insns().len());
         for (index, insn) in program.insns().iter().enumerate() {
             let insn = match insn {
@@ -79,17 +88,17 @@ impl Linked {
     }
 
     /// A trap at an instruction.
-    pub(crate) fn trap(&self, pc: Pc, kind: TrapKind) -> Trap {
+    pub(crate) fn trap(&self, pc: Pc, kind: TrapKind) -> Box<Trap> {
         let slot = self.program.slot(pc);
         let debug = self.program.debug();
-        Trap {
+        Box::new(Trap {
             kind,
             program: self.name.clone(),
             function: self.program.function_of(pc).name.clone(),
             slot,
             insn: Decimal(&self.program.offsets(pc)).to_string(),
             source: debug.line_at(slot).cloned(),
-        }
+        })
     }
 
     /// The function that a reference made by `ld_imm64` means.

@@ -128,6 +128,18 @@ pub enum LoadError {
         /// The map's index.
         index: u32,
     },
+    /// The program uses a map of programs that belongs to programs of another type.
+    #[error("map {index} ({name}) holds programs of another type than {prog_type}: {errno}")]
+    OtherType {
+        /// The map's index.
+        index: u32,
+        /// Its name.
+        name: String,
+        /// The program's type.
+        prog_type: ProgType,
+        /// The kernel's error number.
+        errno: Errno,
+    },
     /// The program names something by a kernel's number.
     #[error("slot {at}: names a map or variable by a kernel's number; link it first")]
     Unresolved {

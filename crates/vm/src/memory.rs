@@ -263,7 +263,7 @@ impl View {
     fn page_allows(self, addr: u32, access: Access) -> bool {
         // SAFETY: the table has an entry for each page of the window, and a u32 address cannot
         // lie outside.
-        let page = unsafe { &*self.pages.add((addr / PAGE_BYTES) as usize) };
+        let page = unsafe { &*self.pages.wrapping_add((addr / PAGE_BYTES) as usize) };
         page.load(Ordering::Relaxed) & access.bit() != 0
     }
 
@@ -389,6 +389,7 @@ struct Unaligned<T>(T);
 ///
 /// `size` bytes at `at` are readable.
 #[inline(always)]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "one operation for each size")]
 unsafe fn load_raw(at: *mut u8, size: Size) -> u64 {
     // SAFETY: the caller's, in each arm.
     unsafe {
@@ -405,6 +406,7 @@ unsafe fn load_raw(at: *mut u8, size: Size) -> u64 {
 ///
 /// `size` bytes at `at` are writable.
 #[inline(always)]
+#[allow(clippy::multiple_unsafe_ops_per_block, reason = "one operation for each size")]
 unsafe fn store_raw(at: *mut u8, size: Size, value: u64) {
     // Not volatile: a volatile store of a packed value goes through the stack, which costs each
     // later load of it a store forwarding. An engine's next step is code that the compiler does

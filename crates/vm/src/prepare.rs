@@ -210,6 +210,12 @@ pub fn prepare(
             };
             program.result =
                 object.link(function.index, options.link).map_err(Into::into).and_then(|linked| {
+                    let before = total_slots;
+                    let with_it = before + linked.bytecode.slots.len();
+                    if with_it > MAX_TOTAL_SLOTS {
+                        return Err(ProgramFailure::TooMuchCode { before });
+                    }
+                    total_slots = with_it;
                     let linked = program.linked.insert(linked);
                     load(&machine, &maps, &function.name, prog_type, linked)
                 });

@@ -133,7 +133,7 @@ impl Loaded {
         };
         drop(under_way);
         context.leave(machine, state)?;
-        result.map_err(|trap| RunError::Trap(Box::new(trap)))
+        Ok(result?)
     }
 }
 

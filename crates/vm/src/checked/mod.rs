@@ -35,7 +35,7 @@ pub(crate) fn run(
     machine: &Machine,
     cpu: &mut CpuState,
     start: Start,
-) -> Result<Finished, Trap> {
+) -> Result<Finished, Box<Trap>> {
     let mut run = Checked::new(linked, machine, cpu, start);
     loop {
         match run.step() {

@@ -97,7 +97,7 @@ pub(crate) fn run(
     machine: &Machine,
     cpu: &mut CpuState,
     start: Start,
-) -> Result<Finished, Trap> {
+) -> Result<Finished, Box<Trap>> {
     let at = linked.steps().start();
     let mut registers = [0; 11];
     registers[Reg::R1.index()] = start.args[0];
@@ -123,7 +123,7 @@ pub(crate) fn run(
 }
 
 impl Run<'_> {
-    fn drive(&mut self, view: View, fuel: u64) -> Result<Finished, Trap> {
+    fn drive(&mut self, view: View, fuel: u64) -> Result<Finished, Box<Trap>> {
         let mut given: u64 = 0;
         loop {
             match self.at.go_from_loop(self, view, self.fuel) {
@@ -152,7 +152,7 @@ impl Run<'_> {
         }
     }
 
-    fn trapped(&self, kind: TrapKind) -> Trap {
+    fn trapped(&self, kind: TrapKind) -> Box<Trap> {
         let linked = program(self.first, &self.entered, self.program);
         linked.trap(linked.steps().pc(self.at), kind)
     }
