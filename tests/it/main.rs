@@ -11,3 +11,5 @@ mod kernel_random;
 mod objdump;
 
 mod robustness;
+
+mod damage;
