@@ -1,5 +1,7 @@
 //! One test binary for the whole workspace.
 
+mod cli;
+
 mod command;
 
 mod conformance;

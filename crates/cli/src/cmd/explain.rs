@@ -4,6 +4,7 @@ use std::io;
 
 use clap::Args;
 use serde_json::{Value, json};
+use skep::errno::Errno;
 use skep_bpf::codec::{SLOT_BYTES, Slot, encode};
 use skep_bpf::platform::helper::HELPERS;
 use skep_bpf::platform::retval::returns_of;
@@ -24,8 +25,8 @@ use crate::render::Render;
 pub struct Explain {
     /// Raw bytes ("b7 02 00 00 0f 00 00 00"), an instruction ("r2 = 15"), FILE.o:NAME:INDEX with
     /// INDEX in slots, a helper (bpf_redirect), a section name or program type (xdp), a map type
-    /// (percpu_array)
-    #[arg(value_name = "X", required = true, num_args = 1..)]
+    /// (percpu_array), an error number (EINVAL, -22)
+    #[arg(value_name = "X", required = true, num_args = 1.., allow_negative_numbers = true)]
     what: Vec<String>,
     /// Print one JSON document
     #[arg(long)]
@@ -35,9 +36,10 @@ pub struct Explain {
 /// Something that can be explained.
 enum Subject {
     Instructions(Vec<Explanation>),
-    InObject(Explanation, Place),
+    InObject(Box<Explanation>, Place),
     Helper(&'static HelperRow),
     Map(MapType),
+    Errno(Errno),
     Program { name: String, prog_type: ProgType, attach_type: AttachType, note: String },
 }
 
@@ -75,6 +77,9 @@ fn recognise(text: &str) -> Result<Subject, Failure> {
     if let Some(subject) = program(text) {
         return Ok(subject);
     }
+    if let Some(errno) = error_number(text) {
+        return Ok(Subject::Errno(errno));
+    }
     let bytes = parse_slots(text);
     if let Ok(slots) = &bytes {
         return Ok(Subject::Instructions(explain_all(slots)));
@@ -90,7 +95,7 @@ fn recognise(text: &str) -> Result<Subject, Failure> {
             Err(Failure::Usage(format!("{text:?} as bytes: {error}")))
         }
         (Err(error), _) => Err(Failure::Usage(format!(
-            "{text:?} is no helper, map type, program type, section name, nor bytes; as an \
+            "{text:?} is no helper, map type, program type, section name or error number, nor bytes; as an \
              instruction: {error}"
         ))),
     }
@@ -104,6 +109,17 @@ fn explain_all(slots: &[Slot]) -> Vec<Explanation> {
         all.push(explanation);
     }
     all
+}
+
+/// An error number as helpers return it: `EINVAL`, `-EINVAL` or `-22`.
+fn error_number(text: &str) -> Option<Errno> {
+    let name = text.strip_prefix('-').unwrap_or(text);
+    let by_name = |errno: &Errno| errno.known().is_some_and(|(known, _)| known == name);
+    match name.parse() {
+        Ok(number) if name != text => Some(Errno(number)).filter(|errno| errno.known().is_some()),
+        // The numbers that the kernel returns instead of pointers end here (`MAX_ERRNO`).
+        _ => (1..4096).map(Errno).find(by_name),
+    }
 }
 
 /// `FILE.o:NAME:INDEX`.
@@ -134,7 +150,7 @@ fn in_object(text: &str) -> Result<Option<Subject>, Failure> {
     let source = line.zip(object.btf()).map(|(line, btf)| {
         (btf.str(line.file).to_owned(), line.line, btf.str(line.text).trim().to_owned())
     });
-    Ok(Some(Subject::InObject(explanation, Place { name, source })))
+    Ok(Some(Subject::InObject(Box::new(explanation), Place { name, source })))
 }
 
 /// A section name or a program type.
@@ -235,6 +251,11 @@ fn show(subject: &Subject, render: &mut Render<'_>) -> io::Result<()> {
             render.line(format_args!("since Linux {}", row.since))?;
             let is_implemented = skep::maps::implemented().any(|known| known == *map_type);
             render.line(format_args!("{}", implemented(is_implemented)))
+        }
+        Subject::Errno(errno) => {
+            let (name, meaning) = errno.known().unwrap_or(("", "unknown"));
+            render.heading(&format!("{name}, error number {}", errno.0))?;
+            render.line(format_args!("{meaning}; helpers return -{}", errno.0))
         }
         Subject::Program { name, prog_type, attach_type, note } => {
             show_program(render, name, *prog_type, *attach_type, note)
@@ -338,6 +359,12 @@ fn document(subject: &Subject) -> Value {
             "meaning": map_type.row().map(|row| row.meaning),
             "since": map_type.row().map(|row| row.since.to_string()),
             "implemented": skep::maps::implemented().any(|known| known == *map_type),
+        }),
+        Subject::Errno(errno) => json!({
+            "kind": "errno",
+            "number": errno.0,
+            "name": errno.known().map(|(name, _)| name),
+            "meaning": errno.known().map(|(_, meaning)| meaning),
         }),
         Subject::Program { name, prog_type, attach_type, note } => json!({
             "kind": "program_type",

@@ -36,18 +36,20 @@ pub struct Inspect {
 pub fn run(arguments: &Inspect, render: &mut Render<'_>) -> Result<(), Failure> {
     let Some(target) = &arguments.target else {
         let support = support::Support::find().map_err(Failure::Load)?;
-        return Ok(match arguments.json {
-            true => render.json(&support)?,
-            false => support.show(render)?,
-        });
+        let shown = match arguments.json {
+            true => render.json(&support),
+            false => support.show(render),
+        };
+        return Ok(shown?);
     };
     let prog_type = match &arguments.type_name {
         Some(name) => Some(type_named(name)?.0),
         None => None,
     };
     let report = report::Report::new(target, prog_type)?;
-    Ok(match arguments.json {
-        true => render.json(&report)?,
-        false => text::show(&report, render)?,
-    })
+    let shown = match arguments.json {
+        true => render.json(&report),
+        false => text::show(&report, render),
+    };
+    Ok(shown?)
 }

@@ -177,6 +177,11 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
                 render.line(format_args!("... (--verdicts shows all packets)"))?;
             }
         } else {
+            if let Err(error @ (RunError::Context(_) | RunError::OtherMachine { .. })) =
+                &record.result
+            {
+                return Err(Failure::Load(format!("{}: {error}", session.name())));
+            }
             text::single(render, &session, &input, &record)?;
         }
     }
@@ -206,7 +211,7 @@ fn finish(
     }
     let many = arguments.pcap.is_some() || arguments.packet.len() > 1;
     if arguments.json {
-        render.json(&document.finish(session, many, changes))?;
+        render.json(&document.finish(session, arguments.repeat, many, changes))?;
     } else {
         if many {
             text::totals(render, totals)?;
@@ -217,7 +222,7 @@ fn finish(
         (0, 0) => Ok(()),
         // In a capture some packets may be such that the kernel would not take them.
         (0, refused) if many && refused < totals.records => Ok(()),
-        (0, _) => Err(Failure::Load("the input is not one that the kernel would take".to_owned())),
+        (0, _) => Err(Failure::Load("no packet is one that the kernel would take".to_owned())),
         _ => Err(Failure::No),
     }
 }

@@ -145,9 +145,15 @@ impl Document {
     }
 
     /// The whole document: of several packets the last one's result, and all of them in a list.
-    pub(super) fn finish(mut self, session: &Session, many: bool, changes: &[Change]) -> Document {
+    pub(super) fn finish(
+        mut self,
+        session: &Session,
+        repeat: u32,
+        many: bool,
+        changes: &[Change],
+    ) -> Document {
         let records = std::mem::take(&mut self.records);
-        self.runs = records.len() as u64;
+        self.runs = (records.len() as u64).saturating_mul(u64::from(repeat));
         self.maps = to_json(&session.prepared, changes);
         self.printk = records.iter().flat_map(|record| record.printk.iter().cloned()).collect();
         self.trap = records.iter().find_map(|record| record.trap.clone());
