@@ -41,7 +41,7 @@ pub struct Streams<'a> {
 
 /// Takes eBPF programs apart, explains them and runs them.
 #[derive(Parser, Debug)]
-#[command(name = "skep", version, about, max_term_width = 100)]
+#[command(name = "skep", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
