@@ -13,7 +13,11 @@ use crate::value::{Typed, hex};
 /// The most elements of a map that are looked at.
 const MAX_ELEMENTS: usize = 1 << 20;
 
-/// The elements of all maps by key; of per-CPU maps the values of all processors in a row.
+/// The most bytes of keys and values of a map that are kept.
+const MAX_BYTES: usize = 8 << 20;
+
+/// The elements of all maps by key; of per-CPU maps the values of all processors in a row. An
+/// element of an array that is not there is zero.
 #[derive(Debug, Default)]
 pub struct Contents {
     maps: Vec<BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -55,15 +59,20 @@ impl Contents {
 
     /// What is different afterwards, by map and key.
     #[must_use]
-    pub fn changes(&self, after: &Contents) -> Vec<Change> {
+    pub fn changes(&self, prepared: &Prepared, after: &Contents) -> Vec<Change> {
         let mut changes = Vec::new();
         for (map, (old, new)) in self.maps.iter().zip(&after.maps).enumerate() {
             let mut keys: Vec<&Vec<u8>> = old.keys().chain(new.keys()).collect();
             keys.sort();
             keys.dedup();
             for key in keys {
-                let (before, after) = (old.get(key).cloned(), new.get(key).cloned());
+                let (mut before, mut after) = (old.get(key).cloned(), new.get(key).cloned());
                 if before != after {
+                    if prepared.object.maps().get(map).is_some_and(is_array) {
+                        let other = before.as_ref().or(after.as_ref()).map_or(0, Vec::len);
+                        before.get_or_insert_with(|| vec![0; other]);
+                        after.get_or_insert_with(|| vec![0; other]);
+                    }
                     changes.push(Change { map, key: key.clone(), before, after });
                 }
             }
@@ -74,14 +83,10 @@ impl Contents {
     /// All elements, as if they had been nothing before; elements of arrays that are zero are
     /// left out.
     #[must_use]
-    pub fn everything(&self, prepared: &Prepared) -> Vec<Change> {
+    pub fn everything(&self) -> Vec<Change> {
         let mut changes = Vec::new();
         for (map, elements) in self.maps.iter().enumerate() {
-            let is_array = prepared.object.maps().get(map).is_some_and(is_array);
             for (key, value) in elements {
-                if is_array && value.iter().all(|byte| *byte == 0) {
-                    continue;
-                }
                 let (key, after) = (key.clone(), Some(value.clone()));
                 changes.push(Change { map, key, before: None, after });
             }
@@ -93,12 +98,18 @@ impl Contents {
 /// Reads the elements of a map; false if there are too many.
 fn read_map(map: &dyn Map, elements: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
     let mut key: Option<Vec<u8>> = None;
+    let is_array = matches!(map.spec().map_type, MapType::ARRAY | MapType::PERCPU_ARRAY);
+    let (mut seen, mut bytes) = (0, 0);
     // A program cannot run meanwhile, so that every key comes once.
     while let Ok(Some(next)) = map.next_key(key.as_deref()) {
-        if elements.len() >= MAX_ELEMENTS {
+        seen += 1;
+        if seen > MAX_ELEMENTS || bytes > MAX_BYTES {
             return false;
         }
-        if let Ok(value) = map.read(&next) {
+        if let Ok(value) = map.read(&next)
+            && !(is_array && value.iter().all(|byte| *byte == 0))
+        {
+            bytes += next.len() + value.len();
             elements.insert(next.clone(), value);
         }
         key = Some(next);

@@ -1,8 +1,9 @@
 //! The `skep` command as a library: arguments in, text out, an exit code.
 //!
 //! [`run`] is all of the command but the process, so that tests can call it. One command is one
-//! file of [`cmd`]; what several of them show is in [`render`], [`listing`] and [`types`]. Nothing
-//! here knows ELF, BPF or maps: the crates below do.
+//! file of [`cmd`]; what several of them need lies beside: disassembly in [`listing`], prepared
+//! programs in [`session`], map contents in [`contents`], values by C type in [`value`]. Nothing
+//! here knows ELF or runs code: the crates below do.
 
 #![forbid(unsafe_code)]
 

@@ -4,13 +4,16 @@
 //! one, else hexadecimal.
 
 use serde_json::{Map, Value};
-use skep_btf::{Btf, Int, Kind, TypeId};
+use skep_btf::{Btf, Enum, Int, Kind, Member, TypeId};
 
 /// How deep values are nested before the rest is left out.
 const MAX_DEPTH: u32 = 16;
 
 /// How many elements of an array are shown.
 const MAX_ELEMENTS: usize = 64;
+
+/// How many values, members and elements are shown before the rest is left out.
+const MAX_VALUES: u32 = 10_000;
 
 /// A type and what knows it.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,7 @@ impl<'a> Typed<'a> {
     #[must_use]
     pub fn text(self, bytes: &[u8]) -> String {
         match self.of {
-            Some((btf, ty)) => text(btf, ty, bytes, MAX_DEPTH),
+            Some((btf, ty)) => Printer { btf, left: MAX_VALUES }.text(ty, bytes, MAX_DEPTH),
             None => untyped(bytes),
         }
     }
@@ -80,57 +83,91 @@ fn signed(bytes: &[u8]) -> i64 {
     (unsigned(bytes) << unused).cast_signed() >> unused
 }
 
-fn text(btf: &Btf, ty: TypeId, bytes: &[u8], depth: u32) -> String {
-    let Some(depth) = depth.checked_sub(1) else { return "...".to_owned() };
-    let Ok(id) = btf.resolve(ty) else { return untyped(bytes) };
-    match btf.kind(id) {
-        Kind::Var { ty, .. } => text(btf, *ty, bytes, depth),
-        Kind::Int(int) => integer(int, bytes),
-        Kind::Ptr(_) => format!("{:#x}", unsigned(bytes)),
-        Kind::Enum(enumeration) | Kind::Enum64(enumeration) => {
-            let number = match enumeration.signed {
-                true => signed(bytes).cast_unsigned(),
-                false => unsigned(bytes),
+/// Prints values of types that may be nested so that they never end, within a budget.
+struct Printer<'a> {
+    btf: &'a Btf,
+    /// How many values may still be shown.
+    left: u32,
+}
+
+impl Printer<'_> {
+    fn text(&mut self, ty: TypeId, bytes: &[u8], depth: u32) -> String {
+        let btf = self.btf;
+        self.left = self.left.saturating_sub(1);
+        let Some(depth) = depth.checked_sub(1).filter(|_| self.left > 0) else {
+            return "...".to_owned();
+        };
+        let Ok(id) = btf.resolve(ty) else { return untyped(bytes) };
+        match btf.kind(id) {
+            Kind::Var { ty, .. } => self.text(*ty, bytes, depth),
+            Kind::Int(int) => integer(int, bytes),
+            Kind::Ptr(_) => format!("{:#x}", unsigned(bytes)),
+            Kind::Enum(values) | Kind::Enum64(values) => enumerator(btf, values, bytes),
+            Kind::Float { .. } => float(bytes),
+            Kind::Array(array) => match c_string(bytes).filter(|_| is_char(btf, array.element)) {
+                Some(text) => text,
+                None => self.elements(array.element, bytes, depth),
+            },
+            Kind::Struct(composite) | Kind::Union(composite) => {
+                self.members(btf.members(composite), bytes, depth)
+            }
+            Kind::Datasec { .. } | Kind::Void => hex(bytes),
+            _ => untyped(bytes),
+        }
+    }
+
+    fn members(&mut self, members: &[Member], bytes: &[u8], depth: u32) -> String {
+        let mut texts = Vec::new();
+        for member in members {
+            if self.left == 0 {
+                texts.push("...".to_owned());
+                break;
+            }
+            let value = if member.bit_size != 0 || !member.bit_offset.is_multiple_of(8) {
+                bit_field(self.btf, member.ty, member.bit_offset, member.bit_size, bytes)
+            } else {
+                let part = part(self.btf, member.ty, member.bit_offset, bytes);
+                self.text(member.ty, part, depth)
             };
-            let named = btf.enum_values(enumeration).iter().find(|value| value.value == number);
-            match named {
-                Some(value) => btf.str(value.name).to_owned(),
-                None if enumeration.signed => signed(bytes).to_string(),
-                None => number.to_string(),
-            }
-        }
-        Kind::Float { size: 4 } => match <[u8; 4]>::try_from(bytes) {
-            Ok(bytes) => f32::from_le_bytes(bytes).to_string(),
-            Err(_) => hex(bytes),
-        },
-        Kind::Float { size: 8 } => match <[u8; 8]>::try_from(bytes) {
-            Ok(bytes) => f64::from_le_bytes(bytes).to_string(),
-            Err(_) => hex(bytes),
-        },
-        Kind::Array(array) => {
-            if is_char(btf, array.element)
-                && let Some(text) = c_string(bytes)
-            {
-                return text;
-            }
-            elements(btf, array.element, bytes, depth)
-        }
-        Kind::Struct(composite) | Kind::Union(composite) => {
-            let members = btf.members(composite).iter().map(|member| {
-                let value = if member.bit_size != 0 || member.bit_offset % 8 != 0 {
-                    bit_field(btf, member.ty, member.bit_offset, member.bit_size, bytes)
-                } else {
-                    text(btf, member.ty, part(btf, member.ty, member.bit_offset, bytes), depth)
-                };
-                match btf.str(member.name) {
-                    "" => value,
-                    name => format!(".{name} = {value}"),
-                }
+            texts.push(match self.btf.str(member.name) {
+                "" => value,
+                name => format!(".{name} = {value}"),
             });
-            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
         }
-        Kind::Datasec { .. } | Kind::Void => hex(bytes),
-        _ => untyped(bytes),
+        format!("{{{}}}", texts.join(", "))
+    }
+
+    fn elements(&mut self, element: TypeId, bytes: &[u8], depth: u32) -> String {
+        let size = self.btf.size_of(element).ok().and_then(|size| usize::try_from(size).ok());
+        let Some(size) = size.filter(|size| *size != 0) else { return hex(bytes) };
+        let shown = bytes.chunks_exact(size).take(MAX_ELEMENTS);
+        let mut texts: Vec<String> = shown.map(|chunk| self.text(element, chunk, depth)).collect();
+        if bytes.len() / size > MAX_ELEMENTS {
+            texts.push(format!("... {} more", bytes.len() / size - MAX_ELEMENTS));
+        }
+        format!("{{{}}}", texts.join(", "))
+    }
+}
+
+fn enumerator(btf: &Btf, enumeration: &Enum, bytes: &[u8]) -> String {
+    let number = match enumeration.signed {
+        true => signed(bytes).cast_unsigned(),
+        false => unsigned(bytes),
+    };
+    match btf.enum_values(enumeration).iter().find(|value| value.value == number) {
+        Some(value) => btf.str(value.name).to_owned(),
+        None if enumeration.signed => signed(bytes).to_string(),
+        None => number.to_string(),
+    }
+}
+
+fn float(bytes: &[u8]) -> String {
+    if let Ok(bytes) = <[u8; 4]>::try_from(bytes) {
+        return f32::from_le_bytes(bytes).to_string();
+    }
+    match <[u8; 8]>::try_from(bytes) {
+        Ok(bytes) => f64::from_le_bytes(bytes).to_string(),
+        Err(_) => hex(bytes),
     }
 }
 
@@ -140,25 +177,12 @@ fn integer(int: &Int, bytes: &[u8]) -> String {
     }
     match (int.size, int.signed) {
         (16, _) => {
-            format!("0x{:016x}{:016x}", unsigned(bytes.get(8..).unwrap_or(&[])), unsigned(bytes))
+            let high = unsigned(bytes.get(8..).unwrap_or(&[]));
+            format!("0x{high:016x}{:016x}", unsigned(bytes))
         }
         (_, true) => signed(bytes).to_string(),
         (_, false) => unsigned(bytes).to_string(),
     }
-}
-
-fn elements(btf: &Btf, element: TypeId, bytes: &[u8], depth: u32) -> String {
-    let size = btf.size_of(element).ok().and_then(|size| usize::try_from(size).ok());
-    let Some(size) = size.filter(|size| *size != 0) else { return hex(bytes) };
-    let mut texts: Vec<String> = bytes
-        .chunks_exact(size)
-        .take(MAX_ELEMENTS)
-        .map(|chunk| text(btf, element, chunk, depth))
-        .collect();
-    if bytes.len() / size > MAX_ELEMENTS {
-        texts.push(format!("... {} more", bytes.len() / size - MAX_ELEMENTS));
-    }
-    format!("{{{}}}", texts.join(", "))
 }
 
 /// The bytes of a member.
@@ -262,7 +286,7 @@ fn fill(btf: &Btf, ty: TypeId, value: &Value, bytes: &mut [u8], depth: u32) -> R
 
 fn fill_members(
     btf: &Btf,
-    members: &[skep_btf::Member],
+    members: &[Member],
     values: &Map<String, Value>,
     bytes: &mut [u8],
     depth: u32,

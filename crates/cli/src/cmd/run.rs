@@ -191,8 +191,8 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
     }
     let after = Contents::read(&session.prepared);
     let changes = match arguments.dump_maps {
-        true => after.everything(&session.prepared),
-        false => before.changes(&after),
+        true => after.everything(),
+        false => before.changes(&session.prepared, &after),
     };
     finish(arguments, &session, &totals, &changes, &after, document, render)
 }

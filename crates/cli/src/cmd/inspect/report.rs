@@ -16,6 +16,9 @@ use crate::failure::Failure;
 use crate::input::{Target, read_file};
 use crate::value::{Typed, hex};
 
+/// The largest variable whose value is shown, in bytes.
+const MAX_SHOWN: usize = 64 << 10;
+
 /// Everything about an object.
 #[derive(Serialize, Debug)]
 pub(super) struct Report {
@@ -117,8 +120,9 @@ pub(super) struct Global {
     pub(super) offset: u64,
     pub(super) size: u64,
     pub(super) declaration: Option<String>,
-    pub(super) value: String,
-    pub(super) bytes: String,
+    /// Not those of variables that are too large.
+    pub(super) value: Option<String>,
+    pub(super) bytes: Option<String>,
 }
 
 /// Something that the kernel must provide.
@@ -362,11 +366,14 @@ fn globals(object: &Object) -> Vec<Global> {
         let initial = object.initial_bytes(def);
         for variable in &def.variables {
             let start = usize::try_from(variable.offset).unwrap_or(usize::MAX);
-            let size = usize::try_from(variable.size).unwrap_or(0).min(def.value_size as usize);
-            // What the file does not hold is zero.
-            let rest = initial.get(start..).unwrap_or(&[]);
-            let mut bytes = rest.get(..size).unwrap_or(rest).to_vec();
-            bytes.resize(size, 0);
+            let size = usize::try_from(variable.size).ok().filter(|size| *size <= MAX_SHOWN);
+            let bytes = size.map(|size| {
+                // What the file does not hold is zero.
+                let rest = initial.get(start..).unwrap_or(&[]);
+                let mut bytes = rest.get(..size).unwrap_or(rest).to_vec();
+                bytes.resize(size, 0);
+                bytes
+            });
             let var = object.btf().zip(variable.var);
             globals.push(Global {
                 map: def.name.clone(),
@@ -375,8 +382,10 @@ fn globals(object: &Object) -> Vec<Global> {
                 size: variable.size,
                 declaration: var
                     .map(|(btf, ty)| btf.definition(ty).trim_end_matches(';').to_owned()),
-                value: Typed::new(object.btf(), variable.var).text(&bytes),
-                bytes: hex(&bytes),
+                value: bytes
+                    .as_deref()
+                    .map(|bytes| Typed::new(object.btf(), variable.var).text(bytes)),
+                bytes: bytes.as_deref().map(hex),
             });
         }
     }

@@ -195,7 +195,10 @@ fn show_globals(globals: &[Global], render: &mut Render<'_>) -> io::Result<()> {
             render.line(format_args!("  {map}"))?;
         }
         let what = global.declaration.as_deref().unwrap_or(&global.name);
-        render.line(format_args!("    {what} = {}", global.value))?;
+        match &global.value {
+            Some(value) => render.line(format_args!("    {what} = {value}"))?,
+            None => render.line(format_args!("    {what}: {} bytes", global.size))?,
+        }
     }
     Ok(())
 }
