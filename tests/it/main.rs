@@ -15,3 +15,5 @@ mod objdump;
 mod robustness;
 
 mod damage;
+
+mod readme;
