@@ -216,6 +216,55 @@ fn settings_reach_the_program() {
 }
 
 #[test]
+fn programs_without_packets_run_on_memory() {
+    let object = std::env::temp_dir().join(format!("skep-memory-{}.o", std::process::id()));
+    let path = object.display().to_string();
+    let options = ["asm", "-", "-o", &path, "--section", "kprobe/do_exit"];
+    // Doubles the word that r1 leads to.
+    let code = b"r0 = *(u32 *)(r1 + 0)\nr0 += r0\n*(u32 *)(r1 + 0) = r0\nexit\n";
+    let written = skep_with_input(&options, code);
+    assert_eq!(written.code, 0, "{}", written.err);
+    let without = skep(&["run", &path, "--packet", PACKET]);
+    assert_eq!(without.code, 3);
+    assert!(without.err.contains("--memory"), "{}", without.err);
+    let ran = skep(&["run", &path, "--memory", "15000000", "--json", "--engine", "checked"]);
+    std::fs::remove_file(&object).expect("it is ours");
+    let document = ran.json();
+    assert_eq!((&document["retval"], &document["packet_out"]), (&42.into(), &"2a000000".into()));
+}
+
+#[test]
+fn what_is_printed_is_not_cut_with_the_verdicts() {
+    let (hello, mixed) = (program("hello.bpf.o"), program("captures/mixed.pcap"));
+    let packets: Vec<&str> = std::iter::repeat_n(["--packet", PACKET], 20).flatten().collect();
+    let mut arguments = vec!["run", &hello, "--pcap", &mixed];
+    arguments.extend(packets);
+    let text = skep(&arguments).text();
+    assert!(text.contains("Hello World 44\n"), "{text}");
+    assert_eq!(text.matches(": XDP_PASS").count(), 32, "{text}");
+    arguments.push("--verdicts");
+    assert_eq!(skep(&arguments).text().matches(": XDP_PASS").count(), 45);
+}
+
+#[test]
+fn colours_are_only_where_they_are_wanted() {
+    let hello = program("hello.bpf.o");
+    for colour in [false, true] {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let streams = Streams {
+            input: &mut io::empty(),
+            out: &mut out,
+            err: &mut err,
+            colour,
+            terminal: false,
+        };
+        let arguments = ["skep", "run", &hello, "--packet", PACKET].map(Into::into);
+        assert_eq!(skep_cli::run(arguments, streams), 0);
+        assert_eq!(out.contains(&0x1b), colour);
+    }
+}
+
+#[test]
 fn packets_that_go_on_are_written() {
     let out = std::env::temp_dir().join(format!("skep-out-{}.pcap", std::process::id()));
     let path = out.display().to_string();

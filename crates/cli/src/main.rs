@@ -10,16 +10,21 @@ use skep_cli::Streams;
 fn main() -> ExitCode {
     let stdout = std::io::stdout();
     let colour = anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
-    let mut out = BufWriter::new(stdout.lock());
+    let terminal = std::io::IsTerminal::is_terminal(&stdout);
+    // People see every line when it comes; programs and files get larger pieces.
+    let mut out: Box<dyn Write> = match terminal {
+        true => Box::new(stdout.lock()),
+        false => Box::new(BufWriter::new(stdout.lock())),
+    };
     let mut err = std::io::stderr();
     let code = skep_cli::run(
         std::env::args_os(),
         Streams {
             input: &mut std::io::stdin().lock(),
-            out: &mut out,
+            out: &mut *out,
             err: &mut err,
             colour,
-            terminal: std::io::IsTerminal::is_terminal(&stdout),
+            terminal,
         },
     );
     // Whoever reads may have gone away; what he did not want is no error.

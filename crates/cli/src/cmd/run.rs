@@ -9,6 +9,7 @@ use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
+use skep::context::RawMemory;
 use skep::run::{DEFAULT_FUEL, Engine, Options, RunError};
 use skep_net::{Capture, Format, LinkType, Packet, Writer};
 
@@ -30,8 +31,9 @@ pub struct Run {
     /// Run raw code instead of an object: bytes or hexadecimal text; - is standard input
     #[arg(long, value_name = "FILE")]
     raw: Option<PathBuf>,
-    /// The memory of raw code, as hexadecimal digits or @FILE; r1 is its address, r2 its length
-    #[arg(long, value_name = "HEX", requires = "raw")]
+    /// The memory that r1 leads to, as hexadecimal digits or @FILE, for raw code and for programs
+    /// of types that take no packets; r2 is its length
+    #[arg(long, value_name = "HEX", conflicts_with_all = ["packet", "pcap", "ctx"])]
     memory: Option<String>,
     /// The program's type, in place of what its section says (xdp, tc, socket, ...)
     #[arg(long = "type", value_name = "TYPE")]
@@ -173,8 +175,11 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
         } else if arguments.pcap.is_some() || arguments.packet.len() > 1 {
             if arguments.verdicts || index < SHOWN {
                 text::packet_line(render, &session, index, &packet, &input, &record)?;
-            } else if index == SHOWN {
-                render.line(format_args!("... (--verdicts shows all packets)"))?;
+            } else {
+                if index == SHOWN {
+                    render.line(format_args!("... (--verdicts shows all packets)"))?;
+                }
+                text::printed(render, &record)?;
             }
         } else {
             if let Err(error @ (RunError::Context(_) | RunError::OtherMachine { .. })) =
@@ -229,6 +234,9 @@ fn finish(
 
 /// The input without its packet.
 fn template(arguments: &Run, session: &Session) -> Result<Input, Failure> {
+    if arguments.memory.is_some() {
+        return Ok(Input::Memory(RawMemory::default()));
+    }
     let fields = match &arguments.ctx {
         Some(path) => {
             let text = String::from_utf8(read_file(path)?);
@@ -243,8 +251,8 @@ fn template(arguments: &Run, session: &Session) -> Result<Input, Failure> {
     })?;
     input.ok_or_else(|| {
         Failure::Load(format!(
-            "{} is of type {prog_type}, for which there is no input yet; xdp, tc, socket and \
-             cgroup/skb programs can be run (--type overrides)",
+            "{} is of type {prog_type}, which takes no packets; give the bytes that r1 leads to \
+             with --memory HEX, or another type with --type",
             session.name()
         ))
     })
@@ -255,6 +263,10 @@ type Packets = Box<dyn Iterator<Item = Result<Packet, Failure>>>;
 /// The packets to run on.
 fn packets(arguments: &Run, session: &Session) -> Result<Packets, Failure> {
     let mut given = Vec::new();
+    if let Some(argument) = &arguments.memory {
+        let bytes = argument_bytes(argument, "--memory")?;
+        given.push(Ok(Packet::new(std::time::Duration::ZERO, bytes)));
+    }
     for argument in &arguments.packet {
         let bytes = argument_bytes(argument, "--packet")?;
         given.push(Ok(Packet::new(std::time::Duration::ZERO, bytes)));

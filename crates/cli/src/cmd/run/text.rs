@@ -91,7 +91,8 @@ pub(super) fn single(
     for (field, old, new) in record.input.changed_fields(input) {
         render.line(format_args!("{field} = {} (was {})", plain(&new), plain(&old)))?;
     }
-    bytes(render, "packet", input.bytes(), record.input.bytes())
+    let what = if matches!(input, Input::Memory(_)) { "memory" } else { "packet" };
+    bytes(render, what, input.bytes(), record.input.bytes())
 }
 
 /// The rows of a packet or of memory that changed.
