@@ -22,7 +22,7 @@ const SEED: u64 = 1;
 /// How many of a hundred programs the verifier must accept at least.
 const LEAST_PERCENT: u64 = 95;
 /// How many different operations must have been compared at least, in a run of the usual length.
-const LEAST_OPERATIONS: usize = 130;
+const LEAST_OPERATIONS: usize = 160;
 
 fn setting(name: &str, otherwise: u64) -> u64 {
     match env::var(name) {

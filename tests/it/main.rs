@@ -17,3 +17,5 @@ mod robustness;
 mod damage;
 
 mod readme;
+
+mod xdp_filters;
