@@ -234,6 +234,30 @@ fn programs_without_packets_run_on_memory() {
 }
 
 #[test]
+fn fields_of_the_context_are_read_from_toml() {
+    let folder = std::env::temp_dir();
+    let object = folder.join(format!("skep-ctx-{}.o", std::process::id()));
+    let fields = folder.join(format!("skep-ctx-{}.toml", std::process::id()));
+    let (path, toml) = (object.display().to_string(), fields.display().to_string());
+    // mark is at byte 8 of struct __sk_buff, priority at byte 32.
+    let code = b"r0 = *(u32 *)(r1 + 8)\n*(u32 *)(r1 + 32) = r0\nexit\n";
+    let written = skep_with_input(&["asm", "-", "-o", &path, "--section", "tc"], code);
+    assert_eq!(written.code, 0, "{}", written.err);
+    let run = ["run", &path, "--packet", PACKET, "--ctx", &toml, "--json"];
+    std::fs::write(&fields, "mark = 7").expect("a temporary file");
+    let document = skep(&run).json();
+    assert_eq!(document["retval"], 7);
+    assert_eq!(document["context"]["priority"], 7);
+    std::fs::write(&fields, "mrk = 7").expect("a temporary file");
+    let misspelt = skep(&run);
+    assert_eq!(misspelt.code, 3);
+    assert!(misspelt.err.contains("unknown field `mrk`"), "{}", misspelt.err);
+    for file in [object, fields] {
+        std::fs::remove_file(file).expect("it is ours");
+    }
+}
+
+#[test]
 fn what_is_printed_is_not_cut_with_the_verdicts() {
     let (hello, mixed) = (program("hello.bpf.o"), program("captures/mixed.pcap"));
     let packets: Vec<&str> = std::iter::repeat_n(["--packet", PACKET], 20).flatten().collect();
