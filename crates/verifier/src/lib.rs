@@ -6,4 +6,4 @@
 #![forbid(unsafe_code)]
 
 pub mod domain;
-//pub mod kernel_log;
+pub mod kernel_log;
