@@ -34,10 +34,19 @@ impl Scalar {
         }
     }
 
-    /// A byte swap: unknown in Linux 6.18, even where the upper bits are cleared.
+    /// A byte swap: bits move with their bytes, intervals follow from them.
     #[must_use]
-    pub const fn swap_bytes(self, _op: Endian, _bits: SwapBits) -> Self {
-        Self::UNKNOWN
+    pub fn swap_bytes(self, op: Endian, bits: SwapBits) -> Self {
+        let bits = u32::from(bits.row().bits);
+        let mut parts = self.parts();
+        if op != Endian::Le {
+            let tnum = self.tnum().swap_bytes(bits);
+            parts = Parts { tnum, wide: Bounds::FULL, low: Bounds::FULL };
+        }
+        if bits < 64 {
+            parts = parts.truncated(bits);
+        }
+        parts.sync().settle()
     }
 }
 
@@ -51,17 +60,7 @@ impl<const W: u32, const H: u32> ScalarOf<W, H> {
     /// The low `bits` bits (below `W`), zero-extended.
     #[must_use]
     pub fn truncate(self, bits: u32) -> Self {
-        let mask = (1 << bits) - 1;
-        let Bounds { umin, umax, .. } = self.wide();
-        let (umin, umax) =
-            if umin & !mask == umax & !mask { (umin & mask, umax & mask) } else { (0, mask) };
-        Parts {
-            tnum: self.tnum().low(bits),
-            wide: Bounds { umin, umax, smin: umin as i64, smax: umax as i64 },
-            low: if bits < H { Bounds::FULL } else { self.low() },
-        }
-        .sync()
-        .settle()
+        self.parts().truncated(bits).settle()
     }
 
     /// The low `bits` bits (below `W`), sign-extended to the whole number.
@@ -114,6 +113,21 @@ impl<const W: u32, const H: u32> ScalarOf<W, H> {
             }
         };
         parts.zero_extended().sync().settle()
+    }
+}
+
+impl<const W: u32, const H: u32> Parts<W, H> {
+    fn truncated(self, bits: u32) -> Self {
+        let mask = (1 << bits) - 1;
+        let Bounds { umin, umax, .. } = self.wide;
+        let (umin, umax) =
+            if umin & !mask == umax & !mask { (umin & mask, umax & mask) } else { (0, mask) };
+        Parts {
+            tnum: self.tnum.low(bits),
+            wide: Bounds { umin, umax, smin: umin as i64, smax: umax as i64 },
+            low: if bits < H { Bounds::FULL } else { self.low },
+        }
+        .sync()
     }
 }
 

@@ -222,10 +222,28 @@ impl<const W: u32, const H: u32> Parts<W, H> {
         self
     }
 
+    /// The intervals from the bits. If the unsigned interval and the bits have one number in
+    /// common, it is that.
     #[inline(always)]
     pub(super) fn learn_from_tnum(&mut self) {
         self.low.learn_from(self.low_tnum());
         self.wide.learn_from(self.tnum);
+        if let Some(x) = self.only_member() {
+            *self =
+                Parts { tnum: TnumOf::constant(x), wide: Bounds::point(x), low: Bounds::point(x) };
+        }
+    }
+
+    /// The number that the bits and the unsigned interval alone have in common.
+    #[inline(always)]
+    fn only_member(&self) -> Option<u64> {
+        let Bounds { umin, umax, .. } = self.wide;
+        let next = self.tnum.step(umin);
+        if self.tnum.contains(umin) {
+            return (next > umax).then_some(umin);
+        }
+        let only = next == self.tnum.max() || next <= umax && self.tnum.step(next) > umax;
+        only.then_some(next)
     }
 
     /// One round of exchange between the intervals.

@@ -244,6 +244,44 @@ impl<const N: u32> TnumOf<N> {
         Self::new(self.value & other.value, differ | self.mask | other.mask)
     }
 
+    /// The least member greater than `x`, if `x` lies between the least and the greatest; below,
+    /// the least; from the greatest on, the greatest.
+    #[inline]
+    #[must_use]
+    pub const fn step(self, x: u64) -> u64 {
+        if x < self.value {
+            return self.value;
+        }
+        if x >= self.max() {
+            return self.max();
+        }
+        // A successor agrees with x above some bit, has there a 1 where x has a 0, and is least
+        // below. Bits of x that differ from known ones decide how far down it can agree.
+        let differ = (x ^ self.value) & !self.mask;
+        let (agree_above, raise_from) = match differ.checked_ilog2() {
+            // The highest known bit that differs is 1 in the member: least from there on.
+            Some(top) if x >> top & 1 == 0 => (top, None),
+            // It is 0 in the member: an unknown 0 of x above must be raised.
+            Some(top) => (top, Some(top)),
+            None => (0, Some(0)),
+        };
+        let Some(from) = raise_from else {
+            let kept = u64::MAX << agree_above;
+            return (x & self.mask & kept) | self.value;
+        };
+        let raisable = self.mask & !x & (u64::MAX << from);
+        // x is below the greatest member, so that there is a bit to raise.
+        let bit = raisable & raisable.wrapping_neg();
+        (x & self.mask & bit.wrapping_neg()) | bit | self.value
+    }
+
+    /// The bytes of the low `bits` (16, 32 or 64) in reverse order, with zeros above.
+    #[must_use]
+    pub const fn swap_bytes(self, bits: u32) -> Self {
+        let (value, mask) = (self.value.swap_bytes(), self.mask.swap_bytes());
+        Self { value: value >> (64 - bits), mask: mask >> (64 - bits) }
+    }
+
     /// The low `bits` bits, with zeros above.
     #[inline(always)]
     #[must_use]
