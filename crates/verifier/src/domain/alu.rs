@@ -162,11 +162,7 @@ impl<const W: u32, const H: u32> Parts<W, H> {
     #[inline(always)]
     pub(super) fn zero_extended(self) -> Self {
         let Bounds { umin, umax, smin, smax } = self.low;
-        let signed = if smin >= 0 && smax >= 0 {
-            (smin, smax)
-        } else {
-            (0, Bits::<H>::MAX as i64)
-        };
+        let signed = if smin >= 0 && smax >= 0 { (smin, smax) } else { (0, Bits::<H>::MAX as i64) };
         Parts {
             tnum: self.tnum.low(H),
             wide: Bounds { umin, umax, smin: signed.0, smax: signed.1 },

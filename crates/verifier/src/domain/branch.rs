@@ -88,7 +88,8 @@ pub fn refine<const W: u32, const H: u32>(
 ) -> Refined<ScalarOf<W, H>> {
     let mut operands = [dst.parts(), src.parts()];
     let (relation, swapped) = Relation::of(cond, taken);
-    let possible = narrow(&mut operands, usize::from(swapped), usize::from(!swapped), relation, width);
+    let possible =
+        narrow(&mut operands, usize::from(swapped), usize::from(!swapped), relation, width);
     let [dst, src] = operands.map(Parts::sync);
     match (dst.consistent(), src.consistent()) {
         (Some(dst), Some(src)) if possible => Refined::Feasible(dst, src),
@@ -271,9 +272,7 @@ pub fn is_branch_taken<const W: u32, const H: u32>(
     src: &ScalarOf<W, H>,
 ) -> Option<bool> {
     match width {
-        Width::W32 => {
-            decide(cond, dst.tnum().narrow(), src.tnum().narrow(), dst.low(), src.low())
-        }
+        Width::W32 => decide(cond, dst.tnum().narrow(), src.tnum().narrow(), dst.low(), src.low()),
         Width::W64 => {
             let decided = decide(cond, dst.tnum(), src.tnum(), dst.wide(), src.wide());
             // Numbers whose low halves cannot be equal are not.

@@ -67,13 +67,10 @@ impl Bound {
 fn bounds(scalar: &Scalar) -> [Bound; 8] {
     let (wide, low) = (scalar.wide(), scalar.low());
     let (full, half) = (Bounds::<64>::FULL, Bounds::<32>::FULL);
-    let unsigned = |name, x: u64, default| Bound { name, bits: x, signed: false, shown: x != default };
-    let signed = |name, x: i64, default| Bound {
-        name,
-        bits: x as u64,
-        signed: true,
-        shown: x != default,
-    };
+    let unsigned =
+        |name, x: u64, default| Bound { name, bits: x, signed: false, shown: x != default };
+    let signed =
+        |name, x: i64, default| Bound { name, bits: x as u64, signed: true, shown: x != default };
     let signed_low = |name, x: i64, default| {
         let bits = if i16::try_from(x).is_ok() { x as u64 } else { u64::from(x as u32) };
         Bound { name, bits, signed: true, shown: x != default }

@@ -142,7 +142,6 @@ impl<const N: u32> TnumOf<N> {
     /// Sum.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "operators on sets are named, not spelt")]
     pub const fn add(self, other: Self) -> Self {
         let least = self.value.wrapping_add(other.value);
         let greatest = self.max().wrapping_add(other.max());
@@ -152,7 +151,6 @@ impl<const N: u32> TnumOf<N> {
     /// Difference.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "operators on sets are named, not spelt")]
     pub const fn sub(self, other: Self) -> Self {
         let greatest = self.max().wrapping_sub(other.value);
         let least = self.value.wrapping_sub(other.max());
@@ -163,7 +161,6 @@ impl<const N: u32> TnumOf<N> {
     /// Negation.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::should_implement_trait, reason = "operators on sets are named, not spelt")]
     pub const fn neg(self) -> Self {
         Self::constant(0).sub(self)
     }
@@ -347,6 +344,9 @@ mod tests {
         // A multiple of four times six is a multiple of eight.
         let product = Tnum::new(0, 0xfc).mul(Tnum::constant(6));
         assert_eq!(product.max() & 7, 0);
-        assert_eq!(Tnum::constant(u64::MAX).mul(Tnum::constant(3)), Tnum::constant(3u64.wrapping_neg()));
+        assert_eq!(
+            Tnum::constant(u64::MAX).mul(Tnum::constant(3)),
+            Tnum::constant(3u64.wrapping_neg())
+        );
     }
 }

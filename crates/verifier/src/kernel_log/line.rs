@@ -2,7 +2,7 @@
 
 use super::scan::{decimal, numbers_in_parentheses, register_set, slot_list, small, unsigned};
 use super::state::{State, frame_prefix, parse_state};
-use super::{Entry, Expected, FrameHeading, GlobalEvent, LogError};
+use super::{Entry, Expected, FrameHeading, GlobalEvent, LogError, SlotChange};
 
 /// A line of the walk back that marks values as precise.
 #[derive(Clone, PartialEq, Debug)]
@@ -150,11 +150,12 @@ fn live_registers(text: &str) -> Option<Entry<'_>> {
         }
     };
     let (marks, text) = rest.trim_start().split_once(' ')?;
-    let registers = marks.chars().enumerate().try_fold(0u16, |set, (register, mark)| match mark {
-        '.' => Some(set),
-        _ if mark.to_digit(10)? as usize == register => Some(set | 1 << register),
-        _ => None,
-    })?;
+    let registers =
+        marks.chars().enumerate().try_fold(0u16, |set, (register, mark)| match mark {
+            '.' => Some(set),
+            _ if mark.to_digit(10)? as usize == register => Some(set | 1 << register),
+            _ => None,
+        })?;
     (marks.len() == 10).then_some(Entry::LiveRegisters { component, insn, registers, text })
 }
 
@@ -319,13 +320,19 @@ fn stack_liveness(line: &str) -> Option<Entry<'_>> {
     }
     let (frame, rest) = decimal(rest.strip_prefix(" frame ")?)?;
     let (insn, rest) = decimal(rest.strip_prefix(" insn ")?)?;
-    let (event, slots) = rest.strip_prefix(" +")?.split_once(' ')?;
-    let written = match event {
-        "live" => false,
-        "written" => true,
-        _ => return None,
-    };
-    Some(Entry::StackLiveness { chain, frame, insn, written, slots: slot_list(slots)? })
+    let mut words = rest.split_whitespace();
+    let mut changes = Vec::new();
+    while let Some(word) = words.next() {
+        let change = match word {
+            "+live" => SlotChange::Live,
+            "-live" => SlotChange::NotLive,
+            "+written" => SlotChange::Written,
+            "-written" => SlotChange::NotWritten,
+            _ => return None,
+        };
+        changes.push((change, slot_list(words.next()?)?));
+    }
+    Some(Entry::StackLiveness { chain, frame, insn, changes })
 }
 
 /// `Func#1 ('f') is global and assumed valid.`, `Validating f() func#1...`,

@@ -138,10 +138,8 @@ pub enum Entry<'a> {
         frame: u32,
         /// The instruction, in slots.
         insn: u32,
-        /// True for slots that are written for certain, false for those that may be read.
-        written: bool,
-        /// The slots, as offsets from the frame pointer.
-        slots: Vec<i32>,
+        /// What changed, with the slots as offsets from the frame pointer.
+        changes: Vec<(SlotChange, Vec<i32>)>,
     },
     /// Stack liveness has settled.
     StackLivenessDone {
@@ -180,6 +178,19 @@ pub enum FrameHeading {
     Returning,
     /// `to caller at N:`
     ToCaller(u32),
+}
+
+/// What stack liveness learnt of slots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SlotChange {
+    /// `+live`: they may be read.
+    Live,
+    /// `-live`: they are not read after all.
+    NotLive,
+    /// `+written`: they are written for certain.
+    Written,
+    /// `-written`: they are not after all.
+    NotWritten,
 }
 
 /// What is said of a global function.

@@ -137,7 +137,8 @@ impl<'a> Slot<'a> {
         if text.len() == SLOT_BYTES && is_kinds(text) {
             return Ok(Slot::Bytes(text));
         }
-        if let Some(rest) = text.strip_prefix("dynptr_").filter(|_| !text.starts_with("dynptr_ptr("))
+        if let Some(rest) =
+            text.strip_prefix("dynptr_").filter(|_| !text.starts_with("dynptr_ptr("))
         {
             return Self::parse_dynptr(text, rest);
         }
@@ -157,7 +158,8 @@ impl<'a> Slot<'a> {
     }
 
     fn parse_dynptr(text: &'a str, rest: &'a str) -> Result<Self, LogError> {
-        let (name, inside) = name_and_inside(rest).ok_or_else(|| LogError::new(Expected::Slot, text))?;
+        let (name, inside) =
+            name_and_inside(rest).ok_or_else(|| LogError::new(Expected::Slot, text))?;
         let (mut id, mut ref_id, mut dynptr_id) = (None, None, None);
         for attribute in attributes(inside) {
             match attribute.split_once('=') {

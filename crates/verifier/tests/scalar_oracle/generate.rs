@@ -9,14 +9,14 @@ use skep_bpf::op::{AluOp, Cond, Endian, Movsx, Size, SwapBits, Width};
 use skep_verifier::domain::{Scalar, is_branch_taken, refine};
 
 /// A generator of pseudo-random numbers (splitmix64).
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Random(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,11 +24,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
-    pub fn pick<T: Copy>(&mut self, of: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.below(of.len() as u64) as usize]
     }
 
@@ -63,9 +63,10 @@ struct Builder<'a> {
 }
 
 /// The instructions of a random program.
-pub fn program(random: &mut Random) -> Vec<Insn<Offset>> {
+pub(crate) fn program(random: &mut Random) -> Vec<Insn<Offset>> {
     let steps = 8 + random.below(28);
-    let mut b = Builder { random, code: Vec::new(), known: [Scalar::UNKNOWN; 11], branches: Vec::new() };
+    let mut b =
+        Builder { random, code: Vec::new(), known: [Scalar::UNKNOWN; 11], branches: Vec::new() };
     for reg in REGISTERS {
         b.load(reg);
     }
@@ -76,7 +77,7 @@ pub fn program(random: &mut Random) -> Vec<Insn<Offset>> {
 }
 
 /// The program's encoding.
-pub fn encode(program: &[Insn<Offset>]) -> Vec<[u8; 8]> {
+pub(crate) fn encode(program: &[Insn<Offset>]) -> Vec<[u8; 8]> {
     program
         .iter()
         .flat_map(|insn| encode_insn(insn).expect("what is generated has an encoding").slots())
@@ -87,7 +88,11 @@ pub fn encode(program: &[Insn<Offset>]) -> Vec<[u8; 8]> {
 impl Builder<'_> {
     fn load(&mut self, dst: Reg) {
         let size = self.random.pick(Size::ALL);
-        let extend = if size == Size::Dw { Extend::Zero } else { self.random.pick(&[Extend::Zero, Extend::Sign]) };
+        let extend = if size == Size::Dw {
+            Extend::Zero
+        } else {
+            self.random.pick(&[Extend::Zero, Extend::Sign])
+        };
         self.known[dst.index()] = Scalar::loaded(size, extend);
         self.code.push(Insn::Load { size, extend, dst, mem: Mem { base: Reg::R10, offset: -8 } });
     }
@@ -100,7 +105,11 @@ impl Builder<'_> {
             return self.load(dst);
         }
         if known.is_unknown() && self.random.chance(50) {
-            return if self.random.chance(50) { self.narrow(dst, width) } else { self.branch(dst, width) };
+            return if self.random.chance(50) {
+                self.narrow(dst, width)
+            } else {
+                self.branch(dst, width)
+            };
         }
         match self.random.below(100) {
             0..45 => self.alu(dst, width),
@@ -139,7 +148,9 @@ impl Builder<'_> {
         if matches!(op, AluOp::Mov) {
             return self.copy(dst, width);
         }
-        if matches!(op, AluOp::Div | AluOp::Sdiv | AluOp::Mod | AluOp::Smod) && self.random.chance(80) {
+        if matches!(op, AluOp::Div | AluOp::Sdiv | AluOp::Mod | AluOp::Smod)
+            && self.random.chance(80)
+        {
             return self.narrow(dst, width);
         }
         let src = self.operand(op, width);
@@ -222,7 +233,12 @@ impl Builder<'_> {
 
     /// The end, and for each branch a block of its own, so that no state is met twice.
     fn finish(mut self) -> Vec<Insn<Offset>> {
-        let zero = |value| Insn::Alu { op: AluOp::Mov, width: Width::W64, dst: Reg::R0, src: Src::Imm(value) };
+        let zero = |value| Insn::Alu {
+            op: AluOp::Mov,
+            width: Width::W64,
+            dst: Reg::R0,
+            src: Src::Imm(value),
+        };
         self.code.extend([zero(0), Insn::Exit]);
         for at in core::mem::take(&mut self.branches) {
             let distance: usize = self.code[at + 1..].iter().map(Insn::len_slots).sum();

@@ -8,13 +8,13 @@ use skep_verifier::kernel_log::{Entry, State, entries};
 
 /// How much was compared.
 #[derive(Default, Debug)]
-pub struct Tally {
-    pub insns: u64,
-    pub registers: u64,
-    pub branches: u64,
-    pub forks: u64,
-    pub violations: u64,
-    pub pruned: u64,
+pub(crate) struct Tally {
+    pub(crate) insns: u64,
+    pub(crate) registers: u64,
+    pub(crate) branches: u64,
+    pub(crate) forks: u64,
+    pub(crate) violations: u64,
+    pub(crate) pruned: u64,
 }
 
 /// The registers that hold numbers.
@@ -32,7 +32,11 @@ struct Walk<'a> {
 }
 
 /// Compares every state of the log with ours; the first difference ends it.
-pub fn compare(program: &[Insn<Offset>], log: &str, tally: &mut Tally) -> Result<(), String> {
+pub(crate) fn compare(
+    program: &[Insn<Offset>],
+    log: &str,
+    tally: &mut Tally,
+) -> Result<(), String> {
     let slots = program
         .iter()
         .flat_map(|insn| {
@@ -40,8 +44,7 @@ pub fn compare(program: &[Insn<Offset>], log: &str, tally: &mut Tally) -> Result
             core::iter::once(Some(*insn)).chain(second)
         })
         .collect();
-    let mut walk =
-        Walk { slots, tally, registers: [None; 11], next: Some(0), pending: Vec::new() };
+    let mut walk = Walk { slots, tally, registers: [None; 11], next: Some(0), pending: Vec::new() };
     for (number, entry) in entries(log) {
         let entry = entry.map_err(|error| error.to_string())?;
         walk.follow(&entry).map_err(|difference| {
@@ -51,7 +54,11 @@ pub fn compare(program: &[Insn<Offset>], log: &str, tally: &mut Tally) -> Result
         })?;
     }
     if walk.next.is_some() || !walk.pending.is_empty() {
-        return Err(format!("the kernel stopped before {:?} or {} branches", walk.next, walk.pending.len()));
+        return Err(format!(
+            "the kernel stopped before {:?} or {} branches",
+            walk.next,
+            walk.pending.len()
+        ));
     }
     Ok(())
 }
@@ -84,10 +91,8 @@ impl Walk<'_> {
                     }
                 }
             }
-            Entry::At { insn, state } => {
-                if self.next.is_some_and(|next| next == *insn as usize) {
-                    self.check(state)?;
-                }
+            Entry::At { insn, state } if self.next == Some(*insn as usize) => {
+                self.check(state)?;
             }
             Entry::Safe { .. } => {
                 self.tally.pruned += 1;
@@ -196,12 +201,14 @@ impl Walk<'_> {
             let ours = self.registers[reg.index()];
             // The kernel prints a constant as such, whatever its intervals say.
             let same = ours.is_some_and(|ours| {
-                ours == theirs || ours.as_constant().is_some() && ours.to_string() == theirs.to_string()
+                ours == theirs
+                    || ours.as_constant().is_some() && ours.to_string() == theirs.to_string()
             });
             if !same {
                 let mut text = format!("{reg} differs:\n  kernel {theirs}\n");
                 if let Some(ours) = ours {
-                    let _ = writeln!(text, "  ours   {ours}\n  kernel {theirs:?}\n  ours   {ours:?}");
+                    let _ =
+                        writeln!(text, "  ours   {ours}\n  kernel {theirs:?}\n  ours   {ours:?}");
                 }
                 return Err(text);
             }
