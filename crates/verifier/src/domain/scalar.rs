@@ -300,7 +300,8 @@ impl<const W: u32, const H: u32> Parts<W, H> {
             self.replace_low_ends(signed.0, signed.1);
         }
         // A sign-extended low half (whole number in the half's signed range) that is not negative
-        // is the whole number.
+        // is the whole number. Linux replaces the intervals by the half's, even where they were
+        // tighter, and so do we.
         let half = Bounds::<H>::FULL;
         if self.low.smin >= 0 && self.wide.smin >= half.smin && self.wide.smax <= half.smax {
             let (min, max) = (self.low.smin, self.low.smax);

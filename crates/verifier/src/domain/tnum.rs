@@ -243,33 +243,41 @@ impl<const N: u32> TnumOf<N> {
 
     /// The least member greater than `x`, if `x` lies between the least and the greatest; below,
     /// the least; from the greatest on, the greatest.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub const fn step(self, x: u64) -> u64 {
         if x < self.value {
-            return self.value;
+            self.value
+        } else if x >= self.max() {
+            self.max()
+        } else {
+            match (self.value ^ x) & !self.mask {
+                0 => self.step_member(x),
+                differ => self.step_stranger(x, differ),
+            }
         }
-        if x >= self.max() {
-            return self.max();
+    }
+
+    /// The next member after one that is not the greatest: adding 1 with the known bits set lets
+    /// the carry run through them.
+    #[inline(always)]
+    const fn step_member(self, x: u64) -> u64 {
+        ((x | !self.mask).wrapping_add(1) & self.mask) | self.value
+    }
+
+    /// The next member after a number that differs from all members in these known bits. It agrees
+    /// with x above the highest of them.
+    const fn step_stranger(self, x: u64, differ: u64) -> u64 {
+        let top = 63 - differ.leading_zeros();
+        let above = u64::MAX << top;
+        let member = (x & self.mask & above) | self.value;
+        if x >> top & 1 == 0 {
+            // The members have a 1 where x has a 0: the least of those that agree above.
+            return member;
         }
-        // A successor agrees with x above some bit, has there a 1 where x has a 0, and is least
-        // below. Bits of x that differ from known ones decide how far down it can agree.
-        let differ = (x ^ self.value) & !self.mask;
-        let (agree_above, raise_from) = match differ.checked_ilog2() {
-            // The highest known bit that differs is 1 in the member: least from there on.
-            Some(top) if x >> top & 1 == 0 => (top, None),
-            // It is 0 in the member: an unknown 0 of x above must be raised.
-            Some(top) => (top, Some(top)),
-            None => (0, Some(0)),
-        };
-        let Some(from) = raise_from else {
-            let kept = u64::MAX << agree_above;
-            return (x & self.mask & kept) | self.value;
-        };
-        let raisable = self.mask & !x & (u64::MAX << from);
-        // x is below the greatest member, so that there is a bit to raise.
-        let bit = raisable & raisable.wrapping_neg();
-        (x & self.mask & bit.wrapping_neg()) | bit | self.value
+        // They have a 0: what agrees above is less than x, so that an unknown 0 there must rise.
+        let raised = (x | !self.mask | !above).wrapping_add(1);
+        (raised & self.mask & above) | self.value
     }
 
     /// The bytes of the low `bits` (16, 32 or 64) in reverse order, with zeros above.
