@@ -311,7 +311,12 @@ fn load(
             Some(Ok(id)) => ids.push(*id),
             Some(Err(why)) => {
                 let map = map.map_or_else(String::new, |map| map.name.clone());
-                return Err(ProgramFailure::Map { map, why: why.to_string() });
+                // The message names the map already.
+                let why = match why {
+                    MapFailure::Create(MachineError::Map { source, .. }) => source.to_string(),
+                    other => other.to_string(),
+                };
+                return Err(ProgramFailure::Map { map, why });
             }
             None => {
                 let map = format!("number {}", index.0);
