@@ -1,6 +1,6 @@
 //! A program of an object, prepared with its options, run after run.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,6 +28,7 @@ pub struct Session {
     pub prepared: Prepared,
     /// The program, by its place in the object's programs.
     program: usize,
+    path: PathBuf,
     cpu: Cpu,
     printed: Arc<Mutex<Printed>>,
 }
@@ -103,6 +104,12 @@ pub fn type_named(name: &str) -> Result<(ProgType, AttachType), Failure> {
 }
 
 impl Session {
+    /// Where the program is, for messages: the file and the program's name.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}: {}", self.path.display(), self.name())
+    }
+
     /// Prepares the one program that a target means.
     ///
     /// # Errors
@@ -140,9 +147,9 @@ impl Session {
         })?;
         let cpu = Cpu::new(&prepared.machine)
             .map_err(|error| Failure::Load(format!("{file}: {error}")))?;
-        let session = Session { prepared, program, cpu, printed };
+        let session = Session { prepared, program, path: target.path.clone(), cpu, printed };
         if let Some(why) = session.program().and_then(|program| program.result.as_ref().err()) {
-            return Err(Failure::Load(format!("{file}: {}: {why}", session.name())));
+            return Err(Failure::Load(format!("{}: {why}", session.place())));
         }
         for map in maps {
             session.fill(map)?;

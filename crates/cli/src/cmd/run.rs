@@ -185,7 +185,7 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
             if let Err(error @ (RunError::Context(_) | RunError::OtherMachine { .. })) =
                 &record.result
             {
-                return Err(Failure::Load(format!("{}: {error}", session.name())));
+                return Err(Failure::Load(format!("{}: {error}", session.place())));
             }
             text::single(render, &session, &input, &record)?;
         }
@@ -253,7 +253,7 @@ fn template(arguments: &Run, session: &Session) -> Result<Input, Failure> {
         Failure::Load(format!(
             "{} is of type {prog_type}, which takes no packets; give the bytes that r1 leads to \
              with --memory HEX, or another type with --type",
-            session.name()
+            session.place()
         ))
     })
 }
@@ -276,7 +276,7 @@ fn packets(arguments: &Run, session: &Session) -> Result<Packets, Failure> {
             return Err(Failure::Usage(format!(
                 "{} is of type {} and needs a packet: give one with --packet HEX or --packet \
                  @FILE, or several with --pcap FILE",
-                session.name(),
+                session.place(),
                 session.prog_type()
             )));
         }
