@@ -149,10 +149,14 @@ impl<'a> Register<'a> {
     ///
     /// [`LogError`], if the text is none.
     pub fn parse(text: &'a str) -> Result<Self, LogError> {
-        if let Some(rest) = text.strip_prefix('P') {
-            let register = Self::parse(rest)?;
-            return Ok(Register { precise: true, ..register });
+        match text.strip_prefix('P') {
+            Some(number) => Ok(Register { precise: true, ..Self::parse_value(number)? }),
+            None => Self::parse_value(text),
         }
+    }
+
+    /// The value without the mark of precision.
+    fn parse_value(text: &'a str) -> Result<Self, LogError> {
         if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
             return Ok(Self::of(Kind::Scalar, Scalar::constant(signed(text)? as u64)));
         }

@@ -127,3 +127,40 @@ fn bad_lines_name_the_piece() {
         "line 3: expected bounds that are not empty, found `umin=9,umax=8`"
     );
 }
+
+#[test]
+fn damaged_lines_are_errors_or_messages() {
+    let lines = [
+        "from 9 to 12: frame1: R1=Pscalar(id=2-4,smin=umin=1,var_off=(0x0; 0xff)) R2=fp[0]-16 \
+         fp-16=iter_num(ref_id=3,state=active,depth=2) fp-32=dynptr_skb(id=1) refs=3,5 cb",
+        "  1  12: 01.....7.. (07) r0 += 1",
+        "(1,10) frame 0 insn 18 +live -8 -written -16,-24",
+        "mark_precise: frame0: regs=r1,r8 stack=-16 before 7: (bf) r8 = r0",
+        "processed 16 insns (limit 1000000) max_states_per_insn 0 total_states 2 peak_states 3 mark_read 0",
+    ];
+    let mut seed = 1u64;
+    let mut next = |limit: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % limit
+    };
+    let mut outcomes = [0; 2];
+    for _ in 0..20_000 {
+        let mut text: Vec<char> = lines[next(lines.len())].chars().collect();
+        for _ in 0..=next(4) {
+            if text.is_empty() {
+                break;
+            }
+            let at = next(text.len());
+            match next(3) {
+                0 => text[at] = ['(', ')', ' ', '=', ',', '9', '-', 'é', 'P'][next(9)],
+                1 => drop(text.remove(at)),
+                _ => text.truncate(at + 1),
+            }
+        }
+        let line: String = text.into_iter().collect();
+        outcomes[usize::from(parse_line(&line).is_err())] += 1;
+    }
+    assert!(outcomes.iter().all(|count| *count > 1000), "{outcomes:?}");
+    let marks = format!("0: R0={}7", "P".repeat(1 << 20));
+    assert!(parse_line(&marks).is_err());
+}
