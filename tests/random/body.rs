@@ -324,6 +324,10 @@ impl Generator {
         Mem { base, offset: (target - from) as i16 }
     }
 
+    fn is_stack(&self, base: Reg) -> bool {
+        base == Reg::R10 || matches!(self.holds(base), Holds::Stack(_))
+    }
+
     fn access(&mut self) {
         let size = self.random.of(Size::ALL);
         let ordered = self.random.one_in(4);
@@ -371,6 +375,13 @@ impl Generator {
         }
         let src = self.random.of(&scalars);
         let mem = self.memory(size, true);
+        if fetches && self.is_stack(mem.base) {
+            // Linux 6.18 forgets, when it tracks back what a branch depends on, that a fetch from
+            // the stack takes its value from there (`backtrack_insn`), and may then remove a
+            // branch that is taken. After an operation that does not fetch it knows nothing of
+            // the slot, so that there is nothing to forget.
+            self.emit(Insn::Atomic { op: AtomicOp::Xor, width, mem, src });
+        }
         self.emit(Insn::Atomic { op, width, mem, src });
     }
 
