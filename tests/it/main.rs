@@ -19,3 +19,5 @@ mod damage;
 mod readme;
 
 mod xdp_filters;
+
+mod tidy;

@@ -6,7 +6,7 @@ use skep_bpf::codec::SlotIndex;
 use skep_bpf::debug_info::SourceLine;
 use skep_bpf::platform::HelperId;
 
-use crate::memory::{Access, Fault};
+use crate::memory::{Access, AtomicFault, Fault};
 use crate::region::Region;
 
 /// A run that stopped: the kind of trap and the instruction at which it happened.
@@ -121,6 +121,15 @@ pub enum TrapKind {
     /// A deprecated packet load in a program that has no socket buffer.
     #[error("deprecated packet loads need a socket buffer as context")]
     NoSocketBuffer,
+}
+
+impl From<AtomicFault> for TrapKind {
+    fn from(fault: AtomicFault) -> TrapKind {
+        match fault {
+            AtomicFault::Fault(fault) => fault.into(),
+            AtomicFault::Misaligned { addr, len } => TrapKind::MisalignedAtomic { addr, len },
+        }
+    }
 }
 
 /// An access outside the object that its pointer belongs to.

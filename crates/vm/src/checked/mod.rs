@@ -21,7 +21,7 @@ use self::value::{Origin, Value};
 use crate::cpu::{CpuState, FRAME_BYTES};
 use crate::linked::Linked;
 use crate::machine::Machine;
-use crate::memory::{Access, AtomicFault};
+use crate::memory::Access;
 use crate::region::Purpose;
 use crate::run::{Finished, MAY_GOTO_LIMIT, Start};
 use crate::trap::{Trap, TrapKind};
@@ -270,10 +270,7 @@ impl<'a> Checked<'a> {
         let addr = self.check(mem, width.bits() / 8, Access::Write)?;
         let view = self.machine.memory().window().view();
         let (operand, expected) = (self.get(src).bits, self.get(Reg::R0).bits);
-        let old = view.atomic(addr, width, op, operand, expected).map_err(|fault| match fault {
-            AtomicFault::Fault(fault) => fault.into(),
-            AtomicFault::Misaligned { addr, len } => TrapKind::MisalignedAtomic { addr, len },
-        })?;
+        let old = view.atomic(addr, width, op, operand, expected)?;
         if op.row().fetch {
             let to = if op == AtomicOp::Cmpxchg { Reg::R0 } else { src };
             self.set(to, Value::number(old));

@@ -177,10 +177,7 @@ pub(super) fn atomic<const OP: usize, const WIDE: bool>(
             }
             at.next().go(run, view, fuel)
         }
-        Err(AtomicFault::Fault(fault)) => run.fault(at, fuel, fault),
-        Err(AtomicFault::Misaligned { addr, len }) => {
-            run.stop(at, fuel, TrapKind::MisalignedAtomic { addr, len })
-        }
+        Err(fault) => run.atomic_fault(at, fuel, fault),
     }
 }
 
@@ -197,10 +194,7 @@ pub(super) fn load_acquire<const SIZE: usize>(
             run.set(step.dst, bits);
             at.next().go(run, view, fuel)
         }
-        Err(AtomicFault::Fault(fault)) => run.fault(at, fuel, fault),
-        Err(AtomicFault::Misaligned { addr, len }) => {
-            run.stop(at, fuel, TrapKind::MisalignedAtomic { addr, len })
-        }
+        Err(fault) => run.atomic_fault(at, fuel, fault),
     }
 }
 
@@ -214,10 +208,7 @@ pub(super) fn store_release<const SIZE: usize>(
     let addr = address(run.get(step.dst), step);
     match view.store_release(addr, const { Size::ALL[SIZE] }, run.get(step.src)) {
         Ok(()) => at.next().go(run, view, fuel),
-        Err(AtomicFault::Fault(fault)) => run.fault(at, fuel, fault),
-        Err(AtomicFault::Misaligned { addr, len }) => {
-            run.stop(at, fuel, TrapKind::MisalignedAtomic { addr, len })
-        }
+        Err(fault) => run.atomic_fault(at, fuel, fault),
     }
 }
 
@@ -358,6 +349,12 @@ impl Run<'_> {
     #[cold]
     #[inline(never)]
     fn fault(&mut self, at: Cursor, fuel: i64, fault: Fault) -> Stop {
+        self.stop(at, fuel, fault.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn atomic_fault(&mut self, at: Cursor, fuel: i64, fault: AtomicFault) -> Stop {
         self.stop(at, fuel, fault.into())
     }
 

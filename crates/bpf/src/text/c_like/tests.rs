@@ -1,3 +1,5 @@
+//! The C-like printers against the kernel's own listing and LLVM's assembler, and their text read back.
+
 extern crate std;
 
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! Explanations of instructions of every shape, and of bytes that are none.
+
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 

@@ -1,3 +1,5 @@
+//! The printer of raw slots against llvm-objdump.
+
 extern crate std;
 
 use std::process::Command;

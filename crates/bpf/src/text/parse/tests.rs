@@ -1,3 +1,5 @@
+//! The assembler: both dialects, labels, ranges, and errors that say where.
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
