@@ -1,4 +1,4 @@
-//! The C-like printers against the kernel's own listing and LLVM's assembler, and their text read back.
+//! The C-like printers against LLVM's assembler, and what they print read back.
 
 extern crate std;
 
