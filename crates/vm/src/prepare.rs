@@ -268,14 +268,19 @@ fn create(
     let id = machine.create_map(spec(machine, def))?;
     let MapOrigin::Global(_) = def.origin else { return Ok(id) };
     let Some(map) = machine.map(id) else { return Ok(id) };
-    let mut bytes = object.initial_bytes(def).to_vec();
-    // Sections without bytes in the file are zero.
-    bytes.resize(def.value_size as usize, 0);
-    for global in globals.iter().filter(|global| global.map == index) {
-        let start = global.offset as usize;
-        bytes[start..start + global.bytes.len()].copy_from_slice(&global.bytes);
+    let mut replaced = globals.iter().filter(|global| global.map == index).peekable();
+    let initial = object.initial_bytes(def);
+    // A new map is zero. Writing zeros would commit memory for a .bss of any size that a file
+    // cares to declare.
+    if !initial.is_empty() || replaced.peek().is_some() {
+        let mut bytes = initial.to_vec();
+        bytes.resize(def.value_size as usize, 0);
+        for global in replaced {
+            let start = global.offset as usize;
+            bytes[start..start + global.bytes.len()].copy_from_slice(&global.bytes);
+        }
+        map.write(&0_u32.to_le_bytes(), &bytes, 0).map_err(MapFailure::Fill)?;
     }
-    map.write(&0_u32.to_le_bytes(), &bytes, 0).map_err(MapFailure::Fill)?;
     if def.flags.contains(skep_bpf::platform::MapFlags::RDONLY_PROG) {
         map.freeze().map_err(MapFailure::Fill)?;
     }
