@@ -13,8 +13,8 @@ use crate::value::{Typed, hex};
 /// The most elements of a map that are looked at.
 const MAX_ELEMENTS: usize = 1 << 20;
 
-/// The most bytes of keys and values of a map that are kept.
-const MAX_BYTES: usize = 8 << 20;
+/// The most bytes of keys and values of a map that are looked at.
+const MAX_BYTES: usize = 32 << 20;
 
 /// The elements of all maps by key; of per-CPU maps the values of all processors in a row. An
 /// element of an array that is not there is zero.
@@ -95,7 +95,7 @@ impl Contents {
     }
 }
 
-/// Reads the elements of a map; false if there are too many.
+/// Reads the elements of a map; false if there is too much to read.
 fn read_map(map: &dyn Map, elements: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
     let mut key: Option<Vec<u8>> = None;
     let is_array = matches!(map.spec().map_type, MapType::ARRAY | MapType::PERCPU_ARRAY);
@@ -103,13 +103,13 @@ fn read_map(map: &dyn Map, elements: &mut BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
     // A program cannot run meanwhile, so that every key comes once.
     while let Ok(Some(next)) = map.next_key(key.as_deref()) {
         seen += 1;
+        bytes += next.len() + map.host_value_bytes();
         if seen > MAX_ELEMENTS || bytes > MAX_BYTES {
             return false;
         }
         if let Ok(value) = map.read(&next)
             && !(is_array && value.iter().all(|byte| *byte == 0))
         {
-            bytes += next.len() + value.len();
             elements.insert(next.clone(), value);
         }
         key = Some(next);

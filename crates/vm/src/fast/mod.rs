@@ -48,7 +48,6 @@ pub(crate) enum Stop {
     /// Something went wrong; `Run::trap` says what and the cursor where.
     Trap,
     /// Go on at the cursor (only where handlers are not threaded).
-    #[cfg_attr(threaded, expect(dead_code, reason = "threaded handlers jump instead"))]
     Next,
 }
 
