@@ -1,0 +1,185 @@
+//! Arithmetic on numbers, and moves.
+
+use crate::explore::Walk;
+use crate::rejection::{Check, Rule, fault};
+use crate::state::value::{ADD_CONST, Value};
+use skep_bpf::insn::{Reg, Src};
+use skep_bpf::op::{AluOp, Movsx, Width};
+
+impl Walk<'_> {
+    /// Two-operand arithmetic, moves included.
+    pub(crate) fn alu(&mut self, op: AluOp, width: Width, dst: Reg, src: Src) -> Check {
+        if op == AluOp::Mov {
+            return self.mov(width, dst, src);
+        }
+        let right = match src {
+            Src::Reg(reg) => self.read(reg)?,
+            Src::Imm(imm) => Value::constant(i64::from(imm) as u64),
+        };
+        let left = self.read(dst)?;
+        if let Src::Imm(imm) = src {
+            check_immediate(op, width, imm)?;
+        }
+        self.check_writable(dst)?;
+        match (left.kind.is_pointer(), right.kind.is_pointer()) {
+            (true, true) if op == AluOp::Sub => self.write(dst, Value::UNKNOWN),
+            (true, true) => fault(
+                Rule::PointerArithmetic,
+                format!("R{} pointer {} pointer prohibited", dst.index(), op.row().symbol),
+            ),
+            (false, true) => {
+                self.mark_precise(&left);
+                self.pointer_arith(op, width, dst, &right, &left, false)
+            }
+            (true, false) => {
+                self.mark_precise(&right);
+                self.pointer_arith(op, width, dst, &left, &right, true)
+            }
+            (false, false) => self.scalar_arith(op, width, dst, src, left, right),
+        }
+    }
+
+    fn scalar_arith(
+        &mut self,
+        op: AluOp,
+        width: Width,
+        dst: Reg,
+        src: Src,
+        mut left: Value,
+        right: Value,
+    ) -> Check {
+        // A mask of one bit repeated: the two cases are walked apart.
+        if matches!(op, AluOp::And | AluOp::Or)
+            && right.scalar.as_constant().is_some()
+            && let Some((minus_one, zero)) = left.scalar.split_sign_mask()
+        {
+            let mut other = self.state.clone();
+            other.set(dst, Value { scalar: zero, id: 0, off: 0, ..left });
+            self.push(other, self.at, None)?;
+            left = Value { scalar: minus_one, id: 0, off: 0, ..left };
+        }
+        let mut result = Value::number(left.scalar.alu(op, width, right.scalar));
+        result.node = self.nodes.join(left.node, right.node);
+        // A constant added to a copy: still related to the others.
+        let same = src == Src::Reg(dst);
+        if op == AluOp::Add
+            && width == Width::W64
+            && left.id != 0
+            && left.id & ADD_CONST == 0
+            && !same
+            && let Some(added) = right.scalar.as_constant()
+            && let Ok(added) = i32::try_from(added)
+        {
+            result.id = left.id | ADD_CONST;
+            result.off = added;
+        }
+        self.write(dst, result)
+    }
+
+    fn mov(&mut self, width: Width, dst: Reg, src: Src) -> Check {
+        let reg = match src {
+            Src::Imm(imm) => {
+                let x = match width {
+                    Width::W64 => i64::from(imm) as u64,
+                    Width::W32 => u64::from(imm as u32),
+                };
+                return self.write(dst, Value::constant(x));
+            }
+            Src::Reg(reg) => reg,
+        };
+        let value = self.read(reg)?;
+        self.check_writable(dst)?;
+        match width {
+            Width::W64 => {
+                let value = self.share_id(reg);
+                self.write(dst, value)
+            }
+            Width::W32 if value.is_scalar() => {
+                let fits = value.scalar.wide().umax <= u64::from(u32::MAX);
+                let mut value = if fits { self.share_id(reg) } else { value };
+                if !fits {
+                    value.clear_id();
+                }
+                value.scalar = value.scalar.zero_extend();
+                self.write(dst, value)
+            }
+            Width::W32 => {
+                let mut value = Value::UNKNOWN;
+                value.scalar = value.scalar.zero_extend();
+                self.write(dst, value)
+            }
+        }
+    }
+
+    /// Sign-extending moves.
+    pub(crate) fn movsx(&mut self, op: Movsx, dst: Reg, src: Reg) -> Check {
+        let value = self.read(src)?;
+        self.check_writable(dst)?;
+        if !value.is_scalar() {
+            let mut unknown = Value::UNKNOWN;
+            if op.row().width == Width::W32 {
+                unknown.scalar = unknown.scalar.zero_extend();
+            }
+            return self.write(dst, unknown);
+        }
+        let sign = 1 << (op.row().from_bits - 1);
+        let unchanged = value.scalar.wide().umax < sign;
+        let mut value = if unchanged { self.share_id(src) } else { value };
+        if !unchanged {
+            value.clear_id();
+        }
+        value.scalar = value.scalar.movsx(op);
+        self.write(dst, value)
+    }
+
+    /// Negation.
+    pub(crate) fn neg(&mut self, width: Width, dst: Reg) -> Check {
+        let value = self.read(dst)?;
+        let mut result = Value::UNKNOWN;
+        if value.is_scalar() {
+            result.scalar = value.scalar.neg(width);
+            result.node = value.node;
+        }
+        self.write(dst, result)
+    }
+
+    /// Byte swaps, of whose result Linux 6.18 knows nothing.
+    pub(crate) fn swap_bytes(&mut self, dst: Reg) -> Check {
+        let value = self.read(dst)?;
+        let node = if value.is_scalar() { value.node } else { Value::UNKNOWN.node };
+        self.write(dst, Value { node, ..Value::UNKNOWN })
+    }
+
+    /// A number about to be copied gets an id for its copies to share.
+    pub(crate) fn share_id(&mut self, reg: Reg) -> Value {
+        let mut value = *self.state.reg(reg);
+        if !value.is_scalar() {
+            return value;
+        }
+        let before = value.id;
+        if value.id & ADD_CONST != 0 {
+            value.clear_id();
+        }
+        if value.id == 0 && value.scalar.as_constant().is_none() {
+            value.id = self.new_id();
+        }
+        if value.id != before {
+            self.state.set(reg, value);
+        }
+        value
+    }
+}
+
+fn check_immediate(op: AluOp, width: Width, imm: i32) -> Check {
+    match op {
+        AluOp::Div | AluOp::Sdiv | AluOp::Mod | AluOp::Smod if imm == 0 => {
+            fault(Rule::Arithmetic, "div by zero")
+        }
+        AluOp::Lsh | AluOp::Rsh | AluOp::Arsh
+            if u32::try_from(imm).map_or(true, |by| by >= width.bits()) =>
+        {
+            fault(Rule::Arithmetic, format!("invalid shift {imm}"))
+        }
+        _ => Ok(()),
+    }
+}

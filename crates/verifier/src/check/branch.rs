@@ -1,0 +1,229 @@
+//! Conditional jumps: decided ones, and what both sides of an undecided one learn.
+
+use crate::domain::{Scalar, is_branch_taken, refine, refine_same};
+use crate::explore::{Step, Walk};
+use crate::rejection::Check;
+use crate::state::State;
+use crate::state::value::{ADD_CONST, Kind, Value};
+use skep_bpf::insn::{Reg, Src};
+use skep_bpf::op::{AluOp, Cond, Width};
+
+/// A number related to one that a branch refines: frame, and register or stack slot.
+#[derive(Clone, Copy, PartialEq)]
+struct Linked {
+    frame: u8,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Reg(usize),
+    Slot(usize),
+}
+
+/// As many related numbers are refined with one; the others lose the relation.
+const MAX_LINKED: usize = 6;
+
+impl Walk<'_> {
+    /// `if dst cond src goto target`.
+    pub(crate) fn branch(
+        &mut self,
+        cond: Cond,
+        width: Width,
+        dst: Reg,
+        src: Src,
+        target: usize,
+    ) -> Check<Step> {
+        let left = self.read(dst)?;
+        let right = match src {
+            Src::Reg(reg) => self.read(reg)?,
+            Src::Imm(imm) => Value::constant(i64::from(imm) as u64),
+        };
+        if [left.kind, right.kind].iter().any(|kind| matches!(kind, Kind::Stack { .. })) {
+            self.note_history();
+        }
+        if let Some(taken) = decide(cond, width, &left, &right) {
+            // Only of numbers does the decision depend on what is known.
+            self.mark_precise(&left);
+            self.mark_precise(&right);
+            return Ok(if taken { Step::Jump(target) } else { Step::Next });
+        }
+        self.fork(cond, width, dst, src, left, right, target)?;
+        Ok(Step::Next)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one instruction and its operands")]
+    fn fork(
+        &mut self,
+        cond: Cond,
+        width: Width,
+        dst: Reg,
+        src: Src,
+        left: Value,
+        right: Value,
+        target: usize,
+    ) -> Check {
+        let src_reg = match src {
+            Src::Reg(reg) => Some(reg),
+            Src::Imm(_) => None,
+        };
+        let mut linked = Vec::new();
+        if src_reg.is_some() {
+            self.collect_linked(&right, &mut linked);
+        }
+        self.collect_linked(&left, &mut linked);
+        if linked.len() > 1 {
+            self.note_history();
+        }
+        self.join_nodes(dst, src_reg, &linked);
+
+        let mut other = self.state.clone();
+        let here = &mut self.state;
+        if left.is_scalar() && right.is_scalar() {
+            for (state, taken) in [(&mut *here, false), (&mut other, true)] {
+                refine_in(state, cond, width, dst, src, taken);
+                if let Some(reg) = src_reg {
+                    sync_linked(state, reg, &linked);
+                }
+                sync_linked(state, dst, &linked);
+            }
+        }
+        self.compare_pointers(cond, width, dst, src, &left, &right, &mut other);
+        self.push(other, target, Some(true))?;
+        self.decide(false);
+        Ok(())
+    }
+
+    /// The numbers related to one, registers before slots, inner frames first.
+    fn collect_linked(&mut self, value: &Value, linked: &mut Vec<Linked>) {
+        if !value.is_scalar() || value.id == 0 {
+            return;
+        }
+        let id = value.id & !ADD_CONST;
+        let is_linked = |other: &Value| other.is_scalar() && other.id & !ADD_CONST == id;
+        let mut dropped = Vec::new();
+        for (index, frame) in self.state.frames.iter().enumerate().rev() {
+            let registers = frame.regs.iter().take(Reg::R10.index()).enumerate();
+            let registers = registers.map(|(reg, value)| (Place::Reg(reg), value));
+            let slots = frame.stack.iter().enumerate().filter(|(_, slot)| slot.is_spilled());
+            let slots = slots.map(|(slot, contents)| (Place::Slot(slot), &contents.value));
+            for (place, _) in registers.chain(slots).filter(|(_, value)| is_linked(value)) {
+                let entry = Linked { frame: index as u8, place };
+                if linked.contains(&entry) {
+                    continue;
+                }
+                if linked.len() < MAX_LINKED {
+                    linked.push(entry);
+                } else {
+                    dropped.push(entry);
+                }
+            }
+        }
+        for entry in dropped {
+            value_at(&mut self.state, entry).clear_id();
+        }
+    }
+
+    /// What is learnt of one operand depends on the other, and of a related number on both.
+    fn join_nodes(&mut self, dst: Reg, src: Option<Reg>, linked: &[Linked]) {
+        if let Some(src) = src {
+            let (a, b) = (*self.state.reg(dst), *self.state.reg(src));
+            if a.is_scalar() && b.is_scalar() && dst != src {
+                let node = self.nodes.join(a.node, b.node);
+                self.state.top_mut().regs[dst.index()].node = node;
+                self.state.top_mut().regs[src.index()].node = node;
+            }
+        }
+        if linked.len() > 1 {
+            let mut node = crate::precision::Node::NONE;
+            for entry in linked {
+                let operand = value_at(&mut self.state, *entry).node;
+                node = self.nodes.join(node, operand);
+            }
+            for entry in linked {
+                value_at(&mut self.state, *entry).node = node;
+            }
+        }
+    }
+}
+
+/// Whether a jump is taken, if that is known.
+fn decide(cond: Cond, width: Width, left: &Value, right: &Value) -> Option<bool> {
+    if width == Width::W64 && left.kind.is_packet() && right.kind.is_packet() {
+        return super::pointer_compare::decide_packet(cond, left, right);
+    }
+    if !left.kind.is_pointer() && !right.kind.is_pointer() {
+        return is_branch_taken(cond, width, &left.scalar, &right.scalar);
+    }
+    // The low half of a pointer may be anything.
+    if width == Width::W32 {
+        return None;
+    }
+    let pointer = match (left.as_constant(), right.as_constant()) {
+        (_, Some(0)) => left,
+        (Some(0), None) => right,
+        _ => return None,
+    };
+    match cond {
+        Cond::Eq if pointer.is_not_null() => Some(false),
+        Cond::Ne if pointer.is_not_null() => Some(true),
+        _ => None,
+    }
+}
+
+fn refine_in(state: &mut State, cond: Cond, width: Width, dst: Reg, src: Src, taken: bool) {
+    let left = state.reg(dst).scalar;
+    let frame = state.top_mut();
+    match src {
+        Src::Reg(src) if src == dst => {
+            let (refined, _) = refine_same(cond, width, left, taken).as_linux();
+            frame.regs[dst.index()].scalar = refined;
+        }
+        Src::Reg(src) => {
+            let right = frame.regs[src.index()].scalar;
+            let (left, right) = refine(cond, width, left, right, taken).as_linux();
+            frame.regs[dst.index()].scalar = left;
+            frame.regs[src.index()].scalar = right;
+        }
+        Src::Imm(imm) => {
+            let right = Scalar::constant(i64::from(imm) as u64);
+            let (left, _) = refine(cond, width, left, right, taken).as_linux();
+            frame.regs[dst.index()].scalar = left;
+        }
+    }
+}
+
+fn value_at(state: &mut State, linked: Linked) -> &mut Value {
+    let frame = state.frame_mut(linked.frame);
+    match linked.place {
+        Place::Reg(reg) => &mut frame.regs[reg],
+        Place::Slot(slot) => &mut frame.stack[slot].value,
+    }
+}
+
+/// What was learnt of a register holds of the numbers related to it.
+fn sync_linked(state: &mut State, reg: Reg, linked: &[Linked]) {
+    let known = *state.reg(reg);
+    if !known.is_scalar() || known.id == 0 {
+        return;
+    }
+    let top = state.depth();
+    for entry in linked {
+        if usize::from(entry.frame) == top && entry.place == Place::Reg(reg.index()) {
+            continue;
+        }
+        let value = value_at(state, *entry);
+        if !value.is_scalar() || value.id & !ADD_CONST != known.id & !ADD_CONST {
+            continue;
+        }
+        let is_sum = |value: &Value| value.id & ADD_CONST != 0;
+        if (!is_sum(value) && !is_sum(&known)) || value.off == known.off {
+            *value = known;
+        } else {
+            let delta = i64::from(value.off).wrapping_sub(i64::from(known.off));
+            let added = Scalar::constant(delta as u64);
+            value.scalar = known.scalar.alu(AluOp::Add, Width::W64, added);
+            value.node = known.node;
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Calls of the program's own functions: a new frame, walked anew at every call.
+
+use crate::explore::{Step, Walk};
+use crate::rejection::{Check, Rule, fault, unsupported};
+use crate::state::value::{Kind, Value};
+use crate::state::{Frame, MAX_FRAMES};
+use skep_bpf::insn::Reg;
+use std::rc::Rc;
+
+/// The registers that hold arguments.
+pub(crate) const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
+
+impl Walk<'_> {
+    /// A call of the function at a slot.
+    pub(crate) fn local_call(&mut self, entry: usize) -> Check<Step> {
+        let Some(function) = self.code.function_at(entry) else {
+            return fault(Rule::Structure, "call to invalid destination");
+        };
+        if self.code.functions[function].global {
+            if self.state.lock.is_some() {
+                return fault(
+                    Rule::Lock,
+                    "global function calls are not allowed while holding a lock,\nuse static function instead",
+                );
+            }
+            return unsupported("global functions, which are verified by their types");
+        }
+        let index = self.state.frames.len();
+        if index >= MAX_FRAMES {
+            return fault(
+                Rule::CallDepth,
+                format!("the call stack of {} frames is too deep", index + 1),
+            );
+        }
+        let mut frame = Frame::new(index, self.at, function);
+        for reg in ARGUMENTS {
+            frame.regs[reg.index()] = *self.state.reg(reg);
+        }
+        self.clobber_caller_saved();
+        self.state.frames.push(Rc::new(frame));
+        Ok(Step::Jump(entry))
+    }
+
+    /// The end of a function: r0 goes to the caller.
+    pub(crate) fn return_to_caller(&mut self) -> Check<Step> {
+        let result = *self.state.reg(Reg::R0);
+        if let Kind::Stack { .. } = result.kind {
+            return fault(Rule::Stack, "cannot return stack pointer to the caller");
+        }
+        let Some(frame) = self.state.frames.pop() else {
+            return fault(Rule::CallDepth, "return from no function");
+        };
+        self.state.set(Reg::R0, result);
+        Ok(Step::Jump(frame.callsite + 1))
+    }
+
+    /// A call destroys r0 to r5.
+    pub(crate) fn clobber_caller_saved(&mut self) {
+        let regs = &mut self.state.top_mut().regs;
+        regs[..=Reg::R5.index()].fill(Value::INVALID);
+    }
+}

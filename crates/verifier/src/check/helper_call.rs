@@ -1,0 +1,243 @@
+//! Calls of helpers: whether the program may call, what it passes, what comes back.
+
+use crate::check::call::ARGUMENTS;
+use crate::check::helper_arg::{Arguments, is_cast};
+use crate::domain::Scalar;
+use crate::explore::Walk;
+use crate::input::SpecialKind;
+use crate::rejection::{Check, Rule, fault, unsupported};
+use crate::state::value::{Kind, Value};
+use crate::state::{Lock, Reference};
+use skep_bpf::insn::{HelperId, Reg};
+use skep_bpf::platform::helper::HelperRow;
+use skep_bpf::platform::{Access, MapType, ProgType, ReturnKind, helper_allowed};
+
+/// Helpers that return at most the size they were passed, or an error.
+const SIZED: &[HelperId] = &[
+    HelperId::GET_STACK,
+    HelperId::GET_TASK_STACK,
+    HelperId::PROBE_READ_STR,
+    HelperId::PROBE_READ_KERNEL_STR,
+    HelperId::PROBE_READ_USER_STR,
+];
+
+/// The largest error number.
+const MAX_ERRNO: i64 = 4095;
+
+impl Walk<'_> {
+    /// A call of a helper.
+    pub(crate) fn helper_call(&mut self, id: HelperId) -> Check {
+        let row = self.check_allowed(id)?;
+        let mut arguments = Arguments::default();
+        for index in 0..ARGUMENTS.len() {
+            self.check_argument(row, index, &mut arguments)?;
+        }
+        if let Some(map) = arguments.map {
+            self.check_map_writer(map, id)?;
+        }
+        if let Some((reg, size)) = arguments.filled {
+            let off = i64::from(self.state.reg(reg).off);
+            self.check_initialised(reg, off, size, true, Access::Write)?;
+        }
+        if arguments.released.is_some()
+            && arguments.reference != 0
+            && !self.state.release(arguments.reference)
+        {
+            return fault(
+                Rule::Reference,
+                format!("func {id}#{} reference has not been acquired before", id.0),
+            );
+        }
+        self.check_special(id)?;
+        self.clobber_caller_saved();
+        self.set_result(row, &arguments)?;
+        if let Some(map) = arguments.map {
+            self.check_map_helper(map, id)?;
+        }
+        if row.traits.changes_packet {
+            self.state.update(|value| value.kind.is_packet(), |value| *value = Value::UNKNOWN);
+        }
+        Ok(())
+    }
+
+    /// Whether the program may call the helper at all.
+    fn check_allowed(&self, id: HelperId) -> Check<&'static HelperRow> {
+        let Some(row) = id.row() else {
+            return fault(Rule::HelperNotAllowed, format!("invalid func unknown#{}", id.0 as i32));
+        };
+        if !helper_allowed(self.input.prog_type, self.input.attach_type, id) {
+            return fault(
+                Rule::HelperNotAllowed,
+                format!("program of this type cannot use helper {id}#{}", id.0),
+            );
+        }
+        if row.traits.gpl_only && !self.input.gpl_compatible {
+            return fault(
+                Rule::HelperNotAllowed,
+                "cannot call GPL-restricted function from non-GPL compatible program",
+            );
+        }
+        if row.traits.may_sleep && !self.input.sleepable {
+            return fault(
+                Rule::HelperNotAllowed,
+                "helper call might sleep in a non-sleepable prog",
+            );
+        }
+        Ok(row)
+    }
+
+    /// What some helpers require beyond their signature.
+    fn check_special(&mut self, id: HelperId) -> Check {
+        match id {
+            HelperId::TAIL_CALL => self.check_resources("tail_call", true),
+            HelperId::GET_LOCAL_STORAGE => {
+                let flags = *self.state.reg(Reg::R2);
+                if !flags.is_zero() {
+                    return fault(
+                        Rule::HelperArgument,
+                        "get_local_storage() doesn't support non-zero flags",
+                    );
+                }
+                self.mark_precise(&flags);
+                Ok(())
+            }
+            HelperId::GET_FUNC_IP if self.input.prog_type != ProgType::KPROBE => fault(
+                Rule::HelperNotAllowed,
+                format!(
+                    "func {id}#{} not supported for program type {}",
+                    id.0, self.input.prog_type.0
+                ),
+            ),
+            HelperId::SNPRINTF => unsupported("the format string of bpf_snprintf"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Taking or giving back a lock in a map's value.
+    pub(crate) fn check_lock(&mut self, id: HelperId, reg: Reg, value: &Value) -> Check {
+        let number = reg.index();
+        let Kind::MapValue(map) = value.kind else { return Ok(()) };
+        let Some(off) = value.fixed_offset() else {
+            return fault(
+                Rule::Lock,
+                format!(
+                    "R{number} doesn't have constant offset. bpf_spin_lock has to be at the constant offset"
+                ),
+            );
+        };
+        let facts = self.map(map)?;
+        if !facts.has_types {
+            return fault(Rule::Lock, "map '' has to have BTF in order to use bpf_spin_lock");
+        }
+        let is_lock = |field: &&crate::input::SpecialField| field.kind == SpecialKind::SpinLock;
+        let Some(field) = facts.fields.iter().find(is_lock) else {
+            return fault(Rule::Lock, "map '' has no valid bpf_spin_lock");
+        };
+        if i64::from(field.offset) != off {
+            return fault(
+                Rule::Lock,
+                format!(
+                    "off {off} doesn't point to 'struct bpf_spin_lock' that is at {}",
+                    field.offset
+                ),
+            );
+        }
+        let lock = Lock { map, id: value.id };
+        match (id, self.state.lock) {
+            (HelperId::SPIN_LOCK, None) => self.state.lock = Some(lock),
+            (HelperId::SPIN_LOCK, Some(_)) => {
+                return fault(Rule::Lock, "Locking two bpf_spin_locks are not allowed");
+            }
+            (_, None) => return fault(Rule::Lock, "bpf_spin_unlock without taking a lock"),
+            (_, Some(held)) if held != lock => {
+                return fault(Rule::Lock, "bpf_spin_unlock of different lock");
+            }
+            (_, Some(_)) => self.state.lock = None,
+        }
+        Ok(())
+    }
+
+    /// What r0 holds after the call.
+    fn set_result(&mut self, row: &HelperRow, arguments: &Arguments) -> Check {
+        let id = row.id;
+        let mut or_null = row.returns.may_be_null();
+        let mut result = match row.returns {
+            ReturnKind::Void => return Ok(()),
+            ReturnKind::Integer => Value::number(self.returned_number(id, arguments)),
+            ReturnKind::MapValue { .. } => {
+                let Some(map) = arguments.map else {
+                    return fault(Rule::Map, "kernel subsystem misconfigured verifier");
+                };
+                let facts = self.map(map)?;
+                let is_array = matches!(facts.map_type, MapType::ARRAY | MapType::PERCPU_ARRAY);
+                let max = u64::from(facts.max_entries);
+                let has_lock = facts.has_field(SpecialKind::SpinLock);
+                // An array has all its elements.
+                let found = arguments.constant_key.is_some_and(|key| key < max);
+                if id == HelperId::MAP_LOOKUP_ELEM && is_array && found {
+                    or_null = false;
+                }
+                let mut value = Value::pointer(Kind::MapValue(map));
+                if !or_null && has_lock {
+                    value.id = self.new_id();
+                }
+                value
+            }
+            ReturnKind::SocketOrNull => Value::pointer(Kind::Socket),
+            ReturnKind::TcpSocketOrNull => Value::pointer(Kind::TcpSock),
+            ReturnKind::SockCommonOrNull => Value::pointer(Kind::SockCommon),
+            ReturnKind::RingbufRecordOrNull => {
+                let Ok(size) = u32::try_from(arguments.returned_size) else {
+                    return unsupported("ring buffer records of 4 GiB and more");
+                };
+                Value::pointer(Kind::Memory { size, record: true })
+            }
+            ReturnKind::Btf { type_name, trusted, .. } => {
+                Value::pointer(Kind::Btf { type_name, trusted })
+            }
+            ReturnKind::DynptrSliceOrNull => return unsupported("dynamic pointers"),
+            ReturnKind::PercpuCopy { .. } => {
+                return unsupported("per-CPU variables of the kernel");
+            }
+            ReturnKind::KptrOrNull => return unsupported("kernel pointers in map values"),
+        };
+        if or_null {
+            result.or_null = true;
+            result.id = self.new_id();
+        }
+        if is_cast(id) {
+            result.ref_id = arguments.reference;
+        } else if self.acquires(row, arguments)? {
+            let reference = Reference { id: self.new_id(), insn: self.at };
+            self.state.references.push(reference);
+            result.id = reference.id;
+            result.ref_id = reference.id;
+        }
+        self.state.set(Reg::R0, result);
+        Ok(())
+    }
+
+    fn acquires(&self, row: &HelperRow, arguments: &Arguments) -> Check<bool> {
+        if row.traits.acquires {
+            return Ok(true);
+        }
+        let Some(map) = arguments.map.filter(|_| row.id == HelperId::MAP_LOOKUP_ELEM) else {
+            return Ok(false);
+        };
+        Ok(matches!(self.map(map)?.map_type, MapType::SOCKMAP | MapType::SOCKHASH))
+    }
+
+    /// A number that a helper returns.
+    fn returned_number(&self, id: HelperId, arguments: &Arguments) -> Scalar {
+        let range = if SIZED.contains(&id) {
+            // Sizes are below 2^29 here.
+            Scalar::signed_range(-MAX_ERRNO, arguments.max_size as i64)
+                .filter(|_| arguments.max_size <= i32::MAX as u64)
+        } else if id == HelperId::GET_SMP_PROCESSOR_ID {
+            Scalar::range(0, u64::from(self.input.profile.cpus.max(1) - 1))
+        } else {
+            None
+        };
+        range.unwrap_or(Scalar::UNKNOWN)
+    }
+}

@@ -1,0 +1,192 @@
+//! Whether a state that was proved safe covers another one.
+//!
+//! Only live registers count; numbers count only where they are precise; ids must correspond one
+//! to one. In the exact mode the states must be the same but for ids: then a loop made no
+//! progress. (Linux 6.18, `states_equal`.)
+
+use crate::ids::IdMap;
+use crate::precision::Nodes;
+use crate::state::stack::{Byte, SLOT_BYTES, Slot};
+use crate::state::value::{ADD_CONST, Kind, Reach, Value};
+use crate::state::{Frame, State};
+use crate::structure::Code;
+
+/// How two states are compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Whether the old state covers the current one.
+    Covers,
+    /// Whether they are the same.
+    Exact,
+}
+
+/// A comparison of states at one instruction.
+pub(crate) struct Comparison<'a> {
+    pub(crate) code: &'a Code,
+    pub(crate) nodes: &'a Nodes,
+    pub(crate) ids: &'a mut IdMap,
+    pub(crate) mode: Mode,
+}
+
+impl Comparison<'_> {
+    /// Compares two states at slot `at`.
+    pub(crate) fn states(&mut self, old: &State, current: &State, at: usize) -> bool {
+        if old.frames.len() != current.frames.len()
+            || old.references.len() != current.references.len()
+            || old.lock.is_some() != current.lock.is_some()
+        {
+            return false;
+        }
+        for (a, b) in old.references.iter().zip(&current.references) {
+            if !self.ids.same(a.id, b.id) {
+                return false;
+            }
+        }
+        if let (Some(a), Some(b)) = (old.lock, current.lock)
+            && (a.map != b.map || !self.ids.same(a.id, b.id))
+        {
+            return false;
+        }
+        let depth = old.depth();
+        old.frames.iter().zip(&current.frames).enumerate().all(|(index, (a, b))| {
+            let callsite = |state: &State| state.frames.get(index + 1).map(|f| f.callsite);
+            let at = if index == depth { at } else { callsite(old).unwrap_or(at) };
+            let same_call = index == 0 || a.callsite == b.callsite;
+            same_call && self.frames(a, b, at)
+        })
+    }
+
+    fn frames(&mut self, old: &Frame, current: &Frame, at: usize) -> bool {
+        let live = self.code.live.get(at).copied().unwrap_or(u16::MAX);
+        let is_live = |index: usize| live >> index & 1 == 1;
+        let registers = old.regs.iter().zip(&current.regs).enumerate();
+        registers.filter(|(index, _)| is_live(*index)).all(|(_, (a, b))| self.values(a, b))
+            && self.stacks(&old.stack, &current.stack)
+    }
+
+    /// Whether the old value covers the current one.
+    fn values(&mut self, old: &Value, current: &Value) -> bool {
+        if self.mode == Mode::Exact {
+            return self.exact(old, current);
+        }
+        if old.kind == Kind::Invalid {
+            return true;
+        }
+        if old.or_null != current.or_null || !old.kind.same_type(current.kind) {
+            return false;
+        }
+        match old.kind {
+            Kind::Scalar => self.numbers(old, current),
+            Kind::MapValue(_) | Kind::Memory { .. } | Kind::TracepointBuffer => {
+                old.kind == current.kind
+                    && old.off == current.off
+                    && current.scalar.within(&old.scalar)
+                    && self.ids.same(old.id, current.id)
+                    && self.ids.same(old.ref_id, current.ref_id)
+            }
+            Kind::Packet(old_reach) | Kind::PacketMeta(old_reach) => {
+                let reaches = match (old_reach, current.kind.reach()) {
+                    (Reach::Bytes(old), Some(Reach::Bytes(current))) => old <= current,
+                    (old, current) => Some(old) == current,
+                };
+                reaches
+                    && old.off == current.off
+                    && self.ids.same(old.id, current.id)
+                    && current.scalar.within(&old.scalar)
+            }
+            _ => self.exact(old, current),
+        }
+    }
+
+    fn numbers(&mut self, old: &Value, current: &Value) -> bool {
+        if !self.nodes.is_precise(old.node) {
+            return true;
+        }
+        let (old_sum, current_sum) = (old.id & ADD_CONST != 0, current.id & ADD_CONST != 0);
+        if old_sum && (!current_sum || old.off != current.off) {
+            return false;
+        }
+        if old.id != 0 && !old_sum && current_sum {
+            return false;
+        }
+        self.ids.same_scalar(old.id, current.id) && current.scalar.within(&old.scalar)
+    }
+
+    fn exact(&mut self, old: &Value, current: &Value) -> bool {
+        old.kind == current.kind
+            && old.or_null == current.or_null
+            && old.off == current.off
+            && old.scalar == current.scalar
+            && self.ids.same(old.id, current.id)
+            && self.ids.same(old.ref_id, current.ref_id)
+    }
+
+    fn stacks(&mut self, old: &[Slot], current: &[Slot]) -> bool {
+        old.iter().enumerate().all(|(index, a)| match current.get(index) {
+            Some(b) => self.slots(a, b),
+            None if self.mode == Mode::Exact => false,
+            None => a.is_all_misc(),
+        })
+    }
+
+    fn slots(&mut self, old: &Slot, current: &Slot) -> bool {
+        if self.mode == Mode::Exact && old.bytes != current.bytes {
+            return false;
+        }
+        if self.mode == Mode::Covers && old.is_all_misc() {
+            return true;
+        }
+        // Eight bytes of anything are a number of which nothing is known.
+        if let (Some(a), Some(b)) = (as_number(old), as_number(current)) {
+            return self.values(&a, &b);
+        }
+        for index in 0..SLOT_BYTES {
+            match (old.bytes[index], current.bytes[index]) {
+                (Byte::Invalid | Byte::Misc, _) => {}
+                (a, b) if a == b => {}
+                _ => return false,
+            }
+        }
+        !old.is_spilled() || (current.is_spilled() && self.values(&old.value, &current.value))
+    }
+}
+
+/// A slot as a number of eight bytes, if it is one.
+fn as_number(slot: &Slot) -> Option<Value> {
+    if slot.is_spilled_scalar64() {
+        Some(slot.value)
+    } else if slot.is_all_misc() {
+        Some(Value::UNKNOWN)
+    } else {
+        None
+    }
+}
+
+/// The nodes of the current state that matter because those of an old state that covers it do.
+pub(crate) fn precise_counterparts(
+    code: &Code,
+    nodes: &Nodes,
+    old: &State,
+    current: &State,
+    at: usize,
+) -> Vec<crate::precision::Node> {
+    let mut marked = Vec::new();
+    let depth = old.depth();
+    for (index, (a, b)) in old.frames.iter().zip(&current.frames).enumerate() {
+        let callsite = old.frames.get(index + 1).map_or(at, |frame| frame.callsite);
+        let live_at = if index == depth { at } else { callsite };
+        let live = code.live.get(live_at).copied().unwrap_or(u16::MAX);
+        let registers = a.regs.iter().zip(&b.regs).enumerate();
+        let registers = registers.filter(|(reg, _)| live >> reg & 1 == 1).map(|(_, pair)| pair);
+        let spilled = a.stack.iter().zip(&b.stack);
+        let spilled = spilled
+            .filter(|(a, b)| a.is_spilled_scalar() && b.is_spilled_scalar())
+            .map(|(a, b)| (&a.value, &b.value));
+        for (a, b) in registers.chain(spilled) {
+            if a.is_scalar() && b.is_scalar() && nodes.is_precise(a.node) {
+                marked.push(b.node);
+            }
+        }
+    }
+    marked
+}

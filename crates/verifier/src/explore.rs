@@ -1,0 +1,372 @@
+//! The walk over all paths: order, checkpoints, pruning, budgets.
+//!
+//! Depth first; at an undecided branch the fall-through side goes on and the other one waits. A
+//! state is remembered at a prune point if enough jumps and instructions lie behind the last one,
+//! and forgotten if it rarely covers others. These rules are Linux 6.18's (`is_state_visited`):
+//! they decide how many instructions are walked, and so which programs exceed the budget.
+
+use crate::compare::{Comparison, Mode, precise_counterparts};
+use crate::ids::IdMap;
+use crate::input::Input;
+use crate::precision::Nodes;
+use crate::rejection::{Check, Decision, Fault, Rejection, Rule, fault};
+use crate::state::value::{Kind, Value};
+use crate::state::{Frame, State};
+use crate::structure::Code;
+use crate::verified::{Region, Stats};
+use skep_bpf::codec::SlotIndex;
+use skep_bpf::insn::Reg;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// Where a path goes after an instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// To the next instruction.
+    Next,
+    /// To a slot.
+    Jump(usize),
+    /// Nowhere: the program ends.
+    End,
+}
+
+/// The part of a path that is its own: what is known, and how it came there.
+#[derive(Clone)]
+struct Path {
+    state: State,
+    at: usize,
+    /// The last checkpoint.
+    parent: Option<usize>,
+    /// The last decision, an index into `Walk::decisions`.
+    decision: Option<usize>,
+    /// Entries of the kernel's history of the path since the last checkpoint.
+    history: u32,
+}
+
+/// A remembered state.
+struct Checkpoint {
+    /// None once it was forgotten and no path needs it.
+    state: Option<State>,
+    parent: Option<usize>,
+    /// Paths from here that have not ended.
+    branches: u32,
+    hits: u32,
+    misses: u32,
+    listed: bool,
+}
+
+/// A verification in progress.
+pub(crate) struct Walk<'a> {
+    pub(crate) input: &'a Input<'a>,
+    pub(crate) code: Rc<Code>,
+    pub(crate) nodes: Nodes,
+    pub(crate) state: State,
+    pub(crate) at: usize,
+    pub(crate) visited: Vec<bool>,
+    pub(crate) regions: Vec<Option<Region>>,
+    /// The kind of pointer that each load and store went through.
+    pub(crate) pointer_kinds: Vec<Option<Kind>>,
+    /// Bytes of stack that each function uses.
+    pub(crate) stack_bytes: Vec<u32>,
+    parent: Option<usize>,
+    decision: Option<usize>,
+    history: u32,
+    history_at: u64,
+    pending: Vec<Path>,
+    checkpoints: Vec<Checkpoint>,
+    /// Checkpoints by slot and call site of the active function, the latest last.
+    by_place: HashMap<(usize, usize), Vec<usize>>,
+    decisions: Vec<(Option<usize>, Decision)>,
+    ids: IdMap,
+    last_id: u32,
+    insns_processed: u64,
+    jumps_processed: u64,
+    insns_at_checkpoint: u64,
+    jumps_at_checkpoint: u64,
+    remembered: u64,
+    lingering: u64,
+    stats: Stats,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk that begins at the main function.
+    pub(crate) fn new(input: &'a Input<'a>, code: Code) -> Walk<'a> {
+        let mut frame = Frame::new(0, 0, 0);
+        frame.regs[Reg::R1.index()] = Value::pointer(Kind::Context);
+        let len = code.slots.len();
+        let functions = code.functions.len();
+        Walk {
+            input,
+            code: Rc::new(code),
+            nodes: Nodes::new(),
+            state: State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None },
+            at: 0,
+            visited: vec![false; len],
+            regions: vec![None; len],
+            pointer_kinds: vec![None; len],
+            stack_bytes: vec![0; functions],
+            parent: None,
+            decision: None,
+            history: 0,
+            history_at: 0,
+            pending: Vec::new(),
+            checkpoints: Vec::new(),
+            by_place: HashMap::new(),
+            decisions: Vec::new(),
+            ids: IdMap::default(),
+            last_id: 0,
+            insns_processed: 0,
+            jumps_processed: 0,
+            insns_at_checkpoint: 0,
+            jumps_at_checkpoint: 0,
+            remembered: 0,
+            lingering: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Walks all paths.
+    pub(crate) fn run(&mut self) -> Check {
+        loop {
+            self.insns_processed += 1;
+            if self.insns_processed > self.input.profile.max_insns {
+                return fault(
+                    Rule::Budget,
+                    format!("BPF program is too large. Processed {} insn", self.insns_processed),
+                );
+            }
+            if self.code.prune_points[self.at] && self.is_covered()? {
+                if !self.next_path() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if self.code.history_points[self.at] {
+                self.note_history();
+            }
+            self.visited[self.at] = true;
+            match self.step()? {
+                Step::Next => {
+                    self.at += if self.code.slots[self.at].is_wide() { 2 } else { 1 };
+                }
+                Step::Jump(target) => self.at = target,
+                Step::End => {
+                    if !self.next_path() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// The numbers of the walk so far.
+    pub(crate) fn stats(&self) -> Stats {
+        Stats { insns_processed: self.insns_processed, ..self.stats }
+    }
+
+    /// A broken rule with its place and path.
+    pub(crate) fn reject(&self, fault: Fault, at: Option<usize>) -> Rejection {
+        let mut path = Vec::new();
+        let mut next = self.decision;
+        while let Some(index) = next {
+            let (before, decision) = self.decisions[index];
+            path.push(decision);
+            next = before;
+        }
+        path.reverse();
+        Rejection {
+            rule: fault.rule,
+            message: fault.message,
+            at: at.map(SlotIndex),
+            path,
+            stats: self.stats(),
+        }
+    }
+
+    /// An id that nothing has.
+    pub(crate) fn new_id(&mut self) -> u32 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Counts a jump instruction.
+    pub(crate) fn count_jump(&mut self) {
+        self.jumps_processed += 1;
+    }
+
+    /// Counts an entry of the path's history, at most one for each instruction.
+    pub(crate) fn note_history(&mut self) {
+        if self.history_at != self.insns_processed {
+            self.history_at = self.insns_processed;
+            self.history += 1;
+        }
+    }
+
+    /// Notes which way an undecided branch goes on this path.
+    pub(crate) fn decide(&mut self, taken: bool) {
+        let decision = Decision { at: SlotIndex(self.at), taken };
+        self.decisions.push((self.decision, decision));
+        self.decision = Some(self.decisions.len() - 1);
+    }
+
+    /// Lets a state wait to be walked from a slot; `taken` notes the decision that leads there.
+    pub(crate) fn push(&mut self, state: State, at: usize, taken: Option<bool>) -> Check {
+        if self.pending.len() >= self.input.profile.max_pending {
+            return fault(
+                Rule::Budget,
+                format!("The sequence of {} jumps is too complex.", self.pending.len() + 1),
+            );
+        }
+        let decision = match taken {
+            Some(taken) => {
+                let decision = Decision { at: SlotIndex(self.at), taken };
+                self.decisions.push((self.decision, decision));
+                Some(self.decisions.len() - 1)
+            }
+            None => self.decision,
+        };
+        if let Some(parent) = self.parent {
+            self.checkpoints[parent].branches += 1;
+        }
+        let (parent, history) = (self.parent, self.history);
+        self.pending.push(Path { state, at, parent, decision, history });
+        Ok(())
+    }
+
+    /// Ends this path and takes up a waiting one; false if there is none.
+    fn next_path(&mut self) -> bool {
+        let mut parent = self.parent;
+        while let Some(index) = parent {
+            let checkpoint = &mut self.checkpoints[index];
+            checkpoint.branches -= 1;
+            if checkpoint.branches > 0 {
+                break;
+            }
+            parent = checkpoint.parent;
+            if !checkpoint.listed {
+                checkpoint.state = None;
+                self.lingering -= 1;
+            }
+        }
+        let Some(path) = self.pending.pop() else { return false };
+        self.state = path.state;
+        self.at = path.at;
+        self.parent = path.parent;
+        self.decision = path.decision;
+        self.history = path.history;
+        self.history_at = 0;
+        true
+    }
+
+    /// Whether the state here is covered by one that was proved; else it may be remembered.
+    fn is_covered(&mut self) -> Check<bool> {
+        let jumps = self.jumps_processed - self.jumps_at_checkpoint;
+        let insns = self.insns_processed - self.insns_at_checkpoint;
+        let force = self.input.profile.checkpoint_everywhere || self.history > 40;
+        let mut add = force || (jumps >= 2 && insns >= 8);
+        let place = (self.at, self.state.top().callsite);
+        let mut list = self.by_place.remove(&place).unwrap_or_default();
+        let mut covered = false;
+        let mut looping = false;
+        // The latest first.
+        for position in (0..list.len()).rev() {
+            let index = list[position];
+            if self.checkpoints[index].branches > 0 {
+                if self.is_same(index) {
+                    looping = true;
+                    break;
+                }
+                if !force && jumps < 20 && insns < 100 {
+                    add = false;
+                }
+            } else if self.compare(index, Mode::Covers) {
+                self.checkpoints[index].hits += 1;
+                self.propagate_precision(index);
+                covered = true;
+                break;
+            }
+            let checkpoint = &mut self.checkpoints[index];
+            checkpoint.misses += u32::from(add);
+            if checkpoint.misses > checkpoint.hits * 3 + 3 {
+                checkpoint.listed = false;
+                if checkpoint.branches == 0 {
+                    checkpoint.state = None;
+                } else {
+                    self.lingering += 1;
+                }
+                self.remembered -= 1;
+                list.remove(position);
+            }
+        }
+        if looping {
+            return fault(
+                Rule::InfiniteLoop,
+                format!("infinite loop detected at insn {}", self.at),
+            );
+        }
+        if !covered && add {
+            list.push(self.remember());
+        }
+        self.by_place.insert(place, list);
+        Ok(covered)
+    }
+
+    fn compare(&mut self, index: usize, mode: Mode) -> bool {
+        let Some(old) = &self.checkpoints[index].state else { return false };
+        self.ids.reset(self.last_id);
+        let mut comparison =
+            Comparison { code: &self.code, nodes: &self.nodes, ids: &mut self.ids, mode };
+        comparison.states(old, &self.state, self.at)
+    }
+
+    /// Whether a checkpoint on the way here is the same state: a loop without progress.
+    fn is_same(&mut self, index: usize) -> bool {
+        let Some(old) = &self.checkpoints[index].state else { return false };
+        let same_but_for_nodes = |(a, b): (&Value, &Value)| {
+            let a = Value { node: b.node, ..*a };
+            a == *b
+        };
+        let registers = old.top().regs.iter().zip(&self.state.top().regs);
+        old.frames.len() == self.state.frames.len()
+            && registers.into_iter().all(same_but_for_nodes)
+            && self.compare(index, Mode::Exact)
+    }
+
+    fn propagate_precision(&mut self, index: usize) {
+        let Some(old) = &self.checkpoints[index].state else { return };
+        let marked = precise_counterparts(&self.code, &self.nodes, old, &self.state, self.at);
+        for node in marked {
+            self.nodes.mark(node);
+        }
+    }
+
+    /// Remembers the state here; its numbers count as not mattering until they do.
+    fn remember(&mut self) -> usize {
+        for frame in &mut self.state.frames {
+            let frame = Rc::make_mut(frame);
+            let slots = frame.stack.iter_mut().filter(|slot| slot.is_spilled());
+            for value in frame.regs.iter_mut().chain(slots.map(|slot| &mut slot.value)) {
+                if value.is_scalar() {
+                    value.node = self.nodes.entry(value.node);
+                }
+            }
+        }
+        self.checkpoints.push(Checkpoint {
+            state: Some(self.state.clone()),
+            parent: self.parent,
+            branches: 1,
+            hits: 0,
+            misses: 0,
+            listed: true,
+        });
+        let index = self.checkpoints.len() - 1;
+        self.parent = Some(index);
+        self.history = 0;
+        self.jumps_at_checkpoint = self.jumps_processed;
+        self.insns_at_checkpoint = self.insns_processed;
+        self.remembered += 1;
+        self.stats.total_states += 1;
+        self.stats.peak_states = self.stats.peak_states.max(self.remembered + self.lingering);
+        index
+    }
+}

@@ -1,0 +1,53 @@
+//! The bijection between the ids of two states that are compared.
+
+/// Pairs of ids, an old and a current one.
+#[derive(Default)]
+pub(crate) struct IdMap {
+    pairs: Vec<(u32, u32)>,
+    next_temporary: u32,
+}
+
+impl IdMap {
+    /// Begins a comparison; `unused` is an id above all that are in use.
+    pub(crate) fn reset(&mut self, unused: u32) {
+        self.pairs.clear();
+        self.next_temporary = unused;
+    }
+
+    /// Whether two ids correspond. An id that was not seen before corresponds to whatever it is
+    /// paired with first.
+    pub(crate) fn same(&mut self, old: u32, current: u32) -> bool {
+        if (old != 0) != (current != 0) {
+            return false;
+        }
+        if old == 0 {
+            return true;
+        }
+        for &(a, b) in &self.pairs {
+            if a == old {
+                return b == current;
+            }
+            if b == current {
+                return false;
+            }
+        }
+        self.pairs.push((old, current));
+        true
+    }
+
+    /// The same for ids of numbers: an old number without id depends on no other, and current
+    /// numbers without id are each one of its own.
+    pub(crate) fn same_scalar(&mut self, old: u32, current: u32) -> bool {
+        const FLAG: u32 = super::state::value::ADD_CONST;
+        if old == 0 {
+            return true;
+        }
+        let current = if current == 0 {
+            self.next_temporary += 1;
+            self.next_temporary
+        } else {
+            current
+        };
+        self.same(old, current) && (old & FLAG == 0 || self.same(old & !FLAG, current & !FLAG))
+    }
+}

@@ -1,0 +1,232 @@
+//! What the verifier is told about a program beside its instructions.
+//!
+//! Everything a verdict depends on is here: types, maps, licence, functions and the profile of the
+//! machine. What is proved holds for that and nothing else.
+
+use skep_bpf::codec::SlotIndex;
+use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
+use skep_bpf::program::Bytecode;
+use skep_btf::{Btf, Kind, TypeId};
+
+/// A program to verify. Maps are named by their index in `maps`
+/// ([`MapByIdx`](skep_bpf::insn::Imm64::MapByIdx)).
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    /// The instructions, the main function first.
+    pub bytecode: &'a Bytecode,
+    /// The program type.
+    pub prog_type: ProgType,
+    /// Where it is to be attached; [`AttachType::UNSPECIFIED`] if the type leaves nothing open.
+    pub attach_type: AttachType,
+    /// The maps that the instructions refer to.
+    pub maps: &'a [MapFacts],
+    /// What is known of the functions; empty without type information, which makes all but the
+    /// main function static.
+    pub functions: &'a [FunctionFacts],
+    /// Whether the licence is compatible with the GPL.
+    pub gpl_compatible: bool,
+    /// Whether the program may sleep (`BPF_F_SLEEPABLE`).
+    pub sleepable: bool,
+    /// The machine.
+    pub profile: Profile,
+}
+
+/// What a verdict assumes about the machine, and how the walk is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The number of processors (the kernel's `nr_cpu_ids`), at least 1.
+    pub cpus: u32,
+    /// Whether the loader may see kernel addresses (`CAP_PERFMON`). The rules for those who may
+    /// not are not modelled: without it every program is refused.
+    pub perfmon: bool,
+    /// Whether all accesses must be aligned (`BPF_F_STRICT_ALIGNMENT`).
+    pub strict_alignment: bool,
+    /// Whether a checkpoint is made wherever one may be (`BPF_F_TEST_STATE_FREQ`).
+    pub checkpoint_everywhere: bool,
+    /// The largest number of instructions that are walked.
+    pub max_insns: u64,
+    /// The largest number of branches that wait to be walked.
+    pub max_pending: usize,
+}
+
+impl Profile {
+    /// Linux 6.18 on x86-64 with this many processors, for a privileged loader.
+    #[must_use]
+    pub const fn linux(cpus: u32) -> Self {
+        Self {
+            cpus,
+            perfmon: true,
+            strict_alignment: false,
+            checkpoint_everywhere: false,
+            max_insns: 1_000_000,
+            max_pending: 8192,
+        }
+    }
+}
+
+/// What is known of a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapFacts {
+    /// The type.
+    pub map_type: MapType,
+    /// The size of a key in bytes.
+    pub key_size: u32,
+    /// The size of a value in bytes.
+    pub value_size: u32,
+    /// The largest number of elements.
+    pub max_entries: u32,
+    /// The flags it was made with.
+    pub flags: MapFlags,
+    /// The first value, if user space has frozen the map: no system call changes it any more.
+    pub frozen: Option<Vec<u8>>,
+    /// Whether the map has types (BTF) for its values.
+    pub has_types: bool,
+    /// The fields of a value that only the kernel may touch.
+    pub fields: Vec<SpecialField>,
+    /// For a map of maps, what all its maps are like.
+    pub inner: Option<Box<MapFacts>>,
+}
+
+impl MapFacts {
+    /// A map without types, not frozen.
+    #[must_use]
+    pub fn new(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Self {
+        Self {
+            map_type,
+            key_size,
+            value_size,
+            max_entries,
+            flags: MapFlags::default(),
+            frozen: None,
+            has_types: false,
+            fields: Vec::new(),
+            inner: None,
+        }
+    }
+
+    /// The bytes of the first value, if neither program nor user space can change them.
+    pub(crate) fn constant_bytes(&self) -> Option<&[u8]> {
+        let read_only = self.flags.contains(MapFlags::RDONLY_PROG);
+        self.frozen.as_deref().filter(|_| read_only)
+    }
+
+    /// Whether a value has a field of this kind.
+    pub(crate) fn has_field(&self, kind: SpecialKind) -> bool {
+        self.fields.iter().any(|field| field.kind == kind)
+    }
+}
+
+/// A part of a map's value that has a meaning for the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecialField {
+    /// What it is.
+    pub kind: SpecialKind,
+    /// Where it begins, in bytes.
+    pub offset: u32,
+    /// Its size in bytes.
+    pub size: u32,
+}
+
+/// The kinds of special fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpecialKind {
+    /// `struct bpf_spin_lock`.
+    SpinLock,
+    /// `struct bpf_res_spin_lock`.
+    ResilientSpinLock,
+    /// `struct bpf_timer`.
+    Timer,
+    /// `struct bpf_wq`.
+    Workqueue,
+    /// `struct bpf_task_work`.
+    TaskWork,
+    /// `struct bpf_list_head`.
+    ListHead,
+    /// `struct bpf_list_node`.
+    ListNode,
+    /// `struct bpf_rb_root`.
+    TreeRoot,
+    /// `struct bpf_rb_node`.
+    TreeNode,
+    /// `struct bpf_refcount`.
+    Refcount,
+    /// A pointer to a kernel object, or to memory of the user.
+    Pointer,
+}
+
+impl SpecialKind {
+    const NAMED: [(&'static str, SpecialKind); 10] = [
+        ("bpf_spin_lock", SpecialKind::SpinLock),
+        ("bpf_res_spin_lock", SpecialKind::ResilientSpinLock),
+        ("bpf_timer", SpecialKind::Timer),
+        ("bpf_wq", SpecialKind::Workqueue),
+        ("bpf_task_work", SpecialKind::TaskWork),
+        ("bpf_list_head", SpecialKind::ListHead),
+        ("bpf_list_node", SpecialKind::ListNode),
+        ("bpf_rb_root", SpecialKind::TreeRoot),
+        ("bpf_rb_node", SpecialKind::TreeNode),
+        ("bpf_refcount", SpecialKind::Refcount),
+    ];
+
+    /// The name of the C structure, or `kptr`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|row| row.1 == self).map_or("kptr", |row| row.0)
+    }
+}
+
+/// The special fields in values of a type.
+#[must_use]
+pub fn special_fields(btf: &Btf, value_type: TypeId) -> Vec<SpecialField> {
+    let mut fields = Vec::new();
+    collect_fields(btf, value_type, 0, 0, &mut fields);
+    fields
+}
+
+/// Fields of nested structures count, those of pointers' targets do not.
+fn collect_fields(btf: &Btf, id: TypeId, at: u32, depth: u32, fields: &mut Vec<SpecialField>) {
+    const MAX_DEPTH: u32 = 8;
+    const MAX_ELEMENTS: u32 = 64;
+    let Ok(id) = btf.unqualified(id) else { return };
+    if depth > MAX_DEPTH {
+        return;
+    }
+    match btf.kind(id) {
+        Kind::Struct(composite) | Kind::Union(composite) => {
+            let named = SpecialKind::NAMED.iter().find(|row| row.0 == btf.name(id));
+            if let Some((_, kind)) = named {
+                fields.push(SpecialField { kind: *kind, offset: at, size: composite.size });
+                return;
+            }
+            for member in btf.members(composite) {
+                let offset = at.saturating_add(member.bit_offset / 8);
+                collect_fields(btf, member.ty, offset, depth + 1, fields);
+            }
+        }
+        Kind::Array(array) => {
+            let Ok(size) = btf.size_of(array.element) else { return };
+            let Ok(size) = u32::try_from(size) else { return };
+            for index in 0..array.count.min(MAX_ELEMENTS) {
+                let offset = at.saturating_add(index.saturating_mul(size));
+                collect_fields(btf, array.element, offset, depth + 1, fields);
+            }
+        }
+        Kind::Ptr(target) => {
+            if let Kind::TypeTag(_) = btf.kind(*target) {
+                fields.push(SpecialField { kind: SpecialKind::Pointer, offset: at, size: 8 });
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What is known of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionFacts {
+    /// Its name.
+    pub name: String,
+    /// Its first instruction.
+    pub entry: SlotIndex,
+    /// Whether other objects could call it: it is then verified by itself.
+    pub global: bool,
+}

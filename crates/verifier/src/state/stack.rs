@@ -1,0 +1,106 @@
+//! The stack of one frame: slots of eight bytes, and what each byte holds.
+//!
+//! Offsets are negative, from the frame pointer; slot 0 holds -8 to -1. Within a slot, byte 0 has
+//! the lowest address. A spilled register occupies the bytes from 0 on; `value` is meaningful
+//! while byte 0 is [`Byte::Spill`].
+
+use super::value::{Kind, Value};
+
+/// The size of the stack of one function, in bytes.
+pub(crate) const STACK_BYTES: i64 = 512;
+
+/// The size of a slot in bytes.
+pub(crate) const SLOT_BYTES: usize = 8;
+
+/// What a byte of the stack holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Byte {
+    /// Never written.
+    Invalid,
+    /// Part of a spilled register.
+    Spill,
+    /// Something.
+    Misc,
+    /// Zero.
+    Zero,
+}
+
+/// Eight bytes of the stack.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Slot {
+    pub(crate) bytes: [Byte; SLOT_BYTES],
+    pub(crate) value: Value,
+}
+
+impl Slot {
+    /// Never written.
+    pub(crate) const INVALID: Slot =
+        Slot { bytes: [Byte::Invalid; SLOT_BYTES], value: Value::INVALID };
+
+    /// Whether it holds a spilled register or part of one.
+    pub(crate) fn is_spilled(&self) -> bool {
+        self.bytes[0] == Byte::Spill
+    }
+
+    /// Whether it holds a spilled number.
+    pub(crate) fn is_spilled_scalar(&self) -> bool {
+        self.is_spilled() && self.value.kind == Kind::Scalar
+    }
+
+    /// Whether it holds a spilled number of eight bytes.
+    pub(crate) fn is_spilled_scalar64(&self) -> bool {
+        self.is_spilled_scalar() && self.bytes[SLOT_BYTES - 1] == Byte::Spill
+    }
+
+    /// Whether it holds nothing that matters: something, or nothing at all.
+    pub(crate) fn is_all_misc(&self) -> bool {
+        self.bytes.iter().all(|byte| matches!(byte, Byte::Misc | Byte::Invalid))
+    }
+
+    /// How many bytes of a register are spilled here.
+    pub(crate) fn spill_size(&self) -> usize {
+        self.bytes.iter().take_while(|byte| **byte == Byte::Spill).count()
+    }
+
+    /// Spills the low `size` bytes of a register. Other bytes that held part of a spilled register
+    /// hold something now; the rest of the slot keeps what is known to be zero.
+    pub(crate) fn spill(&mut self, value: Value, size: usize) {
+        self.value = value;
+        for (index, byte) in self.bytes.iter_mut().enumerate() {
+            if index < size {
+                *byte = Byte::Spill;
+            } else if !matches!(byte, Byte::Zero | Byte::Invalid) {
+                *byte = Byte::Misc;
+            }
+        }
+    }
+
+    /// If it held a spilled register, its bytes hold something from now on.
+    pub(crate) fn scrub(&mut self) {
+        if !self.is_spilled() {
+            return;
+        }
+        self.scrub_bytes();
+    }
+
+    /// All bytes that were written hold something from now on.
+    pub(crate) fn scrub_bytes(&mut self) {
+        for byte in &mut self.bytes {
+            if *byte != Byte::Invalid {
+                *byte = Byte::Misc;
+            }
+        }
+        self.value = Value::INVALID;
+    }
+}
+
+/// The slot that a byte of the stack is in.
+pub(crate) fn slot_of(off: i64) -> usize {
+    // Offsets on the stack are -512 to -1.
+    ((-off - 1) / SLOT_BYTES as i64) as usize
+}
+
+/// The place of a byte of the stack in its slot.
+pub(crate) fn byte_of(off: i64) -> usize {
+    off.rem_euclid(SLOT_BYTES as i64) as usize
+}

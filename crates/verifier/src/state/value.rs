@@ -1,0 +1,234 @@
+//! What a register or a spilled register holds: a number, or a pointer of some kind.
+//!
+//! A pointer is `base + off + x` with a constant `off` and a variable part x in `scalar`. Numbers
+//! that are copies of each other share an `id`; with [`ADD_CONST`] set, the number is that of the
+//! id plus `off`. Of a pointer that may be NULL, or to a packet, the id says which others are the
+//! same. `node` is where a number comes from (see [`Nodes`](crate::precision::Nodes)).
+
+use crate::domain::Scalar;
+use crate::precision::Node;
+use core::fmt;
+
+/// The bit of a number's id that says: plus the constant `off`.
+pub(crate) const ADD_CONST: u32 = 1 << 31;
+
+/// The limit of offsets and variable parts of pointers (the kernel's `BPF_MAX_VAR_OFF`).
+pub(crate) const MAX_VAR_OFF: i64 = 1 << 29;
+
+/// A map of the program, or what the maps in it are like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MapRef {
+    pub(crate) index: u16,
+    pub(crate) inner: bool,
+}
+
+/// How far a packet pointer is known to lie from the end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    /// So many bytes from the pointer's base (without its own offset) exist.
+    Bytes(u32),
+    /// The pointer is at the end or beyond.
+    AtEnd,
+    /// The pointer is beyond the end.
+    BeyondEnd,
+}
+
+/// What a register holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    Invalid,
+    Scalar,
+    Context,
+    ConstMap(MapRef),
+    MapValue(MapRef),
+    Stack { frame: u8 },
+    Packet(Reach),
+    PacketMeta(Reach),
+    PacketEnd,
+    FlowKeys,
+    Socket,
+    SockCommon,
+    TcpSock,
+    XdpSock,
+    TracepointBuffer,
+    Memory { size: u32, record: bool },
+    Btf { type_name: &'static str, trusted: bool },
+}
+
+impl Kind {
+    /// The kernel's name for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Invalid => "?",
+            Kind::Scalar => "scalar",
+            Kind::Context => "ctx",
+            Kind::ConstMap(_) => "map_ptr",
+            Kind::MapValue(_) => "map_value",
+            Kind::Stack { .. } => "fp",
+            Kind::Packet(_) => "pkt",
+            Kind::PacketMeta(_) => "pkt_meta",
+            Kind::PacketEnd => "pkt_end",
+            Kind::FlowKeys => "flow_keys",
+            Kind::Socket => "sock",
+            Kind::SockCommon => "sock_common",
+            Kind::TcpSock => "tcp_sock",
+            Kind::XdpSock => "xdp_sock",
+            Kind::TracepointBuffer => "tp_buffer",
+            Kind::Memory { record: false, .. } => "mem",
+            Kind::Memory { record: true, .. } => "ringbuf_mem",
+            Kind::Btf { trusted: false, .. } => "ptr_",
+            Kind::Btf { trusted: true, .. } => "trusted_ptr_",
+        }
+    }
+
+    /// Whether two are of one kind for the kernel, whatever they point to.
+    pub(crate) fn same_type(self, other: Kind) -> bool {
+        core::mem::discriminant(&self) == core::mem::discriminant(&other)
+    }
+
+    /// Whether it points into the packet or its metadata.
+    pub(crate) fn reach(self) -> Option<Reach> {
+        match self {
+            Kind::Packet(reach) | Kind::PacketMeta(reach) => Some(reach),
+            _ => None,
+        }
+    }
+
+    /// The same packet pointer with another reach.
+    pub(crate) fn with_reach(self, reach: Reach) -> Kind {
+        match self {
+            Kind::Packet(_) => Kind::Packet(reach),
+            Kind::PacketMeta(_) => Kind::PacketMeta(reach),
+            other => other,
+        }
+    }
+
+    /// Whether it belongs to the packet: start, metadata or end.
+    pub(crate) fn is_packet(self) -> bool {
+        matches!(self, Kind::Packet(_) | Kind::PacketMeta(_) | Kind::PacketEnd)
+    }
+
+    /// Whether it is a socket as the UAPI shows it.
+    pub(crate) fn is_socket(self) -> bool {
+        matches!(self, Kind::Socket | Kind::SockCommon | Kind::TcpSock | Kind::XdpSock)
+    }
+
+    /// Whether it is a pointer.
+    pub(crate) fn is_pointer(self) -> bool {
+        !matches!(self, Kind::Invalid | Kind::Scalar)
+    }
+}
+
+/// The contents of a register or of a spilled register.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Value {
+    pub(crate) kind: Kind,
+    pub(crate) or_null: bool,
+    pub(crate) off: i32,
+    pub(crate) id: u32,
+    pub(crate) ref_id: u32,
+    pub(crate) node: Node,
+    pub(crate) scalar: Scalar,
+}
+
+impl Value {
+    /// Never written.
+    pub(crate) const INVALID: Value = Value {
+        kind: Kind::Invalid,
+        or_null: false,
+        off: 0,
+        id: 0,
+        ref_id: 0,
+        node: Node::NONE,
+        scalar: Scalar::UNKNOWN,
+    };
+
+    /// A number that comes from nowhere.
+    pub(crate) const fn number(scalar: Scalar) -> Value {
+        Value { kind: Kind::Scalar, scalar, ..Value::INVALID }
+    }
+
+    /// A number of which nothing is known.
+    pub(crate) const UNKNOWN: Value = Value::number(Scalar::UNKNOWN);
+
+    /// A constant.
+    pub(crate) const fn constant(x: u64) -> Value {
+        Value::number(Scalar::constant(x))
+    }
+
+    /// A pointer to the start of something.
+    pub(crate) const fn pointer(kind: Kind) -> Value {
+        Value { kind, scalar: Scalar::constant(0), ..Value::INVALID }
+    }
+
+    /// Whether it is a number.
+    #[inline]
+    pub(crate) fn is_scalar(&self) -> bool {
+        self.kind == Kind::Scalar
+    }
+
+    /// Whether it is the number 0.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.is_scalar() && self.scalar.as_constant() == Some(0)
+    }
+
+    /// The number, if it is a known one.
+    pub(crate) fn as_constant(&self) -> Option<u64> {
+        if self.is_scalar() { self.scalar.as_constant() } else { None }
+    }
+
+    /// The offset from the base, if it is known: constant plus variable part.
+    pub(crate) fn fixed_offset(&self) -> Option<i64> {
+        let variable = self.scalar.as_constant()?;
+        Some(i64::from(self.off).wrapping_add(variable as i64))
+    }
+
+    /// Forgets which numbers it is a copy of.
+    pub(crate) fn clear_id(&mut self) {
+        self.id = 0;
+        self.off = 0;
+    }
+
+    /// Whether it certainly is not NULL; a wide variable part could wrap to it.
+    pub(crate) fn is_not_null(&self) -> bool {
+        let wide = self.scalar.wide();
+        if self.or_null || wide.smin <= -MAX_VAR_OFF || wide.smax >= MAX_VAR_OFF {
+            return false;
+        }
+        match self.kind {
+            Kind::Socket
+            | Kind::TcpSock
+            | Kind::XdpSock
+            | Kind::SockCommon
+            | Kind::MapValue(_)
+            | Kind::Memory { .. }
+            | Kind::ConstMap(_) => true,
+            Kind::Btf { trusted, .. } => trusted || self.ref_id != 0,
+            _ => false,
+        }
+    }
+
+    /// The kernel's name of the kind, `_or_null` included.
+    pub(crate) fn type_name(&self) -> TypeName {
+        TypeName { kind: self.kind, or_null: self.or_null }
+    }
+}
+
+/// A kind as the kernel's messages name it.
+#[derive(Clone, Copy)]
+pub(crate) struct TypeName {
+    kind: Kind,
+    or_null: bool,
+}
+
+impl fmt::Display for TypeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.kind, self.or_null) {
+            (Kind::Btf { trusted, .. }, true) => {
+                f.write_str(if trusted { "trusted_ptr_or_null_" } else { "ptr_or_null_" })
+            }
+            (kind, true) => write!(f, "{}_or_null", kind.name()),
+            (kind, false) => f.write_str(kind.name()),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What must hold of the code before it is walked: functions, jumps, opcodes, maps, control flow.
+//!
+//! The checks come in the kernel's order, so that of several faults the same one is reported.
+//! Reserved fields and most register numbers are left to the walk, which alone knows whether an
+//! instruction is reached.
+
+mod flow;
+mod maps;
+pub(crate) mod reserved;
+
+use crate::input::Input;
+use crate::liveness::{Regs, live_registers};
+use crate::rejection::{Check, Rule, fault};
+use skep_bpf::codec::{DecodeErrorKind, Slot, SlotIndex, decode};
+use skep_bpf::insn::{HelperId, Insn, Offset};
+use skep_bpf::op::{
+    AluOp, CODE_BITS, Cond, Imm64Kind, SIZE_BITS, SOURCE_X, call, class, code, mode,
+};
+
+/// The largest number of functions in a program.
+const MAX_FUNCTIONS: usize = 256;
+
+/// A function: a run of slots.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    pub(crate) entry: usize,
+    pub(crate) end: usize,
+    pub(crate) has_tail_call: bool,
+    pub(crate) has_packet_load: bool,
+    pub(crate) global: bool,
+}
+
+/// Code whose structure was checked.
+pub(crate) struct Code {
+    pub(crate) slots: Vec<Slot>,
+    /// By slot; the second half of a wide instruction is whatever it decodes to.
+    pub(crate) insns: Vec<Result<Insn<Offset>, DecodeErrorKind>>,
+    pub(crate) functions: Vec<Function>,
+    /// Where states may be remembered and compared.
+    pub(crate) prune_points: Vec<bool>,
+    /// Where the history of a path has an entry.
+    pub(crate) history_points: Vec<bool>,
+    pub(crate) live: Vec<Regs>,
+}
+
+impl Code {
+    /// Checks the structure of a program.
+    pub(crate) fn new(
+        input: &Input<'_>,
+    ) -> Result<Code, (Box<crate::rejection::Fault>, Option<usize>)> {
+        let mut at = None;
+        Self::build(input, &mut at).map_err(|fault| (fault, at))
+    }
+
+    fn build(input: &Input<'_>, at: &mut Option<usize>) -> Check<Code> {
+        const MAX_SLOTS: usize = 1_000_000;
+        let slots = input.bytecode.slots.clone();
+        if slots.is_empty() || slots.len() > MAX_SLOTS {
+            return fault(
+                Rule::Structure,
+                format!("a program has 1 to {MAX_SLOTS} instructions, this one {}", slots.len()),
+            );
+        }
+        let functions = find_functions(&slots, input, at)?;
+        let len = slots.len();
+        let insns = (0..len).map(|i| decode(&slots, SlotIndex(i)).map_err(|e| e.kind)).collect();
+        let mut code = Code {
+            slots,
+            insns,
+            functions,
+            prune_points: vec![false; len],
+            history_points: vec![false; len],
+            live: Vec::new(),
+        };
+        code.check_functions(input, at)?;
+        code.check_opcodes(input, at)?;
+        flow::check(&mut code, at)?;
+        code.live = live_registers(&code);
+        Ok(code)
+    }
+
+    /// The instruction at a slot, if it is one.
+    pub(crate) fn insn(&self, at: usize) -> Option<Insn<Offset>> {
+        self.insns.get(at)?.ok()
+    }
+
+    /// Where a distance from a slot leads, if that is in the code.
+    pub(crate) fn target(&self, at: usize, offset: Offset) -> Option<usize> {
+        let target = i64::try_from(at).ok()? + 1 + i64::from(offset.0);
+        usize::try_from(target).ok().filter(|target| *target < self.slots.len())
+    }
+
+    /// The function that begins at a slot.
+    pub(crate) fn function_at(&self, entry: usize) -> Option<usize> {
+        self.functions.binary_search_by_key(&entry, |function| function.entry).ok()
+    }
+
+    /// No jump leaves its function, and no function runs off its end.
+    fn check_functions(&mut self, input: &Input<'_>, at: &mut Option<usize>) -> Check {
+        for function in &mut self.functions {
+            for i in function.entry..function.end {
+                *at = Some(i);
+                let slot = self.slots[i];
+                check_slot_of_function(function, i, slot)?;
+            }
+        }
+        *at = None;
+        if input.functions.is_empty() {
+            for function in self.functions.iter().skip(1) {
+                let sentence = match function {
+                    Function { has_packet_load: true, .. } => "LD_ABS",
+                    Function { has_tail_call: true, .. } => "tail_call",
+                    _ => continue,
+                };
+                return fault(
+                    Rule::Structure,
+                    format!("{sentence} is not allowed in subprogs without BTF"),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Wide instructions are whole and name maps that exist; all other opcodes are known.
+    fn check_opcodes(&self, input: &Input<'_>, at: &mut Option<usize>) -> Check {
+        let mut maps = maps::UsedMaps::default();
+        let mut i = 0;
+        while let Some(&slot) = self.slots.get(i) {
+            *at = Some(i);
+            if slot.class() == class::LDX
+                && (!matches!(slot.opcode & mode::BITS, mode::MEM | mode::MEMSX) || slot.imm != 0)
+            {
+                return fault(Rule::Structure, "BPF_LDX uses reserved fields");
+            }
+            if slot.is_wide() {
+                let second = self.slots.get(i + 1).copied();
+                self.check_wide(slot, second, input, &mut maps)?;
+                i += 2;
+                continue;
+            }
+            if !is_known_opcode(slot.opcode) {
+                return fault(Rule::Structure, format!("unknown opcode {:02x}", slot.opcode));
+            }
+            i += 1;
+        }
+        *at = None;
+        Ok(())
+    }
+
+    fn check_wide(
+        &self,
+        slot: Slot,
+        second: Option<Slot>,
+        input: &Input<'_>,
+        maps: &mut maps::UsedMaps,
+    ) -> Check {
+        let blank = |second: &Slot| (second.opcode, second.regs, second.offset) == (0, 0, 0);
+        let Some(second) = second.filter(blank) else {
+            return fault(Rule::Structure, "invalid bpf_ld_imm64 insn");
+        };
+        let kind = Imm64Kind::ALL.iter().find(|kind| kind.row().src == slot.src());
+        match kind {
+            Some(Imm64Kind::Value | Imm64Kind::Code) => Ok(()),
+            Some(Imm64Kind::Variable) => {
+                crate::rejection::unsupported("kernel variables, which need kernel BTF")
+            }
+            Some(kind) if kind.row().uses_next_imm || second.imm == 0 => {
+                maps.refer(*kind, slot.imm, second.imm, input)
+            }
+            _ => fault(Rule::Structure, "unrecognized bpf_ld_imm64 insn"),
+        }
+    }
+}
+
+/// The functions, in the order of the code: where calls and function addresses lead.
+fn find_functions(
+    slots: &[Slot],
+    input: &Input<'_>,
+    at: &mut Option<usize>,
+) -> Check<Vec<Function>> {
+    let mut entries = std::collections::BTreeSet::from([0]);
+    for (i, slot) in slots.iter().enumerate() {
+        let is_address = slot.is_wide() && slot.src() == Imm64Kind::Code.row().src;
+        let is_call = slot.opcode == class::JMP | code::CALL && slot.src() == call::LOCAL;
+        if !is_address && !is_call {
+            continue;
+        }
+        *at = Some(i);
+        let target = i64::try_from(i).unwrap_or(i64::MAX).saturating_add(1 + i64::from(slot.imm));
+        match usize::try_from(target).ok().filter(|target| *target < slots.len()) {
+            Some(target) => entries.insert(target),
+            None => return fault(Rule::Structure, "call to invalid destination"),
+        };
+        if entries.len() > MAX_FUNCTIONS {
+            return fault(Rule::Structure, "too many subprograms");
+        }
+    }
+    *at = None;
+    let entries: Vec<usize> = entries.into_iter().collect();
+    let ends = entries.iter().skip(1).copied().chain([slots.len()]);
+    let is_global = |entry: usize| {
+        input.functions.iter().any(|function| function.entry.0 == entry && function.global)
+    };
+    let function = |(&entry, end)| Function {
+        entry,
+        end,
+        has_tail_call: false,
+        has_packet_load: false,
+        global: entry != 0 && is_global(entry),
+    };
+    Ok(entries.iter().zip(ends).map(function).collect())
+}
+
+fn check_slot_of_function(function: &mut Function, i: usize, slot: Slot) -> Check {
+    let is_jump = matches!(slot.class(), class::JMP | class::JMP32);
+    let operation = slot.opcode & CODE_BITS;
+    if slot.opcode == class::JMP | code::CALL
+        && slot.src() == call::HELPER
+        && HelperId(slot.imm as u32) == HelperId::TAIL_CALL
+    {
+        function.has_tail_call = true;
+    }
+    if slot.class() == class::LD && matches!(slot.opcode & mode::BITS, mode::ABS | mode::IND) {
+        function.has_packet_load = true;
+    }
+    if is_jump && !matches!(operation, code::EXIT | code::CALL) {
+        let is_wide_jump = slot.opcode == class::JMP32 | code::JA;
+        let distance = if is_wide_jump { slot.imm } else { i32::from(slot.offset) };
+        // Slots are at most a million.
+        let target = i as i64 + 1 + i64::from(distance);
+        if target < function.entry as i64 || target >= function.end as i64 {
+            return fault(Rule::Structure, format!("jump out of range from insn {i} to {target}"));
+        }
+    }
+    let ends = [class::JMP | code::EXIT, class::JMP | code::JA, class::JMP32 | code::JA];
+    if i + 1 == function.end && !ends.contains(&slot.opcode) {
+        return fault(Rule::Structure, "last insn is not an exit or jmp");
+    }
+    Ok(())
+}
+
+/// Whether an opcode is one of Linux's, whatever the other fields are. Wide loads are not asked.
+fn is_known_opcode(opcode: u8) -> bool {
+    let operation = opcode & CODE_BITS;
+    let is_x = opcode & SOURCE_X != 0;
+    let (size, memory_mode) = (opcode & SIZE_BITS, opcode & mode::BITS);
+    const DW: u8 = 0x18;
+    let opcode_class = opcode & 7;
+    match opcode_class {
+        class::ALU | class::ALU64 => match operation {
+            code::NEG => !is_x,
+            code::END => opcode_class == class::ALU || !is_x,
+            other => AluOp::ALL.iter().any(|op| op.row().code == other),
+        },
+        class::JMP | class::JMP32 => match (operation, opcode_class) {
+            (code::JA, _) => !is_x,
+            (code::CALL | code::EXIT | code::JCOND, jump_class) => {
+                jump_class == class::JMP && !is_x
+            }
+            (other, _) => Cond::ALL.iter().any(|cond| cond.row().code == other),
+        },
+        class::LD => matches!(memory_mode, mode::ABS | mode::IND) && size != DW,
+        class::LDX => memory_mode == mode::MEM || memory_mode == mode::MEMSX && size != DW,
+        class::ST => memory_mode == mode::MEM,
+        _ => matches!(memory_mode, mode::MEM | mode::ATOMIC),
+    }
+}
