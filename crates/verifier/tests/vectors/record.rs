@@ -76,7 +76,8 @@ pub(crate) fn records(name: &str) -> Option<Vec<Record>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/kernel-vectors");
     let file = File::open(folder.join(name)).ok()?;
     let lines = BufReader::new(GzDecoder::new(file)).lines();
-    let read = |line: Result<String, _>| serde_json::from_str(&line.expect("text")).expect("a record");
+    let read =
+        |line: Result<String, _>| serde_json::from_str(&line.expect("text")).expect("a record");
     Some(lines.map(read).collect())
 }
 
@@ -91,7 +92,8 @@ impl Record {
         const STRICT_ALIGNMENT: u32 = 1;
         const STATE_FREQUENCY: u32 = 8;
         const SLEEPABLE: u32 = 16;
-        let btfs: Vec<Btf> = self.btfs.iter().map(|btf| Btf::parse(&unhex(btf)).expect("BTF")).collect();
+        let btfs: Vec<Btf> =
+            self.btfs.iter().map(|btf| Btf::parse(&unhex(btf)).expect("BTF")).collect();
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
         Case {
             bytecode: Bytecode::from(self.slots()),
