@@ -273,6 +273,33 @@ mod tests {
     }
 
     #[test]
+    fn another_thread_stops_an_endless_run() {
+        // loop: goto loop
+        let code = [Slot::new(0x05, 0, 0, -1, 0), EXIT];
+        let machine = Arc::new(Machine::new(Host::default()).unwrap());
+        let program = Program::new(&Bytecode::from(code.to_vec())).unwrap();
+        let loaded = machine.load("test", ProgType::UNSPEC, program, &[]).unwrap();
+        for engine in [Engine::Fast, Engine::Checked] {
+            let mut cpu = Cpu::new(&machine).unwrap();
+            let stopper = cpu.stopper();
+            let stopping = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                stopper.stop();
+            });
+            let options = Options { engine, fuel: u64::MAX };
+            let result = loaded.run(&mut cpu, &mut RawMemory::default(), options);
+            let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
+            assert_eq!((trap.kind, trap.slot.0), (TrapKind::Stopped, 0));
+            stopping.join().unwrap();
+            // One request stops one run.
+            let bounded = Options { engine, fuel: 10 };
+            let result = loaded.run(&mut cpu, &mut RawMemory::default(), bounded);
+            let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
+            assert_eq!(trap.kind, TrapKind::OutOfFuel { fuel: 10 });
+        }
+    }
+
+    #[test]
     fn memory_is_read_and_written_back() {
         // r0 = *(u8 *)(r1 + 2); *(u32 *)(r1 + 4) = 7; exit
         let code = [Slot::new(0x71, 0, 1, 2, 0), Slot::new(0x62, 1, 0, 4, 7), EXIT];
