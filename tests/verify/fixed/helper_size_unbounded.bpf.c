@@ -1,0 +1,21 @@
+// Copies the start of a packet.
+// Right: the length is limited to the size of the buffer.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+char start[64];
+
+SEC("tc")
+int helper_size_unbounded(struct __sk_buff *skb)
+{
+	__u64 length = skb->len;
+
+	if (length == 0)
+		return 0;
+	if (length > sizeof(start))
+		length = sizeof(start);
+	bpf_skb_load_bytes(skb, 0, start, length);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

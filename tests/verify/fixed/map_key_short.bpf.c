@@ -1,0 +1,22 @@
+// Looks up the rule for a VLAN.
+// Right: the key is a variable of the map's key type.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u32);
+	__type(value, __u32);
+} rules SEC(".maps");
+
+SEC("tc")
+int map_key_short(struct __sk_buff *skb)
+{
+	__u32 vlan = skb->vlan_tci & 0xfff;
+	__u32 *rule = bpf_map_lookup_elem(&rules, &vlan);
+
+	return rule ? *rule : 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,36 @@
+// Moves bytes from one account to another, each with a lock.
+// Wrong: takes the second lock while it holds the first; one lock at a time is allowed.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct account {
+	struct bpf_spin_lock lock;
+	__u64 bytes;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, struct account);
+} accounts SEC(".maps");
+
+SEC("tc")
+int lock_taken_twice(struct __sk_buff *skb)
+{
+	__u32 from_key = skb->ingress_ifindex, to_key = skb->ifindex;
+	struct account *from = bpf_map_lookup_elem(&accounts, &from_key);
+	struct account *to = bpf_map_lookup_elem(&accounts, &to_key);
+
+	if (!from || !to)
+		return 0;
+	bpf_spin_lock(&from->lock);
+	from->bytes -= skb->len;
+	bpf_spin_lock(&to->lock); // here
+	to->bytes += skb->len;
+	bpf_spin_unlock(&to->lock);
+	bpf_spin_unlock(&from->lock);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
