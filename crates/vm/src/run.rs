@@ -6,6 +6,8 @@ use crate::machine::{Loaded, Machine};
 use crate::trap::Trap;
 use crate::{checked, fast};
 
+pub use crate::checked::Observer;
+
 /// How often a frame may pass `may_goto` instructions before they jump (Linux, `BPF_MAX_LOOPS`).
 pub(crate) const MAY_GOTO_LIMIT: u32 = 8 * 1024 * 1024;
 
@@ -108,6 +110,33 @@ impl Loaded {
         context: &mut dyn Context,
         options: Options,
     ) -> Result<Finished, RunError> {
+        self.run_with(cpu, context, options, None)
+    }
+
+    /// Runs the program in the checked interpreter, whatever the options name, and shows an
+    /// observer every instruction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Loaded::run`].
+    pub fn observe(
+        &self,
+        cpu: &mut Cpu,
+        context: &mut dyn Context,
+        options: Options,
+        observer: &mut dyn Observer,
+    ) -> Result<Finished, RunError> {
+        let options = Options { engine: Engine::Checked, ..options };
+        self.run_with(cpu, context, options, Some(observer))
+    }
+
+    fn run_with(
+        &self,
+        cpu: &mut Cpu,
+        context: &mut dyn Context,
+        options: Options,
+        observer: Option<&mut dyn Observer>,
+    ) -> Result<Finished, RunError> {
         let machine = self.machine();
         if !std::sync::Arc::ptr_eq(machine, cpu.machine()) {
             return Err(RunError::OtherMachine { program: self.linked().name().to_owned() });
@@ -129,7 +158,7 @@ impl Loaded {
         let under_way = UnderWay::begin(machine, state.index);
         let result = match options.engine {
             Engine::Fast => fast::run(self.linked(), machine, state, start),
-            Engine::Checked => checked::run(self.linked(), machine, state, start),
+            Engine::Checked => checked::run(self.linked(), machine, state, start, observer),
         };
         drop(under_way);
         context.leave(machine, state)?;
@@ -143,7 +172,7 @@ mod tests {
 
     use skep_bpf::codec::Slot;
     use skep_bpf::platform::ProgType;
-    use skep_bpf::program::{Bytecode, Program};
+    use skep_bpf::program::{Bytecode, Pc, Program};
 
     use super::*;
     use crate::context::RawMemory;
@@ -270,6 +299,25 @@ mod tests {
                 assert_eq!(trap.slot.0, 2);
             }
         }
+    }
+
+    #[test]
+    fn an_observer_sees_every_instruction() {
+        struct Seen(Vec<(usize, u64)>);
+        impl Observer for Seen {
+            fn before(&mut self, _: &Program, pc: Pc, registers: &[u64; 11], _: usize) {
+                self.0.push((pc.index(), registers[0]));
+            }
+        }
+        let machine = Arc::new(Machine::new(Host::default()).unwrap());
+        let program = Program::new(&Bytecode::from(countdown(2))).unwrap();
+        let loaded = machine.load("test", ProgType::UNSPEC, program, &[]).unwrap();
+        let (mut cpu, mut seen) = (Cpu::new(&machine).unwrap(), Seen(Vec::new()));
+        let input = &mut RawMemory::default();
+        let finished = loaded.observe(&mut cpu, input, Options::default(), &mut seen).unwrap();
+        assert_eq!(finished.insns, seen.0.len() as u64);
+        let expected = [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2), (2, 2), (3, 3), (4, 3), (5, 3)];
+        assert_eq!(seen.0, expected);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use skep_bpf::eval;
 use skep_bpf::insn::{Extend, Imm64, Insn, Mem, PacketIndex, Reg, Src};
 use skep_bpf::op::{AtomicOp, Size, Width};
-use skep_bpf::program::Pc;
+use skep_bpf::program::{Pc, Program};
 
 use self::value::{Origin, Value};
 use crate::cpu::{CpuState, FRAME_BYTES};
@@ -29,15 +29,27 @@ use crate::trap::{Trap, TrapKind};
 /// How many instructions run before the outside is asked whether to stop.
 const SLICE: u64 = 1 << 20;
 
+/// Watches a checked run: what debuggers, profilers and tests of the verifier are made of.
+pub trait Observer {
+    /// An instruction is about to be executed. `depth` is the number of frames above the first.
+    fn before(&mut self, program: &Program, pc: Pc, registers: &[u64; 11], depth: usize);
+}
+
 /// Runs a program from its start to its exit or a trap.
 pub(crate) fn run(
     linked: &Arc<Linked>,
     machine: &Machine,
     cpu: &mut CpuState,
     start: Start,
+    mut observer: Option<&mut dyn Observer>,
 ) -> Result<Finished, Box<Trap>> {
     let mut run = Checked::new(linked, machine, cpu, start);
     loop {
+        if let Some(observer) = &mut observer {
+            let registers = run.registers.each_ref().map(|value| value.bits);
+            let depth = run.callers.len();
+            observer.before(run.program.program(), run.pc, &registers, depth);
+        }
         match run.step() {
             Ok(Flow::Continue) => {}
             Ok(Flow::Exit) => {
