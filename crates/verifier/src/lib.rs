@@ -76,6 +76,8 @@ pub fn verify(input: &Input<'_>) -> Result<Verified, Box<Rejection>> {
     let stack_depth =
         walk.check_stack_depth().map_err(|fault| Box::new(walk.reject(*fault, None)))?;
     Ok(Verified {
+        bytecode: input.bytecode.clone(),
+        maps: input.maps.to_vec(),
         prog_type: input.prog_type,
         attach_type: input.attach_type,
         profile: input.profile,

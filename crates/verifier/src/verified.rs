@@ -1,8 +1,9 @@
 //! The proof: what a verified program is known to do.
 
-use crate::input::Profile;
+use crate::input::{MapFacts, Profile};
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{AttachType, ProgType};
+use skep_bpf::program::Bytecode;
 
 /// The numbers of a walk, as the kernel counts them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub enum Region {
 /// A program with the proof that it is safe. Only [`verify`](crate::verify) makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
+    pub(crate) bytecode: Bytecode,
+    pub(crate) maps: Vec<MapFacts>,
     pub(crate) prog_type: ProgType,
     pub(crate) attach_type: AttachType,
     pub(crate) profile: Profile,
@@ -46,6 +49,18 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// The code that was proved safe.
+    #[must_use]
+    pub fn bytecode(&self) -> &Bytecode {
+        &self.bytecode
+    }
+
+    /// The maps that the proof assumes, in the order in which the code numbers them.
+    #[must_use]
+    pub fn maps(&self) -> &[MapFacts] {
+        &self.maps
+    }
+
     /// The program type that it was proved for.
     #[must_use]
     pub fn prog_type(&self) -> ProgType {

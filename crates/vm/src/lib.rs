@@ -71,6 +71,8 @@ pub mod run;
 
 pub mod prepare;
 
+pub mod proof;
+
 mod checked;
 
 mod fast;

@@ -1,9 +1,12 @@
 //! A program linked to a machine: references resolved to guest addresses, ready for an engine.
 
+use std::sync::Arc;
+
 use skep_bpf::insn::{Imm64, Insn};
 use skep_bpf::platform::ProgType;
 use skep_bpf::program::{Pc, Program};
 use skep_bpf::text::c_like::Decimal;
+use skep_verifier::Verified;
 
 use crate::fast::Steps;
 use crate::machine::{LoadError, Machine, MapId};
@@ -19,6 +22,7 @@ pub struct Linked {
     program: Program,
     insns: Vec<Insn<Pc>>,
     steps: Steps,
+    verified: Option<Arc<Verified>>,
 }
 
 impl Linked {
@@ -56,7 +60,7 @@ impl Linked {
             insns.push(insn);
         }
         let steps = Steps::bind(machine, &insns);
-        Ok(Linked { name, prog_type, program, insns, steps })
+        Ok(Linked { name, prog_type, program, insns, steps, verified: None })
     }
 
     /// The program's name.
@@ -75,6 +79,17 @@ impl Linked {
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The proof that the program is safe, if it was loaded with one.
+    #[must_use]
+    pub fn verified(&self) -> Option<&Arc<Verified>> {
+        self.verified.as_ref()
+    }
+
+    /// Remembers the proof that the program was made from.
+    pub(crate) fn set_proof(&mut self, verified: Arc<Verified>) {
+        self.verified = Some(verified);
     }
 
     /// The instructions with 64-bit immediates resolved to numbers.

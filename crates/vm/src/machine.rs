@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{HelperId, ProgType};
-use skep_bpf::program::Program;
+use skep_bpf::program::{Program, ProgramError};
+use skep_verifier::Verified;
 
 use crate::epoch::Epochs;
 use crate::errno::Errno;
@@ -16,6 +17,7 @@ use crate::host::Host;
 use crate::linked::Linked;
 use crate::maps::{self, Map, MapSpec};
 use crate::memory::Perm;
+use crate::proof;
 use crate::region::{AllocError, Memory, Purpose};
 
 /// The most maps a machine can have.
@@ -139,6 +141,35 @@ pub enum LoadError {
         prog_type: ProgType,
         /// The kernel's error number.
         errno: Errno,
+    },
+    /// The code is malformed.
+    #[error(transparent)]
+    Code(#[from] ProgramError),
+    /// A proof was made for a machine with another number of processors.
+    #[error("the proof assumes {proved} processors, the machine has {cpus}")]
+    OtherCpus {
+        /// The number that the proof assumes.
+        proved: u32,
+        /// The machine's.
+        cpus: u32,
+    },
+    /// A proof was made for another number of maps than were given.
+    #[error("the proof assumes {proved} maps, {maps} were given")]
+    OtherMapCount {
+        /// The number that the proof assumes.
+        proved: usize,
+        /// How many were given.
+        maps: usize,
+    },
+    /// A proof assumes something of a map that does not hold.
+    #[error("map {index} ({name}) is not as the proof assumes: {what}")]
+    OtherMap {
+        /// The map's index.
+        index: u32,
+        /// Its name.
+        name: String,
+        /// What differs.
+        what: proof::Difference,
     },
     /// The program names something by a kernel's number.
     #[error("slot {at}: names a map or variable by a kernel's number; link it first")]
@@ -271,6 +302,25 @@ impl Machine {
         Ok(Loaded { machine: Arc::clone(self), linked: Arc::new(linked) })
     }
 
+    /// Links the code of a proof to the machine. `maps` are the maps that its indices mean.
+    ///
+    /// # Errors
+    ///
+    /// If the machine or a map is not as the proof assumes; as for [`Machine::load`].
+    pub fn load_verified(
+        self: &Arc<Self>,
+        name: &str,
+        verified: Arc<Verified>,
+        maps: &[MapId],
+    ) -> Result<Loaded, LoadError> {
+        proof::check(self, &verified, maps)?;
+        let program = Program::new(verified.bytecode())?;
+        let prog_type = verified.prog_type();
+        let mut linked = Linked::new(self, name.to_owned(), prog_type, program, maps)?;
+        linked.set_proof(verified);
+        Ok(Loaded { machine: Arc::clone(self), linked: Arc::new(linked) })
+    }
+
     pub(crate) fn take_cpu(&self) -> Result<u32, MachineError> {
         let mut cpus = self.cpus.lock();
         let free = cpus.iter().position(|taken| !taken);
@@ -304,5 +354,11 @@ impl Loaded {
     #[must_use]
     pub fn linked(&self) -> &Arc<Linked> {
         &self.linked
+    }
+
+    /// The proof that the program is safe; none if it was loaded without.
+    #[must_use]
+    pub fn verified(&self) -> Option<&Arc<Verified>> {
+        self.linked.verified()
     }
 }

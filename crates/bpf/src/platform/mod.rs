@@ -16,6 +16,7 @@ mod facts;
 
 pub mod context;
 pub mod helper;
+pub mod licence;
 pub mod map_type;
 pub mod prog_type;
 pub mod retval;
@@ -25,6 +26,7 @@ pub use context::{
     Access, ContextAccess, ContextRow, FieldAccess, FieldKind, FieldRow, context_for, context_of,
 };
 pub use helper::{ArgKind, HelperId, HelperRow, HelperSet, ReturnKind, helper_allowed, helpers_of};
+pub use licence::{GPL_COMPATIBLE, is_gpl_compatible};
 pub use map_type::{MapFlags, MapType};
 pub use number::{KernelVersion, NumberRow};
 pub use prog_type::{AttachType, ProgType};

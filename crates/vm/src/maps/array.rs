@@ -100,6 +100,10 @@ impl Map for Array {
     fn freeze(&self) -> Result<(), Errno> {
         self.rights.freeze()
     }
+
+    fn is_frozen(&self) -> bool {
+        self.rights.is_frozen()
+    }
 }
 
 /// A key as an index; none if it has not four bytes.

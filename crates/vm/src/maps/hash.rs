@@ -115,6 +115,10 @@ impl Map for Hash {
     fn freeze(&self) -> Result<(), Errno> {
         self.rights.freeze()
     }
+
+    fn is_frozen(&self) -> bool {
+        self.rights.is_frozen()
+    }
 }
 
 /// A key of so many words.

@@ -167,6 +167,9 @@ pub trait Map: Send + Sync + Debug {
     ///
     /// The kernel's error numbers.
     fn freeze(&self) -> Result<(), Errno>;
+
+    /// Whether the host was forbidden all further writes.
+    fn is_frozen(&self) -> bool;
 }
 
 /// Copies a key out of guest memory and looks it up.

@@ -111,4 +111,8 @@ impl Map for ProgArray {
     fn freeze(&self) -> Result<(), Errno> {
         self.rights.freeze()
     }
+
+    fn is_frozen(&self) -> bool {
+        self.rights.is_frozen()
+    }
 }

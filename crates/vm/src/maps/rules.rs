@@ -142,6 +142,11 @@ impl HostRights {
         }
     }
 
+    /// Whether the host may never write again.
+    pub(super) fn is_frozen(&self) -> bool {
+        *self.frozen.read()
+    }
+
     /// Forbids the host to write.
     pub(super) fn freeze(&self) -> Result<(), Errno> {
         if self.flags.contains(MapFlags::RDONLY) {
