@@ -8,8 +8,10 @@
 use crate::compare::{Comparison, Mode, precise_counterparts};
 use crate::ids::IdMap;
 use crate::input::Input;
+use crate::observe::{Event, Observed};
 use crate::precision::Nodes;
 use crate::rejection::{Check, Decision, Fault, Rejection, Rule, fault};
+use crate::stack_liveness::StackLiveness;
 use crate::state::value::{Kind, Value};
 use crate::state::{Frame, State};
 use crate::structure::Code;
@@ -53,6 +55,8 @@ struct Checkpoint {
     hits: u32,
     misses: u32,
     listed: bool,
+    /// Whether slots that never mattered were forgotten.
+    cleaned: bool,
 }
 
 /// A verification in progress.
@@ -68,6 +72,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) pointer_kinds: Vec<Option<Kind>>,
     /// Bytes of stack that each function uses.
     pub(crate) stack_bytes: Vec<u32>,
+    pub(crate) liveness: StackLiveness,
     parent: Option<usize>,
     decision: Option<usize>,
     history: u32,
@@ -86,17 +91,27 @@ pub(crate) struct Walk<'a> {
     remembered: u64,
     lingering: u64,
     stats: Stats,
+    observer: Option<&'a mut Observer<'a>>,
 }
+
+/// Who watches a walk.
+pub(crate) type Observer<'a> = dyn FnMut(&Observed<'_>) + 'a;
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the main function.
-    pub(crate) fn new(input: &'a Input<'a>, code: Code) -> Walk<'a> {
-        let mut frame = Frame::new(0, 0, 0);
+    pub(crate) fn new(
+        input: &'a Input<'a>,
+        code: Code,
+        observer: Option<&'a mut Observer<'a>>,
+    ) -> Walk<'a> {
+        let mut frame = Frame::new(0, 0, 0, 0);
         frame.regs[Reg::R1.index()] = Value::pointer(Kind::Context);
         let len = code.slots.len();
         let functions = code.functions.len();
+        let liveness = StackLiveness::new(&code);
         Walk {
             input,
+            liveness,
             code: Rc::new(code),
             nodes: Nodes::new(),
             state: State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None },
@@ -122,6 +137,7 @@ impl<'a> Walk<'a> {
             remembered: 0,
             lingering: 0,
             stats: Stats::default(),
+            observer,
         }
     }
 
@@ -136,6 +152,7 @@ impl<'a> Walk<'a> {
                 );
             }
             if self.code.prune_points[self.at] && self.is_covered()? {
+                self.observe(Event::Covered, self.at);
                 if !self.next_path() {
                     return Ok(());
                 }
@@ -145,7 +162,14 @@ impl<'a> Walk<'a> {
                 self.note_history();
             }
             self.visited[self.at] = true;
-            match self.step()? {
+            self.observe(Event::Before, self.at);
+            let instance = self.state.top().instance;
+            let step = self.step()?;
+            self.liveness.finish(instance, self.at);
+            if step != Step::End {
+                self.observe(Event::After, self.at);
+            }
+            match step {
                 Step::Next => {
                     self.at += if self.code.slots[self.at].is_wide() { 2 } else { 1 };
                 }
@@ -255,7 +279,15 @@ impl<'a> Walk<'a> {
         self.decision = path.decision;
         self.history = path.history;
         self.history_at = 0;
+        self.observe(Event::Resumed, self.at);
         true
+    }
+
+    fn observe(&mut self, event: Event, at: usize) {
+        if let Some(observer) = &mut self.observer {
+            let (state, maps, nodes) = (&self.state, self.input.maps, &self.nodes);
+            observer(&Observed { event, at, state, maps, nodes });
+        }
     }
 
     /// Whether the state here is covered by one that was proved; else it may be remembered.
@@ -279,7 +311,7 @@ impl<'a> Walk<'a> {
                 if !force && jumps < 20 && insns < 100 {
                     add = false;
                 }
-            } else if self.compare(index, Mode::Covers) {
+            } else if self.compare_finished(index) {
                 self.checkpoints[index].hits += 1;
                 self.propagate_precision(index);
                 covered = true;
@@ -309,6 +341,17 @@ impl<'a> Walk<'a> {
         }
         self.by_place.insert(place, list);
         Ok(covered)
+    }
+
+    /// Whether a checkpoint from which all paths have ended covers the current state.
+    fn compare_finished(&mut self, index: usize) -> bool {
+        let checkpoint = &mut self.checkpoints[index];
+        if !core::mem::replace(&mut checkpoint.cleaned, true)
+            && let Some(state) = &mut checkpoint.state
+        {
+            state.drop_dead_slots(&self.liveness, self.at);
+        }
+        self.compare(index, Mode::Covers)
     }
 
     fn compare(&mut self, index: usize, mode: Mode) -> bool {
@@ -358,6 +401,7 @@ impl<'a> Walk<'a> {
             hits: 0,
             misses: 0,
             listed: true,
+            cleaned: false,
         });
         let index = self.checkpoints.len() - 1;
         self.parent = Some(index);

@@ -15,8 +15,10 @@ mod ids;
 pub mod input;
 pub mod kernel_log;
 mod liveness;
+mod observe;
 mod precision;
 mod rejection;
+mod stack_liveness;
 mod state;
 mod structure;
 mod transfer;
@@ -27,6 +29,7 @@ use skep_bpf::codec::SlotIndex;
 use structure::Code;
 
 pub use input::{Input, MapFacts, Profile};
+pub use observe::{Event, Observed};
 pub use rejection::{Decision, Rejection, Rule};
 pub use verified::{Region, Stats, Verified};
 
@@ -56,6 +59,25 @@ pub use verified::{Region, Stats, Verified};
 ///
 /// The first rule that is broken, in the order in which Linux finds them.
 pub fn verify(input: &Input<'_>) -> Result<Verified, Box<Rejection>> {
+    run(input, None)
+}
+
+/// The same, watched: `observer` sees every instruction of every path in the order of the walk.
+///
+/// # Errors
+///
+/// As for [`verify`].
+pub fn verify_observed<'a>(
+    input: &'a Input<'a>,
+    observer: &'a mut (dyn FnMut(&Observed<'_>) + 'a),
+) -> Result<Verified, Box<Rejection>> {
+    run(input, Some(observer))
+}
+
+fn run<'a>(
+    input: &'a Input<'a>,
+    observer: Option<&'a mut explore::Observer<'a>>,
+) -> Result<Verified, Box<Rejection>> {
     let code = match Code::new(input) {
         Ok(code) => code,
         Err((fault, at)) => {
@@ -68,7 +90,7 @@ pub fn verify(input: &Input<'_>) -> Result<Verified, Box<Rejection>> {
             }));
         }
     };
-    let mut walk = Walk::new(input, code);
+    let mut walk = Walk::new(input, code, observer);
     let outcome = walk.check_prog_type().and_then(|()| walk.run());
     if let Err(fault) = outcome {
         return Err(Box::new(walk.reject(*fault, Some(walk.at))));

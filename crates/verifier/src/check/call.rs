@@ -32,7 +32,9 @@ impl Walk<'_> {
                 format!("the call stack of {} frames is too deep", index + 1),
             );
         }
-        let mut frame = Frame::new(index, self.at, function);
+        let outer = self.state.top().instance;
+        let instance = self.liveness.enter(&self.code, outer, self.at, function);
+        let mut frame = Frame::new(index, self.at, function, instance);
         for reg in ARGUMENTS {
             frame.regs[reg.index()] = *self.state.reg(reg);
         }

@@ -10,7 +10,7 @@ use crate::state::value::{Kind, Value};
 use crate::state::{Lock, Reference};
 use skep_bpf::insn::{HelperId, Reg};
 use skep_bpf::platform::helper::HelperRow;
-use skep_bpf::platform::{Access, AttachType, MapType, ProgType, ReturnKind, helper_allowed};
+use skep_bpf::platform::{AttachType, MapType, ProgType, ReturnKind, helper_allowed};
 
 /// Helpers that return at most the size they were passed, or an error.
 const SIZED: &[HelperId] = &[
@@ -37,7 +37,7 @@ impl Walk<'_> {
         }
         if let Some((reg, size)) = arguments.filled {
             let off = i64::from(self.state.reg(reg).off);
-            self.check_initialised(reg, off, size, true, Access::Write)?;
+            self.fill_stack(reg, off, size)?;
         }
         if arguments.released.is_some()
             && arguments.reference != 0
@@ -93,7 +93,14 @@ impl Walk<'_> {
     /// What some helpers require beyond their signature.
     fn check_special(&mut self, id: HelperId) -> Check {
         match id {
-            HelperId::TAIL_CALL => self.check_resources("tail_call", true),
+            HelperId::TAIL_CALL => {
+                // A known slot of the array makes the call a direct one.
+                let index = *self.state.reg(Reg::R3);
+                if index.as_constant().is_some() {
+                    self.mark_precise(&index);
+                }
+                self.check_resources("tail_call", true)
+            }
             HelperId::GET_LOCAL_STORAGE => {
                 let flags = *self.state.reg(Reg::R2);
                 if !flags.is_zero() {

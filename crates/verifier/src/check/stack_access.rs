@@ -100,6 +100,7 @@ impl Walk<'_> {
                 ),
             );
         }
+        self.liveness.read(range.frame, slot_of(range.end - 1), slot_of(range.first));
         let mut value = if range.fixed {
             self.fill(range, discard)?
         } else {
@@ -173,6 +174,9 @@ impl Walk<'_> {
     fn store_fixed(&mut self, range: StackRange, stored: Stored) -> Check {
         let size = (range.end - range.first) as usize;
         let place = slot_of(range.first);
+        if size == SLOT_BYTES {
+            self.liveness.write(range.frame, place);
+        }
         let at_start = byte_of(range.first) == 0;
         let spilled = match stored {
             Stored::Reg(reg) => {
@@ -269,6 +273,11 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Memory on the stack that a helper fills: it holds something from then on.
+    pub(crate) fn fill_stack(&mut self, reg: Reg, off: i64, bytes: i64) -> Check {
+        self.check_stack_memory(reg, off, bytes, true, Access::Write, true)
+    }
+
     /// Memory on the stack that is read, by a load or a helper. What a helper may write to holds
     /// something from then on.
     pub(crate) fn check_initialised(
@@ -279,10 +288,25 @@ impl Walk<'_> {
         zero_allowed: bool,
         access: Access,
     ) -> Check {
+        self.check_stack_memory(reg, off, bytes, zero_allowed, access, false)
+    }
+
+    fn check_stack_memory(
+        &mut self,
+        reg: Reg,
+        off: i64,
+        bytes: i64,
+        zero_allowed: bool,
+        access: Access,
+        fills: bool,
+    ) -> Check {
         if bytes == 0 && !zero_allowed {
             return fault(Rule::HelperArgument, "invalid zero-sized read");
         }
         let range = self.stack_range(reg, off, bytes, access)?;
+        if !fills && range.first < range.end {
+            self.liveness.read(range.frame, slot_of(range.end - 1), slot_of(range.first));
+        }
         if access == Access::Read {
             return Ok(());
         }

@@ -6,6 +6,7 @@
 pub(crate) mod stack;
 pub(crate) mod value;
 
+use crate::stack_liveness::StackLiveness;
 use skep_bpf::insn::Reg;
 use stack::Slot;
 use std::rc::Rc;
@@ -23,15 +24,17 @@ pub(crate) struct Frame {
     pub(crate) callsite: usize,
     /// Which function, in the order of the code.
     pub(crate) function: usize,
+    /// The chain of calls, as stack liveness counts them.
+    pub(crate) instance: usize,
 }
 
 impl Frame {
     /// A function that was just entered.
-    pub(crate) fn new(index: usize, callsite: usize, function: usize) -> Frame {
+    pub(crate) fn new(index: usize, callsite: usize, function: usize, instance: usize) -> Frame {
         let mut regs = [Value::INVALID; 11];
         // Frames are at most MAX_FRAMES.
         regs[Reg::R10.index()] = Value::pointer(Kind::Stack { frame: index as u8 });
-        Frame { regs, stack: Vec::new(), callsite, function }
+        Frame { regs, stack: Vec::new(), callsite, function, instance }
     }
 }
 
@@ -124,6 +127,35 @@ impl State {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Forgets the slots of all frames that are not live at slot `at` of the code.
+    pub(crate) fn drop_dead_slots(&mut self, liveness: &StackLiveness, at: usize) {
+        let top = self.depth();
+        let instances: Vec<usize> = self.frames.iter().map(|frame| frame.instance).collect();
+        let callsites: Vec<usize> = self.frames.iter().map(|frame| frame.callsite).collect();
+        for (index, frame) in self.frames.iter_mut().enumerate() {
+            if frame.stack.is_empty() {
+                continue;
+            }
+            let mut live = liveness.live_before(instances[top], index, at);
+            for caller in index..top {
+                // A call is one slot long.
+                let after = callsites[caller + 1] + 1;
+                live |= liveness.live_before(instances[caller], index, after);
+            }
+            let is_dead = |slot: usize| live >> slot & 1 == 0;
+            let dead =
+                |(slot, contents): (usize, &Slot)| is_dead(slot) && *contents != Slot::INVALID;
+            if frame.stack.iter().enumerate().any(dead) {
+                let stack = &mut Rc::make_mut(frame).stack;
+                for (slot, contents) in stack.iter_mut().enumerate() {
+                    if is_dead(slot) {
+                        *contents = Slot::INVALID;
+                    }
+                }
+            }
         }
     }
 

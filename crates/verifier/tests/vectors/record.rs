@@ -18,7 +18,7 @@ pub(crate) struct Record {
     pub(crate) name: String,
     prog_type: u32,
     expected_attach_type: u32,
-    load_flags: u32,
+    pub(crate) load_flags: u32,
     insns: Option<String>,
     insns_rle: Option<Vec<(String, usize)>>,
     relocs: Vec<Reloc>,

@@ -1,0 +1,182 @@
+//! Which slots of the stack may still be read, learnt while walking.
+//!
+//! A chain of calls has, for each of its functions' instructions and frames, the slots that were
+//! read there on some visit and those that were written whole on every visit. A slot is live
+//! before an instruction if it is read there, or live after it and not written. Once all paths
+//! from a state have ended, all that they read is known: what is not live then never mattered.
+//! What a callee reads of its callers' frames counts as read at the call. (Linux 6.18,
+//! `kernel/bpf/liveness.c`.)
+
+use crate::state::MAX_FRAMES;
+use crate::structure::Code;
+use std::collections::HashMap;
+
+/// A set of slots, bit n for the slot at -8(n + 1).
+type Slots = u64;
+
+/// What one instruction does to one frame's stack.
+#[derive(Clone, Copy, Default)]
+struct Marks {
+    reads: Slots,
+    writes: Slots,
+    /// Live before the instruction.
+    live: Slots,
+}
+
+/// A function in a chain of calls.
+struct Instance {
+    /// The calling instance and the call.
+    outer: Option<(usize, usize)>,
+    entry: usize,
+    visited: Vec<bool>,
+    /// By frame, the outermost first, then by instruction.
+    frames: Vec<Vec<Marks>>,
+}
+
+/// The liveness of all chains of calls.
+pub(crate) struct StackLiveness {
+    instances: Vec<Instance>,
+    by_call: HashMap<(usize, usize), usize>,
+    /// By slot of the code: what follows in the same function, and what it follows.
+    successors: Vec<[Option<u32>; 2]>,
+    predecessors: Vec<Vec<u32>>,
+    /// What the present visit reads and writes, by frame.
+    touched: [(Slots, Slots); MAX_FRAMES],
+    pending: Vec<(usize, usize, usize)>,
+}
+
+impl StackLiveness {
+    /// The main function alone, which is instance 0.
+    pub(crate) fn new(code: &Code) -> StackLiveness {
+        let len = code.slots.len();
+        let mut successors = vec![[None; 2]; len];
+        let mut predecessors = vec![Vec::new(); len];
+        for at in 0..len {
+            let Some(insn) = code.insn(at) else { continue };
+            let next = at + insn.len_slots();
+            let falls = insn.falls_through().then_some(next).filter(|next| *next < len);
+            let target = insn.jump_target().and_then(|target| code.target(at, *target));
+            for next in [falls, target].into_iter().flatten() {
+                // Code has at most a million slots.
+                predecessors[next].push(at as u32);
+            }
+            successors[at] = [falls, target].map(|next| next.map(|next| next as u32));
+        }
+        let mut liveness = StackLiveness {
+            instances: Vec::new(),
+            by_call: HashMap::new(),
+            successors,
+            predecessors,
+            touched: [(0, 0); MAX_FRAMES],
+            pending: Vec::new(),
+        };
+        liveness.add(code, 0, None, 1);
+        liveness
+    }
+
+    fn add(
+        &mut self,
+        code: &Code,
+        function: usize,
+        outer: Option<(usize, usize)>,
+        frames: usize,
+    ) -> usize {
+        let function = &code.functions[function];
+        let len = function.end - function.entry;
+        self.instances.push(Instance {
+            outer,
+            entry: function.entry,
+            visited: vec![false; len],
+            frames: vec![vec![Marks::default(); len]; frames],
+        });
+        self.instances.len() - 1
+    }
+
+    /// The instance of a function that another instance calls.
+    pub(crate) fn enter(
+        &mut self,
+        code: &Code,
+        outer: usize,
+        callsite: usize,
+        function: usize,
+    ) -> usize {
+        if let Some(&instance) = self.by_call.get(&(outer, callsite)) {
+            return instance;
+        }
+        let frames = self.instances[outer].frames.len() + 1;
+        let instance = self.add(code, function, Some((outer, callsite)), frames);
+        self.by_call.insert((outer, callsite), instance);
+        instance
+    }
+
+    /// This visit reads slots of a frame, `first` to `last`.
+    pub(crate) fn read(&mut self, frame: u8, first: usize, last: usize) {
+        for slot in first..=last {
+            self.touched[usize::from(frame)].0 |= 1 << slot;
+        }
+    }
+
+    /// This visit writes all of a slot of a frame.
+    pub(crate) fn write(&mut self, frame: u8, slot: usize) {
+        self.touched[usize::from(frame)].1 |= 1 << slot;
+    }
+
+    /// The visit of an instruction is over.
+    pub(crate) fn finish(&mut self, instance: usize, at: usize) {
+        let touched = core::mem::replace(&mut self.touched, [(0, 0); MAX_FRAMES]);
+        let chain = &mut self.instances[instance];
+        let index = at - chain.entry;
+        let first = !core::mem::replace(&mut chain.visited[index], true);
+        for (frame, marks) in chain.frames.iter_mut().enumerate() {
+            let (reads, writes) = touched[frame];
+            let marks = &mut marks[index];
+            let before = (marks.reads, marks.writes);
+            marks.reads |= reads;
+            marks.writes = if first { writes } else { marks.writes & writes };
+            if first || before != (marks.reads, marks.writes) {
+                self.pending.push((instance, frame, at));
+            }
+        }
+        self.propagate();
+    }
+
+    /// Recomputes what is live, back along the code and into callers.
+    fn propagate(&mut self) {
+        while let Some((instance, frame, at)) = self.pending.pop() {
+            let chain = &self.instances[instance];
+            let (entry, index) = (chain.entry, at - chain.entry);
+            // What was not visited is not known to let anything through.
+            if !chain.visited[index] {
+                continue;
+            }
+            let marks = chain.frames[frame][index];
+            let of_next = |next: u32| chain.frames[frame].get(next as usize - entry);
+            let next = self.successors[at].into_iter().flatten();
+            let after = next.filter_map(of_next).fold(0, |live, next| live | next.live);
+            let live = marks.live | marks.reads | (after & !marks.writes);
+            if live == marks.live {
+                continue;
+            }
+            let outer = chain.outer;
+            self.instances[instance].frames[frame][index].live = live;
+            for before in &self.predecessors[at] {
+                self.pending.push((instance, frame, *before as usize));
+            }
+            let Some((caller, callsite)) = outer.filter(|_| at == entry) else { continue };
+            let caller_entry = self.instances[caller].entry;
+            let calling = self.instances[caller].frames.get_mut(frame);
+            if let Some(marks) = calling.and_then(|marks| marks.get_mut(callsite - caller_entry)) {
+                marks.reads |= live;
+                self.pending.push((caller, frame, callsite));
+            }
+        }
+    }
+
+    /// The slots of a frame that are live before an instruction, as far as this function and what
+    /// it calls are concerned.
+    pub(crate) fn live_before(&self, instance: usize, frame: usize, at: usize) -> Slots {
+        let chain = &self.instances[instance];
+        let marks = chain.frames.get(frame).and_then(|marks| marks.get(at - chain.entry));
+        marks.map_or(0, |marks| marks.live)
+    }
+}
