@@ -29,6 +29,8 @@ struct Instance {
     outer: Option<(usize, usize)>,
     entry: usize,
     visited: Vec<bool>,
+    /// Whether a visit may still take a write away.
+    writes: Vec<bool>,
     /// By frame, the outermost first, then by instruction.
     frames: Vec<Vec<Marks>>,
 }
@@ -42,6 +44,7 @@ pub(crate) struct StackLiveness {
     predecessors: Vec<Vec<u32>>,
     /// What the present visit reads and writes, by frame.
     touched: [(Slots, Slots); MAX_FRAMES],
+    is_touched: bool,
     pending: Vec<(usize, usize, usize)>,
 }
 
@@ -68,6 +71,7 @@ impl StackLiveness {
             successors,
             predecessors,
             touched: [(0, 0); MAX_FRAMES],
+            is_touched: false,
             pending: Vec::new(),
         };
         liveness.add(code, 0, None, 1);
@@ -87,6 +91,7 @@ impl StackLiveness {
             outer,
             entry: function.entry,
             visited: vec![false; len],
+            writes: vec![false; len],
             frames: vec![vec![Marks::default(); len]; frames],
         });
         self.instances.len() - 1
@@ -111,6 +116,7 @@ impl StackLiveness {
 
     /// This visit reads slots of a frame, `first` to `last`.
     pub(crate) fn read(&mut self, frame: u8, first: usize, last: usize) {
+        self.is_touched = true;
         for slot in first..=last {
             self.touched[usize::from(frame)].0 |= 1 << slot;
         }
@@ -118,14 +124,20 @@ impl StackLiveness {
 
     /// This visit writes all of a slot of a frame.
     pub(crate) fn write(&mut self, frame: u8, slot: usize) {
+        self.is_touched = true;
         self.touched[usize::from(frame)].1 |= 1 << slot;
     }
 
     /// The visit of an instruction is over.
     pub(crate) fn finish(&mut self, instance: usize, at: usize) {
-        let touched = core::mem::replace(&mut self.touched, [(0, 0); MAX_FRAMES]);
         let chain = &mut self.instances[instance];
         let index = at - chain.entry;
+        if chain.visited[index] && !self.is_touched && !chain.writes[index] {
+            return;
+        }
+        let touched = core::mem::replace(&mut self.touched, [(0, 0); MAX_FRAMES]);
+        self.is_touched = false;
+        let mut any_writes = false;
         let first = !core::mem::replace(&mut chain.visited[index], true);
         for (frame, marks) in chain.frames.iter_mut().enumerate() {
             let (reads, writes) = touched[frame];
@@ -133,10 +145,12 @@ impl StackLiveness {
             let before = (marks.reads, marks.writes);
             marks.reads |= reads;
             marks.writes = if first { writes } else { marks.writes & writes };
+            any_writes |= marks.writes != 0;
             if first || before != (marks.reads, marks.writes) {
                 self.pending.push((instance, frame, at));
             }
         }
+        chain.writes[index] = any_writes;
         self.propagate();
     }
 
