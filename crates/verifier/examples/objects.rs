@@ -13,7 +13,7 @@ use skep_object::{
     Binding, CoreRelocations, FunctionIndex, GlobalData, LinkOptions, Linked, MapDef, MapOrigin,
     Object,
 };
-use skep_verifier::input::{FunctionFacts, SpecialField, returns_number, special_fields};
+use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
 use skep_verifier::{Input, MapFacts, Profile, Rule, verify};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -114,11 +114,12 @@ impl Tally {
             .filter_map(|index| object.map(*index))
             .map(|def| map_facts(object, def))
             .collect();
-        let functions = functions(object, &linked);
         let named_type = |name: &String| ProgType::named(&format!("BPF_PROG_TYPE_{name}"));
+        let prog_type = record.prog_type.as_ref().and_then(named_type).unwrap_or(ProgType::UNSPEC);
+        let functions = functions(object, &linked, prog_type);
         let input = Input {
             bytecode: &linked.bytecode,
-            prog_type: record.prog_type.as_ref().and_then(named_type).unwrap_or(ProgType::UNSPEC),
+            prog_type,
             attach_type: AttachType(record.attach_type.unwrap_or(0)),
             maps: &maps,
             functions: &functions,
@@ -213,17 +214,13 @@ impl Tally {
     }
 }
 
-fn functions(object: &Object, linked: &Linked) -> Vec<FunctionFacts> {
-    if object.btf().is_none() {
-        return Vec::new();
-    }
+fn functions(object: &Object, linked: &Linked, prog_type: ProgType) -> Vec<FunctionFacts> {
+    let Some(btf) = object.btf() else { return Vec::new() };
     let facts = |index: FunctionIndex, entry| {
         let function = object.function(index)?;
         let global = function.binding != Binding::Local && !function.hidden;
-        let btf = object.btf()?;
-        let returns_number =
-            btf.find_func(&function.name).is_some_and(|id| returns_number(btf, id));
-        Some(FunctionFacts { name: function.name.clone(), entry, global, returns_number })
+        let id = btf.find_func(&function.name)?;
+        Some(FunctionFacts::from_btf(btf, id, entry, global, prog_type))
     };
     linked.parts.iter().filter_map(|part| facts(part.function, part.start)).collect()
 }

@@ -92,6 +92,9 @@ pub(crate) struct Walk<'a> {
     lingering: u64,
     stats: Stats,
     observer: Option<&'a mut Observer<'a>>,
+    /// Global functions that were called, and those that were verified.
+    pub(crate) called: Vec<bool>,
+    verified: Vec<bool>,
 }
 
 /// Who watches a walk.
@@ -108,7 +111,7 @@ impl<'a> Walk<'a> {
         frame.regs[Reg::R1.index()] = Value::pointer(Kind::Context);
         let len = code.slots.len();
         let functions = code.functions.len();
-        let liveness = StackLiveness::new(&code);
+        let liveness = StackLiveness::new(&code, 0);
         Walk {
             input,
             liveness,
@@ -138,11 +141,48 @@ impl<'a> Walk<'a> {
             lingering: 0,
             stats: Stats::default(),
             observer,
+            called: vec![false; functions],
+            verified: vec![false; functions],
         }
     }
 
-    /// Walks all paths.
+    /// Walks the main function and then every global function that was called.
     pub(crate) fn run(&mut self) -> Check {
+        self.walk()?;
+        while let Some(function) = self.next_function() {
+            self.verified[function] = true;
+            self.begin(function)?;
+            self.walk()?;
+        }
+        Ok(())
+    }
+
+    fn next_function(&self) -> Option<usize> {
+        let mut functions = 0..self.called.len();
+        functions.find(|&function| self.called[function] && !self.verified[function])
+    }
+
+    /// Goes to the start of a global function, with whatever its type allows as arguments.
+    fn begin(&mut self, function: usize) -> Check {
+        let mut frame = Frame::new(0, 0, function, 0);
+        self.set_parameters(function, &mut frame)?;
+        self.state = State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None };
+        self.at = self.code.functions[function].entry;
+        self.parent = None;
+        self.decision = None;
+        self.history = 0;
+        self.history_at = 0;
+        self.pending.clear();
+        self.checkpoints.clear();
+        self.by_place.clear();
+        self.remembered = 0;
+        self.lingering = 0;
+        self.liveness = StackLiveness::new(&self.code, function);
+        Ok(())
+    }
+
+    /// Walks all paths from here.
+    fn walk(&mut self) -> Check {
         loop {
             self.insns_processed += 1;
             if self.insns_processed > self.input.profile.max_insns {

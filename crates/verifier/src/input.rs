@@ -4,9 +4,9 @@
 //! machine. What is proved holds for that and nothing else.
 
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
+use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType, context_of};
 use skep_bpf::program::Bytecode;
-use skep_btf::{Btf, Kind, TypeId};
+use skep_btf::{Btf, Kind, Param, TypeId};
 
 /// A program to verify. Maps are named by their index in `maps`
 /// ([`MapByIdx`](skep_bpf::insn::Imm64::MapByIdx)).
@@ -188,7 +188,7 @@ pub fn special_fields(btf: &Btf, value_type: TypeId) -> Vec<SpecialField> {
 fn collect_fields(btf: &Btf, id: TypeId, at: u32, depth: u32, fields: &mut Vec<SpecialField>) {
     const MAX_DEPTH: u32 = 8;
     const MAX_ELEMENTS: u32 = 64;
-    let Ok(id) = btf.unqualified(id) else { return };
+    let Ok(id) = btf.resolve(id) else { return };
     if depth > MAX_DEPTH {
         return;
     }
@@ -228,18 +228,6 @@ fn collect_fields(btf: &Btf, id: TypeId, at: u32, depth: u32, fields: &mut Vec<S
     }
 }
 
-/// Whether a function of this type returns a number.
-#[must_use]
-pub fn returns_number(btf: &Btf, function: TypeId) -> bool {
-    let proto = match btf.kind(function) {
-        Kind::Func { proto, .. } => *proto,
-        _ => return false,
-    };
-    let Kind::FuncProto { returns, .. } = btf.kind(proto) else { return false };
-    let returned = btf.unqualified(*returns).map(|id| btf.kind(id));
-    matches!(returned, Ok(Kind::Int(_) | Kind::Enum(_) | Kind::Enum64(_)))
-}
-
 /// What is known of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionFacts {
@@ -247,8 +235,124 @@ pub struct FunctionFacts {
     pub name: String,
     /// Its first instruction.
     pub entry: SlotIndex,
-    /// Whether other objects could call it: it is then verified by itself.
+    /// Whether other objects could call it: it is then verified by itself, for all arguments of
+    /// its type, and calls only check what they pass.
     pub global: bool,
     /// Whether it returns a number: an integer or enumeration.
     pub returns_number: bool,
+    /// Its parameters.
+    pub params: Vec<ParamKind>,
+    /// Whether it declares a function that handles exceptions of the program.
+    pub handles_exceptions: bool,
+}
+
+/// What a global function takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParamKind {
+    /// A number.
+    Number,
+    /// The context.
+    Context,
+    /// Memory of a size, in bytes.
+    Memory {
+        /// The size.
+        size: u32,
+        /// NULL may be passed.
+        or_null: bool,
+    },
+    /// Something else, as it is declared; programs that need it are refused.
+    Other(String),
+}
+
+impl FunctionFacts {
+    /// What type information says of a function of a program.
+    #[must_use]
+    pub fn from_btf(
+        btf: &Btf,
+        function: TypeId,
+        entry: SlotIndex,
+        global: bool,
+        prog_type: ProgType,
+    ) -> FunctionFacts {
+        let types = match btf.kind(function) {
+            Kind::Func { proto, .. } => match btf.kind(*proto) {
+                Kind::FuncProto { returns, params } => Some((*returns, btf.params(*params))),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (returns, params) = types.unwrap_or((TypeId::VOID, &[]));
+        let kind = |(index, param): (usize, &Param)| {
+            // A function has few parameters.
+            let tags = btf.decl_tags(function, Some(index as u32));
+            let tags: Vec<&str> = tags.filter_map(|tag| tag.strip_prefix("arg:")).collect();
+            param_kind(btf, param.ty, &tags, prog_type)
+        };
+        FunctionFacts {
+            name: btf.name(function).to_owned(),
+            entry,
+            global,
+            returns_number: is_number(btf, returns),
+            params: params.iter().enumerate().map(kind).collect(),
+            handles_exceptions: btf
+                .decl_tags(function, None)
+                .any(|tag| tag.starts_with("exception_callback:")),
+        }
+    }
+}
+
+fn is_number(btf: &Btf, id: TypeId) -> bool {
+    let kind = btf.resolve(id).map(|id| btf.kind(id));
+    matches!(kind, Ok(Kind::Int(_) | Kind::Enum(_) | Kind::Enum64(_)))
+}
+
+/// Whether a type is a typedef of this name, perhaps qualified.
+fn is_typedef_of(btf: &Btf, mut id: TypeId, name: &str) -> bool {
+    const MAX_STEPS: usize = 32;
+    for _ in 0..MAX_STEPS {
+        id = match btf.kind(id) {
+            Kind::Typedef(_) if btf.name(id) == name => return true,
+            Kind::Typedef(next)
+            | Kind::Const(next)
+            | Kind::Volatile(next)
+            | Kind::Restrict(next)
+            | Kind::TypeTag(next) => *next,
+            _ => return false,
+        };
+    }
+    false
+}
+
+fn param_kind(btf: &Btf, id: TypeId, tags: &[&str], prog_type: ProgType) -> ParamKind {
+    let other = || ParamKind::Other(format!("{} {}", btf.declaration(id, ""), tags.join(" ")));
+    if tags.is_empty() && is_number(btf, id) {
+        return ParamKind::Number;
+    }
+    let Ok(Kind::Ptr(declared)) = btf.resolve(id).map(|id| btf.kind(id)) else { return other() };
+    let Ok(target) = btf.resolve(*declared) else { return other() };
+    let name = btf.name(target);
+    let is_struct = matches!(btf.kind(target), Kind::Struct(_));
+    let context = context_of(prog_type).map_or("", |row| row.c_type);
+    // Probes name the registers by the type that is the same on all machines.
+    const USER_REGS: &str = "bpf_user_pt_regs_t";
+    let is_user_regs = prog_type == ProgType::KPROBE
+        && (name == USER_REGS || is_typedef_of(btf, *declared, USER_REGS));
+    if is_user_regs || is_struct && context.strip_prefix("struct ") == Some(name) {
+        return if matches!(tags, [] | ["ctx"]) { ParamKind::Context } else { other() };
+    }
+    if target == TypeId::VOID && tags == ["ctx"] {
+        return ParamKind::Context;
+    }
+    if is_struct && name == "bpf_dynptr" {
+        return other();
+    }
+    let or_null = match tags {
+        [] => true,
+        ["nonnull"] => false,
+        _ => return other(),
+    };
+    match btf.size_of(target).map(u32::try_from) {
+        Ok(Ok(size)) if target != TypeId::VOID => ParamKind::Memory { size, or_null },
+        _ => other(),
+    }
 }

@@ -49,12 +49,12 @@ pub(crate) struct StackLiveness {
 }
 
 impl StackLiveness {
-    /// The main function alone, which is instance 0.
-    pub(crate) fn new(code: &Code) -> StackLiveness {
+    /// A function that is verified by itself; it is instance 0.
+    pub(crate) fn new(code: &Code, function: usize) -> StackLiveness {
         let len = code.slots.len();
         let mut successors = vec![[None; 2]; len];
         let mut predecessors = vec![Vec::new(); len];
-        for at in 0..len {
+        for (at, successors) in successors.iter_mut().enumerate() {
             let Some(insn) = code.insn(at) else { continue };
             let next = at + insn.len_slots();
             let falls = insn.falls_through().then_some(next).filter(|next| *next < len);
@@ -63,7 +63,7 @@ impl StackLiveness {
                 // Code has at most a million slots.
                 predecessors[next].push(at as u32);
             }
-            successors[at] = [falls, target].map(|next| next.map(|next| next as u32));
+            *successors = [falls, target].map(|next| next.map(|next| next as u32));
         }
         let mut liveness = StackLiveness {
             instances: Vec::new(),
@@ -74,7 +74,7 @@ impl StackLiveness {
             is_touched: false,
             pending: Vec::new(),
         };
-        liveness.add(code, 0, None, 1);
+        liveness.add(code, function, None, 1);
         liveness
     }
 

@@ -1,7 +1,7 @@
 //! Calls of the program's own functions: a new frame, walked anew at every call.
 
 use crate::explore::{Step, Walk};
-use crate::rejection::{Check, Rule, fault, unsupported};
+use crate::rejection::{Check, Rule, fault};
 use crate::state::value::{Kind, Value};
 use crate::state::{Frame, MAX_FRAMES};
 use skep_bpf::insn::Reg;
@@ -17,13 +17,7 @@ impl Walk<'_> {
             return fault(Rule::Structure, "call to invalid destination");
         };
         if self.code.functions[function].global {
-            if self.state.lock.is_some() {
-                return fault(
-                    Rule::Lock,
-                    "global function calls are not allowed while holding a lock,\nuse static function instead",
-                );
-            }
-            return unsupported("global functions, which are verified by their types");
+            return self.global_call(function);
         }
         let index = self.state.frames.len();
         if index >= MAX_FRAMES {

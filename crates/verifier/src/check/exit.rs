@@ -73,6 +73,9 @@ impl Walk<'_> {
         if BY_TARGET.contains(&prog_type) {
             return unsupported(format_args!("programs of type {prog_type}"));
         }
+        if self.input.functions.iter().any(|function| function.handles_exceptions) {
+            return unsupported("exceptions");
+        }
         if !self.input.profile.perfmon {
             return unsupported("loaders without CAP_PERFMON");
         }
@@ -106,6 +109,18 @@ impl Walk<'_> {
 
     fn check_return_value(&mut self) -> Check {
         let value = self.read(Reg::R0)?;
+        if self.state.top().function != 0 {
+            if value.is_scalar() {
+                return Ok(());
+            }
+            return fault(
+                Rule::ReturnValue,
+                format!(
+                    "At subprogram exit the register R0 is not a scalar value ({})",
+                    value.type_name()
+                ),
+            );
+        }
         let (prog_type, attach_type) = (self.input.prog_type, self.input.attach_type);
         let fits = |row: &&Returns| {
             row.prog_type == prog_type

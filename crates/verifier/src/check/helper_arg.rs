@@ -156,7 +156,7 @@ impl Walk<'_> {
     }
 
     /// Which offsets a pointer argument may have.
-    fn check_argument_offset(&self, reg: Reg, value: &Value, kind: ArgKind) -> Check {
+    pub(crate) fn check_argument_offset(&self, reg: Reg, value: &Value, kind: ArgKind) -> Check {
         if is_release(kind) {
             if value.off != 0 {
                 return fault(
@@ -295,7 +295,7 @@ impl Walk<'_> {
 
     /// Memory that a helper reads or writes. If it writes all, `filled` takes the stack it fills
     /// instead of this asking for initialised bytes.
-    fn helper_memory(
+    pub(crate) fn helper_memory(
         &mut self,
         reg: Reg,
         size: i64,

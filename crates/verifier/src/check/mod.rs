@@ -5,6 +5,7 @@ pub(crate) mod branch;
 pub(crate) mod call;
 pub(crate) mod context;
 pub(crate) mod exit;
+pub(crate) mod global_call;
 pub(crate) mod helper_arg;
 pub(crate) mod helper_call;
 pub(crate) mod helper_map;

@@ -104,7 +104,7 @@ fn not_null_by_equality(
 }
 
 /// A pointer is not NULL: what it points to may have another kind than what was looked up.
-fn set_not_null(value: &mut Value, maps: &[MapFacts]) {
+pub(crate) fn set_not_null(value: &mut Value, maps: &[MapFacts]) {
     value.or_null = false;
     let Kind::MapValue(map) = value.kind else { return };
     let Some(facts) = facts_of(maps, map) else { return };

@@ -8,7 +8,7 @@ use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, MAX_VAR_OFF, MapRef, Reach, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::context::{COMMON_SOCKET, FULL_SOCKET, TCP_SOCKET};
-use skep_bpf::platform::{Access, MapFlags, MapType, ProgType};
+use skep_bpf::platform::{Access, FieldAccess, MapFlags, MapType, ProgType};
 
 impl Walk<'_> {
     /// What is known of a map.
@@ -194,20 +194,20 @@ impl Walk<'_> {
                 format!("R{number} cannot write into {}", pointer.type_name()),
             );
         }
-        let fields = match pointer.kind {
-            Kind::Socket => Some(&FULL_SOCKET),
-            Kind::SockCommon => Some(&COMMON_SOCKET),
-            Kind::TcpSock => Some(&TCP_SOCKET),
-            Kind::XdpSock => {
-                return unsupported("access to the fields of AF_XDP sockets");
-            }
-            _ => None,
+        let size = place.size.bytes();
+        let by_table = |fields: &FieldAccess| {
+            let off = u32::try_from(off).ok();
+            off.is_some_and(|off| fields.allows(off, size, Access::Read).is_some())
         };
-        let off_in = u32::try_from(off).ok();
-        let allowed = fields
-            .zip(off_in)
-            .and_then(|(fields, off)| fields.allows(off, place.size.bytes(), Access::Read));
-        if allowed.is_none() || pointer.scalar.as_constant() != Some(0) {
+        let allowed = match pointer.kind {
+            Kind::Socket => by_table(&FULL_SOCKET),
+            Kind::SockCommon => by_table(&COMMON_SOCKET),
+            Kind::TcpSock => by_table(&TCP_SOCKET),
+            // The only field is the number of the queue.
+            Kind::XdpSock => off == 0 && size == 4,
+            _ => false,
+        };
+        if !allowed || pointer.scalar.as_constant() != Some(0) {
             return fault(
                 Rule::MemoryBounds,
                 format!(

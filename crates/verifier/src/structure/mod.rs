@@ -12,7 +12,7 @@ use crate::input::Input;
 use crate::liveness::{Regs, live_registers};
 use crate::rejection::{Check, Rule, fault};
 use skep_bpf::codec::{DecodeErrorKind, Slot, SlotIndex, decode};
-use skep_bpf::insn::{HelperId, Insn, Offset};
+use skep_bpf::insn::{Callee, HelperId, Insn, Offset};
 use skep_bpf::op::{
     AluOp, CODE_BITS, Cond, Imm64Kind, SIZE_BITS, SOURCE_X, call, class, code, mode,
 };
@@ -27,7 +27,11 @@ pub(crate) struct Function {
     pub(crate) end: usize,
     pub(crate) has_tail_call: bool,
     pub(crate) has_packet_load: bool,
+    /// Its place in the list of functions that are known by their types.
+    pub(crate) facts: Option<usize>,
     pub(crate) global: bool,
+    /// Whether it, or a function that it calls, may change the packet.
+    pub(crate) changes_packet: bool,
 }
 
 /// Code whose structure was checked.
@@ -75,6 +79,7 @@ impl Code {
         code.check_functions(input, at)?;
         code.check_opcodes(input, at)?;
         flow::check(&mut code, at)?;
+        code.find_packet_changes();
         code.live = live_registers(&code);
         Ok(code)
     }
@@ -111,7 +116,7 @@ impl Code {
                 Function { has_tail_call: true, .. } => "tail_call",
                 _ => continue,
             };
-            let facts = input.functions.iter().find(|facts| facts.entry.0 == function.entry);
+            let facts = function.facts.map(|place| &input.functions[place]);
             let sentence = match facts {
                 Some(facts) if facts.returns_number => continue,
                 Some(_) => format!("{what} is only allowed in functions that return 'int'."),
@@ -120,6 +125,37 @@ impl Code {
             return fault(Rule::Structure, sentence);
         }
         Ok(())
+    }
+
+    /// Which functions may change the packet, by a helper or by a function they call.
+    fn find_packet_changes(&mut self) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for index in 0..self.functions.len() {
+                let Function { entry, end, changes_packet, .. } = self.functions[index];
+                if !changes_packet && (entry..end).any(|at| self.may_change_packet(at)) {
+                    self.functions[index].changes_packet = true;
+                    changed = true;
+                }
+            }
+        }
+    }
+
+    fn may_change_packet(&self, at: usize) -> bool {
+        match self.insn(at) {
+            Some(Insn::Call { callee: Callee::Helper(id) }) => {
+                id.row().is_some_and(|row| row.traits.changes_packet)
+            }
+            Some(Insn::Call { callee: Callee::Local(target) }) => {
+                let entry = self.target(at, target);
+                let function = entry.and_then(|entry| self.function_at(entry));
+                function.is_some_and(|function| self.functions[function].changes_packet)
+            }
+            // What other functions do is not known.
+            Some(Insn::Call { .. }) => true,
+            _ => false,
+        }
     }
 
     /// Wide instructions are whole and name maps that exist; all other opcodes are known.
@@ -199,15 +235,18 @@ fn find_functions(
     *at = None;
     let entries: Vec<usize> = entries.into_iter().collect();
     let ends = entries.iter().skip(1).copied().chain([slots.len()]);
-    let is_global = |entry: usize| {
-        input.functions.iter().any(|function| function.entry.0 == entry && function.global)
-    };
-    let function = |(&entry, end)| Function {
-        entry,
-        end,
-        has_tail_call: false,
-        has_packet_load: false,
-        global: entry != 0 && is_global(entry),
+    let function = |(&entry, end)| {
+        let facts = input.functions.iter().position(|function| function.entry.0 == entry);
+        let is_global = facts.is_some_and(|place| input.functions[place].global);
+        Function {
+            entry,
+            end,
+            has_tail_call: false,
+            has_packet_load: false,
+            facts,
+            global: entry != 0 && is_global,
+            changes_packet: false,
+        }
     };
     Ok(entries.iter().zip(ends).map(function).collect())
 }
