@@ -351,7 +351,7 @@ impl<'a> Walk<'a> {
                 if !force && jumps < 20 && insns < 100 {
                     add = false;
                 }
-            } else if self.compare_finished(index) {
+            } else if self.input.profile.pruning && self.compare_finished(index) {
                 self.checkpoints[index].hits += 1;
                 self.propagate_precision(index);
                 covered = true;

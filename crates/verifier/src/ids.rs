@@ -51,3 +51,43 @@ impl IdMap {
         self.same(old, current) && (old & FLAG == 0 || self.same(old & !FLAG, current & !FLAG))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::IdMap;
+    use crate::state::value::ADD_CONST;
+
+    #[test]
+    fn ids_correspond_one_to_one() {
+        let mut ids = IdMap::default();
+        assert!(ids.same(1, 7));
+        assert!(ids.same(1, 7));
+        assert!(!ids.same(1, 8), "an old id has one counterpart");
+        assert!(!ids.same(2, 7), "and a current id too");
+        assert!(ids.same(0, 0));
+        assert!(!ids.same(0, 3) && !ids.same(3, 0));
+    }
+
+    #[test]
+    fn numbers_without_id_are_each_one_of_its_own() {
+        let mut ids = IdMap::default();
+        ids.reset(100);
+        // Two linked numbers are not covered by two that are not.
+        assert!(ids.same_scalar(1, 0));
+        assert!(!ids.same_scalar(1, 0));
+        // A number that depended on nothing is covered by any.
+        assert!(ids.same_scalar(0, 5));
+    }
+
+    #[test]
+    fn sums_correspond_with_what_they_are_sums_of() {
+        let mut ids = IdMap::default();
+        ids.reset(100);
+        assert!(ids.same_scalar(1, 7));
+        assert!(ids.same_scalar(1 | ADD_CONST, 7 | ADD_CONST));
+        let mut ids = IdMap::default();
+        ids.reset(100);
+        assert!(ids.same_scalar(1, 7));
+        assert!(!ids.same_scalar(1 | ADD_CONST, 8 | ADD_CONST));
+    }
+}

@@ -43,6 +43,9 @@ pub struct Profile {
     pub strict_alignment: bool,
     /// Whether a checkpoint is made wherever one may be (`BPF_F_TEST_STATE_FREQ`).
     pub checkpoint_everywhere: bool,
+    /// Whether states that are covered end a path. Without it only short programs end within the
+    /// budget; their verdict must be the same.
+    pub pruning: bool,
     /// The largest number of instructions that are walked.
     pub max_insns: u64,
     /// The largest number of branches that wait to be walked.
@@ -58,6 +61,7 @@ impl Profile {
             perfmon: true,
             strict_alignment: false,
             checkpoint_everywhere: false,
+            pruning: true,
             max_insns: 1_000_000,
             max_pending: 8192,
         }

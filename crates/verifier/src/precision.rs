@@ -75,3 +75,34 @@ impl Nodes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Node, Nodes};
+
+    #[test]
+    fn marking_marks_what_a_number_was_computed_from_and_nothing_else() {
+        let mut nodes = Nodes::new();
+        let (a, b, c) = (nodes.entry(Node::NONE), nodes.entry(Node::NONE), nodes.entry(Node::NONE));
+        let sum = nodes.join(a, b);
+        let other = nodes.join(b, c);
+        let later = nodes.entry(sum);
+        nodes.mark(later);
+        for node in [later, sum, a, b] {
+            assert!(nodes.is_precise(node));
+        }
+        for node in [other, c] {
+            assert!(!nodes.is_precise(node));
+        }
+    }
+
+    #[test]
+    fn constants_add_nothing_to_a_slice() {
+        let mut nodes = Nodes::new();
+        let a = nodes.entry(Node::NONE);
+        assert_eq!(nodes.join(a, Node::NONE), a);
+        assert_eq!(nodes.join(Node::NONE, a), a);
+        assert_eq!(nodes.join(a, a), a);
+        assert!(!nodes.is_precise(a));
+    }
+}

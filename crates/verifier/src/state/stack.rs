@@ -104,3 +104,29 @@ pub(crate) fn slot_of(off: i64) -> usize {
 pub(crate) fn byte_of(off: i64) -> usize {
     off.rem_euclid(SLOT_BYTES as i64) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Byte, Slot, byte_of, slot_of};
+    use crate::state::value::Value;
+
+    #[test]
+    fn offsets_find_their_slot_and_byte() {
+        assert_eq!((slot_of(-8), byte_of(-8)), (0, 0));
+        assert_eq!((slot_of(-1), byte_of(-1)), (0, 7));
+        assert_eq!((slot_of(-9), byte_of(-9)), (1, 7));
+        assert_eq!((slot_of(-512), byte_of(-512)), (63, 0));
+    }
+
+    #[test]
+    fn a_narrow_spill_keeps_zeros_beside_it_and_spoils_a_spilled_register() {
+        let mut slot = Slot::INVALID;
+        slot.bytes = [Byte::Zero; 8];
+        slot.spill(Value::constant(5), 4);
+        assert_eq!(slot.spill_size(), 4);
+        assert_eq!(slot.bytes[4..], [Byte::Zero; 4]);
+        slot.spill(Value::UNKNOWN, 8);
+        slot.spill(Value::constant(5), 4);
+        assert_eq!(slot.bytes[4..], [Byte::Misc; 4]);
+    }
+}

@@ -68,7 +68,7 @@ pub(crate) struct Case {
     prog_type: ProgType,
     attach_type: AttachType,
     sleepable: bool,
-    profile: Profile,
+    pub(crate) profile: Profile,
 }
 
 /// The records of a file, or `None` if it is not there.
