@@ -175,7 +175,8 @@ impl SpecialKind {
     }
 }
 
-/// The special fields in values of a type.
+/// The special fields in values of a type. Of a section of global data the offsets of its variables
+/// must be filled in, which compilers leave to the loader; else ask for each variable.
 #[must_use]
 pub fn special_fields(btf: &Btf, value_type: TypeId) -> Vec<SpecialField> {
     let mut fields = Vec::new();
@@ -211,6 +212,13 @@ fn collect_fields(btf: &Btf, id: TypeId, at: u32, depth: u32, fields: &mut Vec<S
                 collect_fields(btf, array.element, offset, depth + 1, fields);
             }
         }
+        Kind::Datasec { vars, .. } => {
+            for var in btf.datasec_vars(*vars) {
+                if let Kind::Var { ty, .. } = btf.kind(var.ty) {
+                    collect_fields(btf, *ty, at.saturating_add(var.offset), depth + 1, fields);
+                }
+            }
+        }
         Kind::Ptr(target) => {
             if let Kind::TypeTag(_) = btf.kind(*target) {
                 fields.push(SpecialField { kind: SpecialKind::Pointer, offset: at, size: 8 });
@@ -218,6 +226,18 @@ fn collect_fields(btf: &Btf, id: TypeId, at: u32, depth: u32, fields: &mut Vec<S
         }
         _ => {}
     }
+}
+
+/// Whether a function of this type returns a number.
+#[must_use]
+pub fn returns_number(btf: &Btf, function: TypeId) -> bool {
+    let proto = match btf.kind(function) {
+        Kind::Func { proto, .. } => *proto,
+        _ => return false,
+    };
+    let Kind::FuncProto { returns, .. } = btf.kind(proto) else { return false };
+    let returned = btf.unqualified(*returns).map(|id| btf.kind(id));
+    matches!(returned, Ok(Kind::Int(_) | Kind::Enum(_) | Kind::Enum64(_)))
 }
 
 /// What is known of a function.
@@ -229,4 +249,6 @@ pub struct FunctionFacts {
     pub entry: SlotIndex,
     /// Whether other objects could call it: it is then verified by itself.
     pub global: bool,
+    /// Whether it returns a number: an integer or enumeration.
+    pub returns_number: bool,
 }

@@ -10,7 +10,7 @@ use crate::state::value::{Kind, Value};
 use crate::state::{Lock, Reference};
 use skep_bpf::insn::{HelperId, Reg};
 use skep_bpf::platform::helper::HelperRow;
-use skep_bpf::platform::{Access, MapType, ProgType, ReturnKind, helper_allowed};
+use skep_bpf::platform::{Access, AttachType, MapType, ProgType, ReturnKind, helper_allowed};
 
 /// Helpers that return at most the size they were passed, or an error.
 const SIZED: &[HelperId] = &[
@@ -65,7 +65,11 @@ impl Walk<'_> {
         let Some(row) = id.row() else {
             return fault(Rule::HelperNotAllowed, format!("invalid func unknown#{}", id.0 as i32));
         };
-        if !helper_allowed(self.input.prog_type, self.input.attach_type, id) {
+        // Only a program on a single probe can replace the probed function's result.
+        let overrides_many =
+            id == HelperId::OVERRIDE_RETURN && self.input.attach_type != AttachType::UNSPECIFIED;
+        let (prog_type, attach_type) = (self.input.prog_type, self.input.attach_type);
+        if !helper_allowed(prog_type, attach_type, id) || overrides_many {
             return fault(
                 Rule::HelperNotAllowed,
                 format!("program of this type cannot use helper {id}#{}", id.0),

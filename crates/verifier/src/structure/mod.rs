@@ -105,18 +105,19 @@ impl Code {
             }
         }
         *at = None;
-        if input.functions.is_empty() {
-            for function in self.functions.iter().skip(1) {
-                let sentence = match function {
-                    Function { has_packet_load: true, .. } => "LD_ABS",
-                    Function { has_tail_call: true, .. } => "tail_call",
-                    _ => continue,
-                };
-                return fault(
-                    Rule::Structure,
-                    format!("{sentence} is not allowed in subprogs without BTF"),
-                );
-            }
+        for function in self.functions.iter().skip(1) {
+            let what = match function {
+                Function { has_packet_load: true, .. } => "LD_ABS",
+                Function { has_tail_call: true, .. } => "tail_call",
+                _ => continue,
+            };
+            let facts = input.functions.iter().find(|facts| facts.entry.0 == function.entry);
+            let sentence = match facts {
+                Some(facts) if facts.returns_number => continue,
+                Some(_) => format!("{what} is only allowed in functions that return 'int'."),
+                None => format!("{what} is not allowed in subprogs without BTF"),
+            };
+            return fault(Rule::Structure, sentence);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use skep_bpf::codec::{Slot, SlotIndex};
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_btf::{Btf, Kind, Linkage, TypeId};
-use skep_verifier::input::{FunctionFacts, special_fields};
+use skep_verifier::input::{FunctionFacts, returns_number, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -143,6 +143,7 @@ impl Record {
                 name: btf.name(TypeId(id)).to_owned(),
                 entry: SlotIndex(entry as usize),
                 global: *linkage == Linkage::Global,
+                returns_number: returns_number(btf, TypeId(id)),
             }
         };
         self.func_info.iter().map(function).collect()
