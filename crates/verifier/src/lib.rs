@@ -11,6 +11,7 @@ mod check;
 mod compare;
 pub mod domain;
 mod explore;
+pub mod history;
 mod ids;
 pub mod input;
 pub mod kernel_log;
@@ -62,8 +63,11 @@ pub fn verify(input: &Input<'_>) -> Result<Verified, Box<Rejection>> {
             return Err(Box::new(Rejection {
                 rule: fault.rule,
                 message: fault.message,
+                details: fault.details,
                 at: at.map(SlotIndex),
                 path: Vec::new(),
+                focus: None,
+                related: Vec::new(),
                 stats: Stats::default(),
             }));
         }
@@ -82,7 +86,7 @@ pub fn verify(input: &Input<'_>) -> Result<Verified, Box<Rejection>> {
         attach_type: input.attach_type,
         profile: input.profile,
         stats: walk.stats(),
-        visited: walk.visited,
+        visited: walk.visits.iter().map(|visits| *visits > 0).collect(),
         regions: walk.regions,
         stack_depth,
     })
