@@ -7,7 +7,7 @@ use skep_object::{
     Binding, CoreRelocations, ExternKind, GlobalData, LinkOptions, LinkProblem, Linked, MapDef,
     MapOrigin, Object,
 };
-use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
+use skep_verifier::input::{FunctionFacts, SpecialField, returns_number, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};
 
 const STRICT_ALIGNMENT: u32 = 1;
@@ -101,7 +101,9 @@ fn functions(object: &Object, linked: &Linked) -> Vec<FunctionFacts> {
     let facts = |part: &skep_object::Part| {
         let function = object.function(part.function)?;
         let global = function.binding != Binding::Local && !function.hidden;
-        Some(FunctionFacts { name: function.name.clone(), entry: part.start, global })
+        let btf = object.btf()?;
+        let returns_number = btf.find_func(&function.name).is_some_and(|id| returns_number(btf, id));
+        Some(FunctionFacts { name: function.name.clone(), entry: part.start, global, returns_number })
     };
     linked.parts.iter().filter_map(facts).collect()
 }

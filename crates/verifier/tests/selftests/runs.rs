@@ -3,8 +3,9 @@
 use crate::record::Record;
 use skep::context::{Context, RawMemory, Skb, Xdp};
 use skep::cpu::Cpu;
-use skep::prepare::{PrepareOptions, Prepared, prepare};
-use skep::run::{Engine, Options};
+use skep::prepare::{PrepareOptions, Prepared, ProgramFailure, prepare};
+use skep::run::{Engine, Options, RunError};
+use skep::trap::TrapKind;
 use skep_bpf::platform::ProgType;
 use skep_object::{CoreRelocations, LinkOptions};
 use std::collections::BTreeMap;
@@ -14,6 +15,10 @@ use std::process::Command;
 /// What came of the runs.
 #[derive(Default)]
 pub(crate) struct Outcome {
+    /// Programs that ran as often as in the kernel.
+    pub(crate) programs: usize,
+    /// Those of them that returned the same each time.
+    pub(crate) same_programs: usize,
     pub(crate) compared: usize,
     pub(crate) agree: usize,
     pub(crate) differ: Vec<String>,
@@ -60,10 +65,12 @@ impl Outcome {
         let found = prepared.programs.iter().find(|program| program.name == record.program());
         let program = match found.map(|program| &program.result) {
             Some(Ok(program)) => program,
+            Some(Err(ProgramFailure::Link(_))) => return self.skip("needs kernel functions"),
             Some(Err(why)) => return self.skip(&why.to_string()),
             None => return self.skip("no such program"),
         };
         let mut cpu = Cpu::new(&prepared.machine).expect("a processor is free");
+        let differ = self.differ.len();
         for (name, packet, expected) in runs {
             let Some(expected) = expected else { continue };
             let Some(mut context) = context(record.prog_type(), packet) else {
@@ -80,12 +87,14 @@ impl Outcome {
                         self.differ.push(format!("{name}: {} for {expected}", finished.r0 as u32));
                     }
                 }
-                Err(why) if accepted && !is_missing(&why.to_string()) => {
+                Err(why) if accepted && !is_missing(&why) => {
                     self.traps.push(format!("{name}: {why}"));
                 }
-                Err(why) => return self.skip(&why.to_string()),
+                Err(why) => return self.skip(&why_not(&why)),
             }
         }
+        self.programs += 1;
+        self.same_programs += usize::from(self.differ.len() == differ);
     }
 
     fn skip(&mut self, cause: &str) {
@@ -93,9 +102,21 @@ impl Outcome {
     }
 }
 
-/// Whether a run stopped for want of something that the machine does not have.
-fn is_missing(why: &str) -> bool {
-    why.contains("helper") && why.contains("not")
+/// Whether a run stopped for want of something that the machine does not have: a helper, or stack.
+/// Tail calls from functions nest deeper there than here.
+fn is_missing(why: &RunError) -> bool {
+    matches!(why, RunError::Trap(trap) if matches!(
+        trap.kind,
+        TrapKind::NoSuchHelper(_) | TrapKind::CallDepth { .. }
+    ))
+}
+
+/// Why a run stopped, without its place.
+fn why_not(why: &RunError) -> String {
+    match why {
+        RunError::Trap(trap) => trap.kind.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn context(prog_type: ProgType, packet: Vec<u8>) -> Option<Box<dyn Context>> {
