@@ -68,6 +68,15 @@ impl Case {
         })
     }
 
+    /// Sets the size of a map's values, as a loader does that knows better than the object.
+    pub(crate) fn set_value_size(&mut self, object: &Object, map: &str, bytes: u32) {
+        for (index, facts) in self.linked.maps.iter().zip(&mut self.maps) {
+            if object.map(*index).is_some_and(|def| def.name == map) {
+                facts.value_size = bytes;
+            }
+        }
+    }
+
     /// The input, borrowing from this.
     pub(crate) fn input(&self) -> Input<'_> {
         Input {
@@ -88,7 +97,9 @@ fn cause(problem: &LinkProblem) -> String {
         LinkProblem::Extern { kind: ExternKind::KernelFunction, name, .. } => {
             format!("kernel function {name}")
         }
-        LinkProblem::Extern { kind: ExternKind::KernelVariable, .. } => "kernel variable".to_owned(),
+        LinkProblem::Extern { kind: ExternKind::KernelVariable, .. } => {
+            "kernel variable".to_owned()
+        }
         LinkProblem::Extern { kind: ExternKind::Kconfig, .. } => "kernel configuration".to_owned(),
         other => other.to_string(),
     }
@@ -102,8 +113,14 @@ fn functions(object: &Object, linked: &Linked) -> Vec<FunctionFacts> {
         let function = object.function(part.function)?;
         let global = function.binding != Binding::Local && !function.hidden;
         let btf = object.btf()?;
-        let returns_number = btf.find_func(&function.name).is_some_and(|id| returns_number(btf, id));
-        Some(FunctionFacts { name: function.name.clone(), entry: part.start, global, returns_number })
+        let returns_number =
+            btf.find_func(&function.name).is_some_and(|id| returns_number(btf, id));
+        Some(FunctionFacts {
+            name: function.name.clone(),
+            entry: part.start,
+            global,
+            returns_number,
+        })
     };
     linked.parts.iter().filter_map(facts).collect()
 }
