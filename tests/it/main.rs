@@ -21,3 +21,5 @@ mod readme;
 mod xdp_filters;
 
 mod tidy;
+
+mod reachable;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use skep::context::RawMemory;
 use skep::cpu::Cpu;
 use skep::host::Host;
-use skep::machine::{Machine, MapId};
+use skep::machine::{Loaded, Machine, MapId};
 use skep::maps::MapSpec;
-use skep::run::{Engine, Options};
+use skep::run::{Engine, Observer, Options};
 use skep_bpf::codec::Slot;
 use skep_bpf::platform::{MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
@@ -134,17 +134,37 @@ impl Machines {
     ///
     /// If the program does not run to its end.
     pub fn run(&mut self, program: &RandomProgram, engine: Engine) -> Result<Vec<u8>, String> {
-        let code = Program::new(&Bytecode::from(program.slots()?));
-        let code = code.map_err(|error| format!("no program: {error}"))?;
-        let loaded = self
-            .machine
-            .load("random", ProgType::UNSPEC, code, &[self.map])
-            .map_err(|error| error.to_string())?;
-        let map = self.machine.map(self.map).ok_or("the map is gone")?;
-        map.write(&KEY, &program.value, 0).map_err(|errno| errno.to_string())?;
+        let loaded = self.load(program)?;
         loaded
             .run(&mut self.cpu, &mut RawMemory::default(), Options { engine, fuel: FUEL })
             .map_err(|error| error.to_string())?;
+        let map = self.machine.map(self.map).ok_or("the map is gone")?;
         map.read(&KEY).map_err(|errno| errno.to_string())
+    }
+
+    /// Shows an observer a run.
+    ///
+    /// # Errors
+    ///
+    /// If the program does not run to its end.
+    pub fn observe(
+        &mut self,
+        program: &RandomProgram,
+        observer: &mut dyn Observer,
+    ) -> Result<(), String> {
+        let loaded = self.load(program)?;
+        let options = Options { fuel: FUEL, ..Options::default() };
+        let observed = loaded.observe(&mut self.cpu, &mut RawMemory::default(), options, observer);
+        observed.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Loads a program and gives the map its first value.
+    fn load(&self, program: &RandomProgram) -> Result<Loaded, String> {
+        let code = Program::new(&Bytecode::from(program.slots()?));
+        let code = code.map_err(|error| format!("no program: {error}"))?;
+        let loaded = self.machine.load("random", ProgType::UNSPEC, code, &[self.map]);
+        let map = self.machine.map(self.map).ok_or("the map is gone")?;
+        map.write(&KEY, &program.value, 0).map_err(|errno| errno.to_string())?;
+        loaded.map_err(|error| error.to_string())
     }
 }

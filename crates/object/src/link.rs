@@ -12,6 +12,7 @@ mod reference;
 use std::collections::BTreeMap;
 
 use skep_bpf::codec::{SLOT_BYTES, Slot, SlotIndex};
+use skep_bpf::platform::ProgType;
 use skep_bpf::program::{Bytecode, Program, ProgramError};
 
 use crate::elf::{Relocation, SectionIndex};
@@ -119,6 +120,7 @@ impl Object {
             });
         };
         let mut linker = Linker::new(self, options);
+        linker.is_infrared = function.prog_type() == ProgType::LIRC_MODE2;
         linker
             .run(function)
             .map_err(|problem| LinkError { function: function.name.clone(), problem })?;
@@ -141,6 +143,9 @@ struct Pending {
 struct Linker<'a> {
     object: &'a Object,
     options: LinkOptions,
+    /// Whether the program is an infrared decoder. Those are ir-keytable's, which has a rule of its
+    /// own: the address of a variable stands for its value, a parameter of the remote control.
+    is_infrared: bool,
     slots: Vec<Slot>,
     maps: Vec<MapIndex>,
     /// The number of each map in `maps`.
@@ -180,6 +185,7 @@ impl<'a> Linker<'a> {
         Linker {
             object,
             options,
+            is_infrared: false,
             slots: Vec::new(),
             maps: Vec::new(),
             numbers: BTreeMap::new(),

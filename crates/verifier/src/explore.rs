@@ -6,6 +6,7 @@
 //! they decide how many instructions are walked, and so which programs exceed the budget.
 
 use crate::compare::{Comparison, Mode, precise_counterparts};
+use crate::history::replay::{Replay, Trail, Trails};
 use crate::ids::IdMap;
 use crate::input::Input;
 use crate::observe::{Event, Observed};
@@ -43,6 +44,8 @@ struct Path {
     decision: Option<usize>,
     /// Entries of the kernel's history of the path since the last checkpoint.
     history: u32,
+    /// How the path can be walked again.
+    trail: Trail,
 }
 
 /// A remembered state.
@@ -66,7 +69,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) nodes: Nodes,
     pub(crate) state: State,
     pub(crate) at: usize,
-    pub(crate) visited: Vec<bool>,
+    /// How often each instruction was walked.
+    pub(crate) visits: Vec<u32>,
     pub(crate) regions: Vec<Option<Region>>,
     /// The kind of pointer that each load and store went through.
     pub(crate) pointer_kinds: Vec<Option<Kind>>,
@@ -95,6 +99,12 @@ pub(crate) struct Walk<'a> {
     /// Global functions that were called, and those that were verified.
     pub(crate) called: Vec<bool>,
     verified: Vec<bool>,
+    pub(crate) trail: Trail,
+    pub(crate) trails: Trails,
+    /// Where the walk began.
+    pub(crate) start: Option<(State, usize)>,
+    /// Set while a path is walked again.
+    pub(crate) replay: Option<Replay>,
 }
 
 /// Who watches a walk.
@@ -119,7 +129,7 @@ impl<'a> Walk<'a> {
             nodes: Nodes::new(),
             state: State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None },
             at: 0,
-            visited: vec![false; len],
+            visits: vec![0; len],
             regions: vec![None; len],
             pointer_kinds: vec![None; len],
             stack_bytes: vec![0; functions],
@@ -143,6 +153,10 @@ impl<'a> Walk<'a> {
             observer,
             called: vec![false; functions],
             verified: vec![false; functions],
+            trail: Trail::default(),
+            trails: Trails::default(),
+            start: None,
+            replay: None,
         }
     }
 
@@ -183,6 +197,8 @@ impl<'a> Walk<'a> {
 
     /// Walks all paths from here.
     fn walk(&mut self) -> Check {
+        self.start = Some((self.state.clone(), self.at));
+        self.trail = Trail::default();
         loop {
             self.insns_processed += 1;
             if self.insns_processed > self.input.profile.max_insns {
@@ -201,7 +217,8 @@ impl<'a> Walk<'a> {
             if self.code.history_points[self.at] {
                 self.note_history();
             }
-            self.visited[self.at] = true;
+            self.visits[self.at] = self.visits[self.at].saturating_add(1);
+            self.trail.step();
             self.observe(Event::Before, self.at);
             let instance = self.state.top().instance;
             let step = self.step()?;
@@ -238,13 +255,27 @@ impl<'a> Walk<'a> {
             next = before;
         }
         path.reverse();
+        let cause = self.cause(&fault, at);
         Rejection {
             rule: fault.rule,
             message: fault.message,
+            details: fault.details,
             at: at.map(SlotIndex),
             path,
+            focus: cause.focus,
+            related: cause.related,
             stats: self.stats(),
         }
+    }
+
+    /// Where states are remembered, once for each.
+    pub(crate) fn remembered_places(&self) -> impl Iterator<Item = usize> {
+        self.by_place.iter().flat_map(|((at, _), list)| list.iter().map(|_| *at))
+    }
+
+    /// Whether a path went either way here.
+    pub(crate) fn is_fork(&self, at: usize) -> bool {
+        self.decisions.iter().any(|(_, decision)| decision.at.0 == at)
     }
 
     /// An id that nothing has.
@@ -275,6 +306,10 @@ impl<'a> Walk<'a> {
 
     /// Lets a state wait to be walked from a slot; `taken` notes the decision that leads there.
     pub(crate) fn push(&mut self, state: State, at: usize, taken: Option<bool>) -> Check {
+        if let Some(replay) = &mut self.replay {
+            replay.offer(&mut self.trail, state, at);
+            return Ok(());
+        }
         if self.pending.len() >= self.input.profile.max_pending {
             return fault(
                 Rule::Budget,
@@ -293,7 +328,8 @@ impl<'a> Walk<'a> {
             self.checkpoints[parent].branches += 1;
         }
         let (parent, history) = (self.parent, self.history);
-        self.pending.push(Path { state, at, parent, decision, history });
+        let trail = self.trails.fork(&mut self.trail);
+        self.pending.push(Path { state, at, parent, decision, history, trail });
         Ok(())
     }
 
@@ -318,6 +354,7 @@ impl<'a> Walk<'a> {
         self.parent = path.parent;
         self.decision = path.decision;
         self.history = path.history;
+        self.trail = path.trail;
         self.history_at = 0;
         self.observe(Event::Resumed, self.at);
         true

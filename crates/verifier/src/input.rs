@@ -71,6 +71,8 @@ impl Profile {
 /// What is known of a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapFacts {
+    /// The name, for messages; empty if there is none.
+    pub name: String,
     /// The type.
     pub map_type: MapType,
     /// The size of a key in bytes.
@@ -96,6 +98,7 @@ impl MapFacts {
     #[must_use]
     pub fn new(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Self {
         Self {
+            name: String::new(),
             map_type,
             key_size,
             value_size,

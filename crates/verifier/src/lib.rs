@@ -11,6 +11,7 @@ mod check;
 mod compare;
 pub mod domain;
 mod explore;
+pub mod history;
 mod ids;
 pub mod input;
 pub mod kernel_log;
@@ -84,8 +85,11 @@ fn run<'a>(
             return Err(Box::new(Rejection {
                 rule: fault.rule,
                 message: fault.message,
+                details: fault.details,
                 at: at.map(SlotIndex),
                 path: Vec::new(),
+                focus: None,
+                related: Vec::new(),
                 stats: Stats::default(),
             }));
         }
@@ -104,7 +108,7 @@ fn run<'a>(
         attach_type: input.attach_type,
         profile: input.profile,
         stats: walk.stats(),
-        visited: walk.visited,
+        visited: walk.visits.iter().map(|visits| *visits > 0).collect(),
         regions: walk.regions,
         stack_depth,
     })

@@ -111,10 +111,16 @@ pub struct Rejection {
     pub rule: Rule,
     /// The kernel's sentence.
     pub message: String,
+    /// What the kernel says before it.
+    pub details: Vec<String>,
     /// The instruction, if it is one.
     pub at: Option<SlotIndex>,
     /// The undecided branches on the way there, in order.
     pub path: Vec<Decision>,
+    /// The register that it is about.
+    pub focus: Option<crate::history::Focus>,
+    /// Places on the way there that have to do with it, by instruction.
+    pub related: Vec<crate::history::Related>,
     /// The numbers of the walk up to there.
     pub stats: crate::verified::Stats,
 }
@@ -132,6 +138,8 @@ impl core::error::Error for Rejection {}
 pub(crate) struct Fault {
     pub(crate) rule: Rule,
     pub(crate) message: String,
+    /// What the kernel says before the sentence.
+    pub(crate) details: Vec<String>,
 }
 
 /// The outcome of a check.
@@ -139,7 +147,17 @@ pub(crate) type Check<T = ()> = Result<T, Box<Fault>>;
 
 /// A broken rule, for `?` and `return`.
 pub(crate) fn fault<T>(rule: Rule, message: impl Into<String>) -> Check<T> {
-    Err(Box::new(Fault { rule, message: message.into() }))
+    Err(Box::new(Fault { rule, message: message.into(), details: Vec::new() }))
+}
+
+/// The same, with what the kernel says before it.
+pub(crate) fn detailed<T>(
+    rule: Rule,
+    details: impl IntoIterator<Item = String>,
+    message: impl Into<String>,
+) -> Check<T> {
+    let details = details.into_iter().collect();
+    Err(Box::new(Fault { rule, message: message.into(), details }))
 }
 
 /// What the verifier does not model, refused although the kernel may accept it.

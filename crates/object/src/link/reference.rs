@@ -11,7 +11,7 @@ use super::error::{CodePlace, ExternKind, LinkProblem};
 use super::{Frame, Linker, Site};
 use crate::elf::{Binding, Place, Relocation, RelocationKind, SectionIndex, Symbol};
 use crate::functions::FunctionIndex;
-use crate::maps::declares_maps;
+use crate::maps::{MapIndex, declares_maps};
 
 /// A function and how many slots into it.
 type Target = Option<(FunctionIndex, usize)>;
@@ -108,6 +108,12 @@ impl<'a> Linker<'a> {
             let Some(offset) = offset.and_then(|offset| i32::try_from(offset).ok()) else {
                 return Err(self.bad_target(site, symbol));
             };
+            if self.is_infrared {
+                let value = self.parameter(map, offset);
+                let value = value.ok_or_else(|| self.bad_target(site, symbol))?;
+                self.write_wide(site, Imm64Kind::Value, value, 0);
+                return Ok(None);
+            }
             let number = self.map_number(map);
             self.write_wide(site, Imm64Kind::MapValueByIdx, number, offset);
             return Ok(None);
@@ -125,6 +131,19 @@ impl<'a> Linker<'a> {
             }),
             false => Err(self.bad_target(site, symbol)),
         }
+    }
+
+    /// The number that a decoder's parameter has in the object.
+    fn parameter(&self, map: MapIndex, offset: i32) -> Option<i32> {
+        let map = self.object.map(map)?;
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(size_of::<i32>())?;
+        if end > usize::try_from(map.value_size).ok()? {
+            return None;
+        }
+        // A section of zeros has no bytes in the file.
+        let bytes = self.object.initial_bytes(map).get(start..end).unwrap_or(&[0; 4]);
+        bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes))
     }
 
     fn write_wide(&mut self, site: &Site<'a>, kind: Imm64Kind, imm: i32, next_imm: i32) {

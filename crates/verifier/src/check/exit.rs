@@ -1,7 +1,7 @@
 //! The end: resources given back, and a return value that the kernel understands.
 
 use crate::explore::{Step, Walk};
-use crate::rejection::{Check, Rule, fault, unsupported};
+use crate::rejection::{Check, Rule, detailed, fault, unsupported};
 use crate::state::value::Value;
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::{AttachType, ProgType};
@@ -96,7 +96,14 @@ impl Walk<'_> {
     /// Nothing is left to give back, and no lock is held.
     pub(crate) fn check_resources(&self, what: &str, locks: bool) -> Check {
         if !self.state.references.is_empty() {
-            return fault(Rule::Reference, format!("{what} would lead to reference leak"));
+            let unreleased = self.state.references.iter().map(|reference| {
+                format!("Unreleased reference id={} alloc_insn={}", reference.id, reference.insn)
+            });
+            return detailed(
+                Rule::Reference,
+                unreleased,
+                format!("{what} would lead to reference leak"),
+            );
         }
         if locks && self.state.lock.is_some() {
             return fault(

@@ -4,7 +4,7 @@ use crate::check::memory::Place;
 use crate::check::pointer_compare::facts_of;
 use crate::explore::Walk;
 use crate::input::{MapFacts, SpecialKind};
-use crate::rejection::{Check, Rule, fault, unsupported};
+use crate::rejection::{Check, Rule, detailed, fault, unsupported};
 use crate::state::value::{Kind, MAX_VAR_OFF, MapRef, Reach, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::context::{COMMON_SOCKET, FULL_SOCKET, TCP_SOCKET};
@@ -45,8 +45,9 @@ impl Walk<'_> {
             );
         }
         if !fits(first, bytes, size, zero_allowed) {
-            return fault(
+            return detailed(
                 Rule::MemoryBounds,
+                outside(pointer, first, bytes, size),
                 format!("R{number} min value is outside of the allowed memory range"),
             );
         }
@@ -58,9 +59,11 @@ impl Walk<'_> {
                 ),
             );
         }
-        if !fits((bounds.umax as i64).checked_add(off), bytes, size, zero_allowed) {
-            return fault(
+        let last = (bounds.umax as i64).checked_add(off);
+        if !fits(last, bytes, size, zero_allowed) {
+            return detailed(
                 Rule::MemoryBounds,
+                outside(pointer, last, bytes, size),
                 format!("R{number} max value is outside of the allowed memory range"),
             );
         }
@@ -154,14 +157,17 @@ impl Walk<'_> {
                 ),
             );
         }
-        let inside = match pointer.kind.reach() {
-            Some(Reach::Bytes(reach)) => fits(Some(off), bytes, reach, zero_allowed),
-            _ => false,
-        };
-        if !inside {
-            return fault(Rule::PacketBounds, format!("R{number} offset is outside of the packet"));
+        let mut details = None;
+        if let Some(Reach::Bytes(reach)) = pointer.kind.reach() {
+            if fits(Some(off), bytes, reach, zero_allowed) {
+                return Ok(());
+            }
+            details = Some(format!(
+                "invalid access to packet, off={off} size={bytes}, R{number}(id={},off={},r={reach})",
+                pointer.id, pointer.off
+            ));
         }
-        Ok(())
+        detailed(Rule::PacketBounds, details, format!("R{number} offset is outside of the packet"))
     }
 
     /// Whether programs of this type may write to the packet by stores.
@@ -219,6 +225,17 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// What the kernel says first of an access outside of memory of known size.
+fn outside(pointer: &Value, off: Option<i64>, bytes: i64, size: u32) -> Option<String> {
+    let off = off?;
+    Some(match pointer.kind {
+        Kind::MapValue(_) => {
+            format!("invalid access to map value, value_size={size} off={off} size={bytes}")
+        }
+        _ => format!("invalid access to memory, mem_size={size} off={off} size={bytes}"),
+    })
 }
 
 /// Whether `bytes` bytes at an offset lie in memory of a size.

@@ -2,10 +2,10 @@
 
 use skep_bpf::op::Size;
 use skep_bpf::platform::ContextRow;
-use skep_bpf::platform::context::{SK_BUFF, XDP_MD};
+use skep_bpf::platform::context::{LIRC_SAMPLE, SK_BUFF, XDP_MD};
 
 use super::packet::Packet;
-use super::{ContextError, skb, xdp};
+use super::{ContextError, Decoded, skb, xdp};
 use crate::memory::{Fault, Perm, Window};
 use crate::region::{Memory, Purpose, Region};
 
@@ -21,6 +21,8 @@ pub enum Kind {
     Xdp,
     /// A packet in the stack, with a `struct __sk_buff`.
     Skb,
+    /// An event of an infrared receiver.
+    Lirc,
 }
 
 impl Kind {
@@ -31,6 +33,7 @@ impl Kind {
             Kind::Nothing | Kind::Memory => None,
             Kind::Xdp => Some(&XDP_MD),
             Kind::Skb => Some(&SK_BUFF),
+            Kind::Lirc => Some(&LIRC_SAMPLE),
         }
     }
 }
@@ -65,6 +68,8 @@ pub struct Input {
     context: u32,
     pub(crate) packet: Packet,
     pub(crate) redirect: Option<Redirect>,
+    /// What a decoder of infrared said in this run.
+    pub(crate) decoded: Vec<Decoded>,
     /// The area for raw memory: start and length.
     memory: Option<(u32, u32)>,
     /// The area for packets: start and length.
@@ -82,7 +87,7 @@ impl Input {
     #[must_use]
     pub fn packet(&self) -> Option<&Packet> {
         match self.kind {
-            Kind::Nothing | Kind::Memory => None,
+            Kind::Nothing | Kind::Memory | Kind::Lirc => None,
             Kind::Xdp | Kind::Skb => Some(&self.packet),
         }
     }
@@ -139,6 +144,7 @@ impl Input {
         self.kind = kind;
         self.context = context;
         self.redirect = None;
+        self.decoded.clear();
     }
 
     /// An area for raw memory of exactly a length, which is not 0.
@@ -160,7 +166,7 @@ impl Input {
     /// Writes into the context what it says of the packet, after a helper moved its ends.
     pub(crate) fn publish(&self, window: &Window) -> Result<(), Fault> {
         match self.kind {
-            Kind::Nothing | Kind::Memory => Ok(()),
+            Kind::Nothing | Kind::Memory | Kind::Lirc => Ok(()),
             Kind::Xdp => xdp::publish(window, self.context, &self.packet),
             Kind::Skb => skb::publish(window, self.context, &self.packet),
         }

@@ -5,6 +5,7 @@
 //! it while the program runs stands in [`Input`].
 
 mod input;
+mod lirc;
 mod packet;
 mod raw;
 mod skb;
@@ -20,6 +21,7 @@ pub(crate) use skb::{MAX_GROWN_BYTES, set_hash};
 pub(crate) use xdp::{FRAME_HEADER_BYTES, MAX_META_BYTES};
 
 pub use input::{Input, Kind, Redirect};
+pub use lirc::{Decoded, Lirc, Signal};
 pub use packet::{MAX_PACKET_BYTES, MIN_PACKET_BYTES, Packet};
 pub use raw::RawMemory;
 pub use skb::{Skb, Vlan};

@@ -4,6 +4,7 @@
 //! the implementations. They reach guest memory through [`Call`], which checks every address even
 //! for verified programs.
 
+mod lirc;
 mod map;
 
 mod tail_call;
@@ -211,6 +212,7 @@ const FAMILIES: &[&[Standard]] = &[
     xdp::HELPERS,
     skb::HELPERS,
     redirect::HELPERS,
+    lirc::HELPERS,
 ];
 
 /// The standard helpers that are implemented, but for `bpf_tail_call`, which engines run

@@ -38,7 +38,7 @@ fn redirect(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let (known, refused, accepted) = match call.cpu.input.kind() {
         Kind::Xdp => (0, XDP_ABORTED, XDP_REDIRECT),
         Kind::Skb => (INGRESS, TC_ACT_SHOT, TC_ACT_REDIRECT),
-        Kind::Nothing | Kind::Memory => return Err(call.needs("a packet")),
+        Kind::Nothing | Kind::Memory | Kind::Lirc => return Err(call.needs("a packet")),
     };
     if flags & !known != 0 {
         return Ok(refused);

@@ -1,0 +1,150 @@
+//! From a program of an object to what the verifier takes, as libbpf hands it to the kernel.
+
+use crate::record::Record;
+use skep_bpf::platform::{AttachType, MapFlags, ProgType};
+use skep_btf::{Btf, Kind, TypeId};
+use skep_object::{
+    Binding, CoreRelocations, ExternKind, GlobalData, LinkOptions, LinkProblem, Linked, MapDef,
+    MapOrigin, Object,
+};
+use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
+use skep_verifier::{Input, MapFacts, Profile};
+
+const STRICT_ALIGNMENT: u32 = 1;
+const STATE_FREQUENCY: u32 = 8;
+const SLEEPABLE: u32 = 16;
+
+/// What the verifier takes, owned.
+pub(crate) struct Case {
+    linked: Linked,
+    maps: Vec<MapFacts>,
+    functions: Vec<FunctionFacts>,
+    prog_type: ProgType,
+    attach_type: AttachType,
+    gpl_compatible: bool,
+    sleepable: bool,
+    profile: Profile,
+}
+
+impl Case {
+    /// Links the program of a record and takes types and flags from there; the error says in a few
+    /// words why it cannot be linked.
+    pub(crate) fn new(object: &Object, record: &Record) -> Result<Case, String> {
+        let case = Case::of_section(object, record.program())?;
+        if case.linked.bytecode.slots.len() != record.n_insns {
+            return Err("linked code of another length than recorded".to_owned());
+        }
+        Ok(Case {
+            prog_type: record.prog_type(),
+            attach_type: record.attach_type(),
+            sleepable: record.has_flag(SLEEPABLE),
+            profile: Profile {
+                strict_alignment: record.has_flag(STRICT_ALIGNMENT),
+                checkpoint_everywhere: record.has_flag(STATE_FREQUENCY),
+                ..case.profile
+            },
+            ..case
+        })
+    }
+
+    /// Links a program; types are those that the name of its section says.
+    pub(crate) fn of_section(object: &Object, program: &str) -> Result<Case, String> {
+        let named = object.functions_named(program);
+        let function = named.iter().find(|function| function.is_program).or(named.first());
+        let function = function.ok_or("no such program")?;
+        let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
+        let linked = object.link(function.index, options).map_err(|error| cause(&error.problem))?;
+        let maps = linked.maps.iter().filter_map(|index| object.map(*index));
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+        Ok(Case {
+            maps: maps.map(|def| map_facts(object, def)).collect(),
+            functions: functions(object, &linked, function.prog_type()),
+            linked,
+            prog_type: function.prog_type(),
+            attach_type: function.attach_type(),
+            gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
+            sleepable: function.section_rule().is_some_and(|rule| rule.traits().sleepable),
+            profile: Profile::linux(cpus),
+        })
+    }
+
+    /// Sets the size of a map's values, as a loader does that knows better than the object.
+    pub(crate) fn set_value_size(&mut self, object: &Object, map: &str, bytes: u32) {
+        for (index, facts) in self.linked.maps.iter().zip(&mut self.maps) {
+            if object.map(*index).is_some_and(|def| def.name == map) {
+                facts.value_size = bytes;
+            }
+        }
+    }
+
+    /// The input, borrowing from this.
+    pub(crate) fn input(&self) -> Input<'_> {
+        Input {
+            bytecode: &self.linked.bytecode,
+            prog_type: self.prog_type,
+            attach_type: self.attach_type,
+            maps: &self.maps,
+            functions: &self.functions,
+            gpl_compatible: self.gpl_compatible,
+            sleepable: self.sleepable,
+            profile: self.profile,
+        }
+    }
+}
+
+fn cause(problem: &LinkProblem) -> String {
+    match problem {
+        LinkProblem::Extern { kind: ExternKind::KernelFunction, name, .. } => {
+            format!("kernel function {name}")
+        }
+        LinkProblem::Extern { kind: ExternKind::KernelVariable, .. } => {
+            "kernel variable".to_owned()
+        }
+        LinkProblem::Extern { kind: ExternKind::Kconfig, .. } => "kernel configuration".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn functions(object: &Object, linked: &Linked, prog_type: ProgType) -> Vec<FunctionFacts> {
+    let Some(btf) = object.btf() else { return Vec::new() };
+    let facts = |part: &skep_object::Part| {
+        let function = object.function(part.function)?;
+        let global = function.binding != Binding::Local && !function.hidden;
+        let id = btf.find_func(&function.name)?;
+        Some(FunctionFacts::from_btf(btf, id, part.start, global, prog_type))
+    };
+    linked.parts.iter().filter_map(facts).collect()
+}
+
+fn map_facts(object: &Object, def: &MapDef) -> MapFacts {
+    let types = object.btf().zip(def.value_type);
+    let frozen = (def.origin == MapOrigin::Global(GlobalData::ReadOnly)).then(|| {
+        let mut bytes = object.initial_bytes(def).to_vec();
+        bytes.resize(def.value_size as usize, 0);
+        bytes
+    });
+    MapFacts {
+        flags: def.flags,
+        has_types: types.is_some(),
+        fields: types.map_or(Vec::new(), |(btf, id)| fields(btf, def, id)),
+        frozen: frozen.filter(|_| def.flags.contains(MapFlags::RDONLY_PROG)),
+        inner: def.inner.as_ref().map(|inner| Box::new(map_facts(object, inner))),
+        ..MapFacts::new(def.map_type, def.key_size, def.value_size, def.max_entries)
+    }
+}
+
+/// The special fields of a map's values. For global data, those of its variables, whose places the
+/// types of an object do not say.
+fn fields(btf: &Btf, def: &MapDef, value_type: TypeId) -> Vec<SpecialField> {
+    if !def.is_global_data() {
+        return special_fields(btf, value_type);
+    }
+    let mut found = Vec::new();
+    for variable in &def.variables {
+        let Some(Kind::Var { ty, .. }) = variable.var.map(|var| btf.kind(var)) else { continue };
+        let offset = u32::try_from(variable.offset).expect("a map's value is smaller");
+        let place = |field: SpecialField| SpecialField { offset: field.offset + offset, ..field };
+        found.extend(special_fields(btf, *ty).into_iter().map(place));
+    }
+    found
+}

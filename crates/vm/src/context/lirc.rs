@@ -1,0 +1,92 @@
+//! Infrared: a pulse, a space or another event of a receiver (Linux, `LIRC_MODE2`).
+//!
+//! A decoder runs once for every event, keeps its state in maps and says with its helpers what it
+//! has decoded.
+
+use skep_bpf::platform::ProgType;
+
+use super::{Context, ContextError, CpuState, Kind, Machine};
+
+/// What a receiver saw, with a duration in microseconds of up to 24 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Signal {
+    /// No light.
+    Space(u32),
+    /// Light.
+    Pulse(u32),
+    /// No light for so long that a message has ended.
+    Timeout(u32),
+}
+
+impl Signal {
+    /// The number that a program's context holds: the kind in the upper 8, the duration in the
+    /// lower 24 bits (`linux/lirc.h`).
+    #[must_use]
+    pub fn sample(self) -> u32 {
+        const VALUE_MASK: u32 = 0x00ff_ffff;
+        match self {
+            Signal::Space(us) => us & VALUE_MASK,
+            Signal::Pulse(us) => 0x0100_0000 | us & VALUE_MASK,
+            Signal::Timeout(us) => 0x0300_0000 | us & VALUE_MASK,
+        }
+    }
+}
+
+/// What a decoder made of the signal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decoded {
+    /// A key was pressed (`bpf_rc_keydown`).
+    Key {
+        /// The protocol's number.
+        protocol: u32,
+        /// The code of the key.
+        scancode: u64,
+        /// The bit that changes with every press.
+        toggle: u32,
+    },
+    /// The last key is still held (`bpf_rc_repeat`).
+    Repeat,
+    /// A pointer was moved (`bpf_rc_pointer_rel`).
+    Pointer {
+        /// To the right.
+        x: i32,
+        /// Downwards.
+        y: i32,
+    },
+}
+
+/// An event for a decoder. After a run it says what was decoded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Lirc {
+    /// What the receiver saw.
+    pub signal: Signal,
+    /// What the program said of it, in order.
+    pub decoded: Vec<Decoded>,
+}
+
+impl Lirc {
+    /// An event of which nothing is known yet.
+    #[must_use]
+    pub fn new(signal: Signal) -> Lirc {
+        Lirc { signal, decoded: Vec::new() }
+    }
+}
+
+impl Context for Lirc {
+    fn suits(&self, prog_type: ProgType) -> bool {
+        prog_type == ProgType::LIRC_MODE2 || prog_type == ProgType::UNSPEC
+    }
+
+    fn enter(&mut self, machine: &Machine, cpu: &mut CpuState) -> Result<[u64; 2], ContextError> {
+        cpu.input.begin(Kind::Lirc, cpu.context);
+        let window = machine.memory().window();
+        let sample = self.signal.sample().to_le_bytes();
+        window.write(cpu.context, &sample).map_err(ContextError::fault)?;
+        Ok([cpu.context.into(), 0])
+    }
+
+    fn leave(&mut self, _: &Machine, cpu: &mut CpuState) -> Result<(), ContextError> {
+        self.decoded = std::mem::take(&mut cpu.input.decoded);
+        Ok(())
+    }
+}
