@@ -16,6 +16,7 @@ mod ids;
 pub mod input;
 pub mod kernel_log;
 mod liveness;
+mod loops;
 mod precision;
 mod rejection;
 mod state;
