@@ -4,7 +4,7 @@ use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{AttachType, MapFlags, ProgType, is_gpl_compatible};
 use skep_btf::{Btf, Kind, Linkage, TypeId};
 use skep_object::{GlobalData, Linked, MapDef, MapIndex, MapOrigin, Object, Part};
-use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
+use skep_verifier::input::{FunctionFacts, SpecialField, returns_number, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};
 
 use super::GlobalBytes;
@@ -122,6 +122,7 @@ fn functions(object: &Object, linked: &Linked) -> Vec<FunctionFacts> {
             entry: SlotIndex(part.start.0),
             // libbpf makes hidden functions static.
             global: *linkage == Linkage::Global && !function.hidden,
+            returns_number: returns_number(btf, record.func),
         })
     };
     linked.parts.iter().map(facts).collect::<Option<Vec<_>>>().unwrap_or_default()
