@@ -19,6 +19,7 @@ mod liveness;
 mod loops;
 mod precision;
 mod rejection;
+pub mod report;
 mod state;
 mod structure;
 mod transfer;
