@@ -156,7 +156,10 @@ impl Advice<'_> {
         let start = self.places.variable_given("->data").unwrap_or("data".to_owned());
         let is_plain = start == "data";
         let start = if is_plain { start } else { format!("(void *){start}") };
-        Some(format!("prove first that the bytes exist: `if ({start} + {end} > {data_end}) {}`", self.leave()))
+        Some(format!(
+            "prove first that the bytes exist: `if ({start} + {end} > {data_end}) {}`",
+            self.leave()
+        ))
     }
 
     fn index_check(&self, focus: &Focus) -> Option<String> {
@@ -215,7 +218,10 @@ impl Advice<'_> {
     fn argument(&self, focus: Option<&Focus>, message: &str) -> Option<String> {
         let number = self.number();
         Some(if message.contains("min value is negative") {
-            format!("declare the size unsigned, or refuse negative ones: `if ({number} < 0) {}`", self.leave())
+            format!(
+                "declare the size unsigned, or refuse negative ones: `if ({number} < 0) {}`",
+                self.leave()
+            )
         } else if message.contains("zero-sized") {
             format!("refuse 0 as well: `if ({number} == 0) {}`", self.leave())
         } else if message.contains("not a known constant") {
@@ -250,7 +256,8 @@ impl Advice<'_> {
         if let Some(Related { what: RelatedKind::Invalidated { before, .. }, .. }) = invalid {
             return Some(match before.base {
                 base if base.is_packet() || base == Base::PacketEnd => {
-                    "read `data` and `data_end` from the context again, and compare them again".to_owned()
+                    "read `data` and `data_end` from the context again, and compare them again"
+                        .to_owned()
                 }
                 _ => "use it before it is given back".to_owned(),
             });

@@ -2,6 +2,7 @@
 
 use skep_bpf::codec::{SlotIndex, decode};
 use skep_bpf::debug_info::SourceLine;
+use skep_bpf::insn::{Callee, Insn};
 use skep_bpf::program::Bytecode;
 use skep_bpf::text::c_like::Decimal;
 
@@ -75,6 +76,7 @@ impl Places<'_> {
 
     fn insn(&self, at: SlotIndex) -> String {
         match decode(&self.bytecode.slots, at) {
+            Ok(Insn::Call { callee: Callee::Helper(id) }) => format!("call {id}"),
             Ok(insn) => Decimal(&insn).to_string(),
             Err(error) => error.kind.to_string(),
         }
@@ -109,7 +111,8 @@ fn split_assignment(text: &str) -> Option<(&str, &str)> {
     let mut from = 0;
     while let Some(at) = text.get(from..)?.find('=').map(|at| at + from) {
         let after = text[at + 1..].starts_with('=');
-        let before = text[..at].ends_with(['=', '!', '<', '>', '+', '-', '*', '/', '|', '&', '^', '%']);
+        let before =
+            text[..at].ends_with(['=', '!', '<', '>', '+', '-', '*', '/', '|', '&', '^', '%']);
         if !after && !before {
             return Some((&text[..at], &text[at + 1..]));
         }

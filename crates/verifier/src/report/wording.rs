@@ -104,7 +104,9 @@ fn about_program(rejection: &Rejection, helper: Option<HelperId>) -> String {
         Rule::HelperArgument if message.contains("access to the packet") => {
             format!("`{name}` does not take pointers into the packet")
         }
-        Rule::Arithmetic if message.starts_with("div") => "the divisor is the constant 0".to_owned(),
+        Rule::Arithmetic if message.starts_with("div") => {
+            "the divisor is the constant 0".to_owned()
+        }
         Rule::Unreachable => "no path leads here".to_owned(),
         Rule::InfiniteLoop => {
             "the verifier comes back here with everything as it was before".to_owned()
@@ -160,7 +162,9 @@ fn about_value(
         Rule::PointerArithmetic if message.starts_with("variable ctx") => {
             format!("which field is meant is not known: R{reg} = {value}")
         }
-        Rule::PointerArithmetic => format!("R{reg} is {described}; pointers cannot be computed with like this"),
+        Rule::PointerArithmetic => {
+            format!("R{reg} is {described}; pointers cannot be computed with like this")
+        }
         Rule::Unbounded if message.starts_with("math between") => {
             "a number without a known lower bound is added to a pointer".to_owned()
         }
@@ -180,9 +184,9 @@ fn about_value(
         Rule::Atomic => {
             format!("atomic operations do not work on {}", pointed_to(value, input))
         }
-        Rule::MixedPointers => format!(
-            "R{reg} is {described} here, and on another path a pointer of another kind"
-        ),
+        Rule::MixedPointers => {
+            format!("R{reg} is {described} here, and on another path a pointer of another kind")
+        }
         Rule::Arithmetic if message.starts_with("invalid shift") => {
             "shifts by more than the register has bits".to_owned()
         }
@@ -211,7 +215,9 @@ fn verb(focus: &Focus, helper: Option<HelperId>) -> String {
 
 fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> String {
     let verb = verb(focus, helper);
-    let Some(size) = focus.size else { return format!("R{} is {}", focus.reg.index(), focus.value) };
+    let Some(size) = focus.size else {
+        return format!("R{} is {}", focus.reg.index(), focus.value);
+    };
     let mut place = focus.value;
     place.offset += focus.offset;
     let what = bytes(size);
@@ -237,11 +243,21 @@ fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> 
         base => {
             let whole = size_of(base, input).map_or_else(
                 || "memory".to_owned(),
-                |size| format!("{}, which has {}", pointed_to(&place_of(base), input), bytes(i64::from(size))),
+                |size| {
+                    format!(
+                        "{}, which has {}",
+                        pointed_to(&place_of(base), input),
+                        bytes(i64::from(size))
+                    )
+                },
             );
             match accessed(focus) {
                 Some((start, end)) if place.constant().is_none() => {
-                    format!("may {} up to byte {} (from {start} on) of {whole}", infinitive(focus), end - 1)
+                    format!(
+                        "may {} up to byte {} (from {start} on) of {whole}",
+                        infinitive(focus),
+                        end - 1
+                    )
                 }
                 Some((start, end)) => {
                     format!("{verb} bytes {start} to {} of {whole}", end - 1)
@@ -361,7 +377,11 @@ pub(crate) fn related(
         RelatedKind::Given(value) => format!("set to {} here", value.interval()),
         RelatedKind::Computed { before, after } => computed(before, after)?,
         RelatedKind::Moved { by, after } => {
-            let number = if by.is_unknown() { "a number that may be anything".to_owned() } else { by.interval() };
+            let number = if by.is_unknown() {
+                "a number that may be anything".to_owned()
+            } else {
+                by.interval()
+            };
             match after.base.is_packet() {
                 true => format!(
                     "{number} is added here; what was compared with `data_end` before no longer counts"
@@ -383,10 +403,12 @@ pub(crate) fn related(
         RelatedKind::Locked => "the lock is taken here".to_owned(),
         RelatedKind::Unlocked => "the lock is released here".to_owned(),
         RelatedKind::Went { to, .. } => went(*to, places),
-        RelatedKind::Loop { trips, states: 0 } => format!("may go either way; walked {trips} times"),
-        RelatedKind::Loop { trips, states } => format!(
-            "walked {trips} times, with {states} states remembered in the loop"
-        ),
+        RelatedKind::Loop { trips, states: 0 } => {
+            format!("may go either way; walked {trips} times")
+        }
+        RelatedKind::Loop { trips, states } => {
+            format!("walked {trips} times, with {states} states remembered in the loop")
+        }
         RelatedKind::Frame { bytes: count } => {
             format!("this function uses {} of stack", bytes(i64::from(*count)))
         }
@@ -441,7 +463,8 @@ fn computed(before: &Known, after: &Known) -> Option<String> {
 }
 
 fn narrowed(before: &Known, after: &Known) -> Option<String> {
-    (before.interval() != after.interval()).then(|| format!("known to be {} here", after.interval()))
+    (before.interval() != after.interval())
+        .then(|| format!("known to be {} here", after.interval()))
 }
 
 fn invalidated(before: &Known, helper: Option<HelperId>, input: &Input<'_>) -> String {
@@ -464,7 +487,11 @@ pub(crate) fn notes(rejection: &Rejection, input: &Input<'_>, places: &Places<'_
         if let Some(focus) = &rejection.focus
             && focus.value.base != Base::Nothing
         {
-            note.push_str(&format!(", where R{} = {}", focus.reg.index(), known(&focus.value, input)));
+            note.push_str(&format!(
+                ", where R{} = {}",
+                focus.reg.index(),
+                known(&focus.value, input)
+            ));
         }
         notes.push(note);
     }

@@ -73,13 +73,23 @@ fn verdicts_and_sentences_are_the_live_kernels() {
                 assert_eq!(kernel["verdict"], verdict, "{name}: {ours:#?}");
                 let Some(report) = ours else { continue };
                 total += 1;
-                let log: Vec<&str> =
-                    kernel["log"].as_array().expect("lines").iter().filter_map(Value::as_str).collect();
+                let log: Vec<&str> = kernel["log"]
+                    .as_array()
+                    .expect("lines")
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .collect();
                 let insn = report.primary().map(|span| span.place.insn);
-                if report.log == log && (kernel["instruction"] == Value::Null || insn.map(Value::from) == Some(kernel["instruction"].clone())) {
+                if report.log == log
+                    && (kernel["instruction"] == Value::Null
+                        || insn.map(Value::from) == Some(kernel["instruction"].clone()))
+                {
                     same += 1;
                 } else {
-                    other.push(format!("{name}: {:?} at {insn:?}, the kernel {log:?} at {}", report.log, kernel["instruction"]));
+                    other.push(format!(
+                        "{name}: {:?} at {insn:?}, the kernel {log:?} at {}",
+                        report.log, kernel["instruction"]
+                    ));
                 }
             }
         }

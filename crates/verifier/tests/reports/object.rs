@@ -3,7 +3,8 @@
 use skep_bpf::platform::{MapFlags, section_rule};
 use skep_btf::{Btf, Kind, TypeId};
 use skep_object::{
-    Binding, CoreRelocations, GlobalData, LinkOptions, Linked, MapDef, MapOrigin, Object,
+    Binding, CoreRelocations, ExternKind, GlobalData, LinkError, LinkOptions, LinkProblem, Linked,
+    MapDef, MapOrigin, Object,
 };
 use skep_verifier::input::{FunctionFacts, SpecialField, returns_number, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};
@@ -19,25 +20,35 @@ pub(crate) struct Program {
     gpl_compatible: bool,
 }
 
-/// The programs of an object.
+/// The programs of an object; without those that call functions of the kernel, for which the linker
+/// has no place to look yet.
 pub(crate) fn programs(path: &Path) -> Vec<Program> {
     let bytes = std::fs::read(path).expect("the object can be read");
     let name = path.file_name().expect("a file").to_string_lossy();
     let object = Object::parse_named(&bytes, &name).expect("an object");
     let programs = object.functions().iter().filter(|function| function.is_program);
     programs
-        .map(|function| {
+        .filter_map(|function| {
             let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
-            let linked = object.link(function.index, options).expect("the program can be linked");
+            let linked = match object.link(function.index, options) {
+                Ok(linked) => linked,
+                Err(LinkError { problem: LinkProblem::Extern { kind, .. }, .. })
+                    if kind == ExternKind::KernelFunction =>
+                {
+                    println!("{} calls functions of the kernel", function.name);
+                    return None;
+                }
+                Err(error) => panic!("{error}"),
+            };
             let maps = linked.maps.iter().filter_map(|index| object.map(*index));
-            Program {
+            Some(Program {
                 name: function.name.clone(),
                 section: function.section_name.clone(),
                 maps: maps.map(|def| map_facts(&object, def)).collect(),
                 functions: functions(&object, &linked),
                 gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
                 linked,
-            }
+            })
         })
         .collect()
 }
@@ -68,9 +79,7 @@ fn functions(object: &Object, linked: &Linked) -> Vec<FunctionFacts> {
             name: function.name.clone(),
             entry: part.start,
             global: function.binding != Binding::Local && !function.hidden,
-            returns_number: btf
-                .find_func(&function.name)
-                .is_some_and(|id| returns_number(btf, id)),
+            returns_number: btf.find_func(&function.name).is_some_and(|id| returns_number(btf, id)),
         })
     });
     facts.collect()
