@@ -32,9 +32,10 @@ pub(crate) fn programs(path: &Path) -> Vec<Program> {
             let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
             let linked = match object.link(function.index, options) {
                 Ok(linked) => linked,
-                Err(LinkError { problem: LinkProblem::Extern { kind, .. }, .. })
-                    if kind == ExternKind::KernelFunction =>
-                {
+                Err(LinkError {
+                    problem: LinkProblem::Extern { kind: ExternKind::KernelFunction, .. },
+                    ..
+                }) => {
                     println!("{} calls functions of the kernel", function.name);
                     return None;
                 }
