@@ -8,7 +8,7 @@ use skep::context::{Context, RawMemory, Skb, Xdp};
 use skep::cpu::Cpu;
 use skep::host::Host;
 use skep::machine::Machine;
-use skep::prepare::{PrepareOptions, Prepared, prepare};
+use skep::prepare::{PrepareOptions, Prepared, Verdict, Verification, prepare};
 use skep::run::{Engine, Finished, Options, RunError};
 use skep_bpf::codec::{Slot, decode_all, encode};
 use skep_bpf::platform::ProgType;
@@ -16,6 +16,7 @@ use skep_bpf::program::{Bytecode, Program};
 use skep_bpf::text::c_like::Decimal;
 use skep_bpf::text::mnemonic::Mnemonic;
 use skep_bpf::text::parse::{assemble, parse_insn};
+use skep_verifier::Profile;
 
 /// The fuel of every run here: enough to reach everything, and little enough to be quick.
 pub const FUEL: u64 = 10_000;
@@ -48,11 +49,29 @@ pub fn text(data: &[u8]) {
     assert_eq!(again.slots, assembly.slots, "{printed}");
 }
 
-/// An object goes all the way to checked runs of its programs.
+/// The most instructions that are walked for a verdict here.
+pub const VERIFY_BUDGET: u64 = 20_000;
+
+/// An object goes all the way to checked runs of its programs, and all of them are verified.
 pub fn object(data: &[u8]) {
-    let options = PrepareOptions { host: host(), ..PrepareOptions::default() };
-    let Ok(prepared) = prepare(data, "object.bpf.o", options) else { return };
+    let unverified = PrepareOptions {
+        host: host(),
+        verification: Verification::Off,
+        ..PrepareOptions::default()
+    };
+    let Ok(prepared) = prepare(data, "object.bpf.o", unverified) else { return };
     run_all(&prepared, Engine::Checked);
+    let host = host();
+    let profile = Profile { max_insns: VERIFY_BUDGET, ..Profile::linux(host.cpus) };
+    let verified =
+        PrepareOptions { host, verification: Verification::By(profile), ..Default::default() };
+    let prepared = prepare(data, "object.bpf.o", verified).expect("it was prepared before");
+    for program in &prepared.programs {
+        assert!(!matches!(program.verdict(), Verdict::Unverified), "{}", program.name);
+        if let Err(failure) = &program.result {
+            assert!(!failure.to_string().is_empty());
+        }
+    }
 }
 
 /// Runs every program that loaded on an input that suits its type; gives how many ran.

@@ -99,10 +99,12 @@ fn command(bytes: &[u8]) {
     let path = folder.path().join("damaged.bpf.o");
     std::fs::write(&path, bytes).expect("a file in it");
     let packet = "00".repeat(64);
-    let ways: [&[&str]; 3] = [
+    let ways: [&[&str]; 5] = [
         &["inspect"],
         &["objdump", "-d", "-S", "-r"],
         &["run", "--engine", "checked", "--fuel", "10000", "--packet", &packet],
+        &["run", "--unverified", "--engine", "checked", "--fuel", "10000", "--packet", &packet],
+        &["verify"],
     ];
     for way in ways {
         let mut arguments = vec![OsString::from("skep")];
@@ -120,10 +122,10 @@ fn command(bytes: &[u8]) {
         let message = String::from_utf8_lossy(&err);
         match code {
             0 => {}
-            // A trap is an answer: it names program and instruction on standard output or error.
+            // A rejection or a trap is an answer.
             1 => {
                 let text = String::from_utf8_lossy(&out).into_owned() + &message;
-                assert!(text.contains("trap:"), "{way:?}: {text}");
+                assert!(text.contains("error[E") || text.contains("trap:"), "{way:?}: {text}");
             }
             // An object of several programs wants one to be named.
             2 | 3 => assert!(message.contains("damaged.bpf.o"), "{way:?}: {code}: {message}"),

@@ -2,7 +2,7 @@
 //!
 //! [`run`] is all of the command but the process, so that tests can call it. One command is one
 //! file of [`cmd`]; what several of them need lies beside: disassembly in [`listing`], prepared
-//! programs in [`session`], map contents in [`contents`], values by C type in [`value`]. Nothing
+//! programs in [`session`], verdicts in [`verdict`], map contents in [`contents`], values by C type in [`value`]. Nothing
 //! here knows ELF or runs code: the crates below do.
 
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ pub mod packet;
 pub mod render;
 pub mod session;
 pub mod value;
+pub mod verdict;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -40,7 +41,7 @@ pub struct Streams<'a> {
     pub terminal: bool,
 }
 
-/// Takes eBPF programs apart, explains them and runs them.
+/// Takes eBPF programs apart, explains, verifies and runs them.
 #[derive(Parser, Debug)]
 #[command(name = "skep", version, max_term_width = 100)]
 struct Arguments {
@@ -55,6 +56,7 @@ enum Command {
     Explain(cmd::explain::Explain),
     Asm(cmd::asm::Asm),
     Disasm(cmd::disasm::Disasm),
+    Verify(cmd::verify::Verify),
     Run(Box<cmd::run::Run>),
     Conformance(cmd::conformance::Conformance),
 }
@@ -91,6 +93,7 @@ fn dispatch(
         Command::Explain(arguments) => cmd::explain::run(&arguments, render),
         Command::Asm(arguments) => cmd::asm::run(&arguments, input, render),
         Command::Disasm(arguments) => cmd::disasm::run(&arguments, input, render),
+        Command::Verify(arguments) => cmd::verify::run(&arguments, render),
         Command::Run(arguments) => cmd::run::run(&arguments, input, render),
         Command::Conformance(arguments) => cmd::conformance::run(&arguments, input, render),
     }

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use skep::cpu::Cpu;
 use skep::host::Host;
-use skep::prepare::{GlobalBytes, PrepareOptions, Prepared, prepare};
+use skep::prepare::{
+    GlobalBytes, PrepareOptions, Prepared, PreparedProgram, ProgramFailure, Verification, prepare,
+};
 use skep::run::{Finished, Options, RunError};
 use skep_bpf::platform::{AttachType, ProgType, types_named};
 use skep_object::{MapIndex, Object};
@@ -31,6 +33,45 @@ pub struct Session {
     path: PathBuf,
     cpu: Cpu,
     printed: Arc<Mutex<Printed>>,
+}
+
+/// What came of preparing a program.
+#[derive(Debug)]
+pub enum Opened {
+    /// It can run.
+    Ready(Box<Session>),
+    /// The verifier refuses it.
+    Rejected(Box<Rejected>),
+}
+
+/// A program that the verifier refuses.
+#[derive(Debug)]
+pub struct Rejected {
+    prepared: Prepared,
+    program: usize,
+}
+
+impl Rejected {
+    /// The program.
+    #[must_use]
+    pub fn program(&self) -> &PreparedProgram {
+        &self.prepared.programs[self.program]
+    }
+}
+
+/// What a session is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// The object and the program.
+    pub target: &'a Target,
+    /// The program's types, in place of what its section says.
+    pub types: Option<(ProgType, AttachType)>,
+    /// Whether the program is verified.
+    pub verification: Verification,
+    /// Global variables to set.
+    pub settings: &'a [Setting],
+    /// Maps to fill, with the files to fill them from.
+    pub maps: &'a [Setting],
 }
 
 /// What programs printed since it was last asked for.
@@ -116,16 +157,13 @@ impl Session {
     ///
     /// If the object cannot be read, there is not one such program, an option does not fit, or
     /// the program cannot be loaded.
-    pub fn new(
-        target: &Target,
-        prog_type: Option<ProgType>,
-        settings: &[Setting],
-        maps: &[Setting],
-    ) -> Result<Session, Failure> {
+    pub fn open(wanted: &Wanted<'_>) -> Result<Opened, Failure> {
+        let target = wanted.target;
         let bytes = read_file(&target.path)?;
         let object = target.object()?;
         let function = target.program(&object)?.index;
-        let globals = settings
+        let globals = wanted
+            .settings
             .iter()
             .map(|setting| global(&object, setting))
             .collect::<Result<Vec<_>, _>>()
@@ -133,7 +171,9 @@ impl Session {
         let printed = Arc::new(Mutex::new(Printed::default()));
         let options = PrepareOptions {
             host: host(&printed),
-            prog_type,
+            prog_type: wanted.types.map(|types| types.0),
+            attach_type: wanted.types.map(|types| types.1),
+            verification: wanted.verification,
             globals,
             ..PrepareOptions::default()
         };
@@ -145,19 +185,30 @@ impl Session {
             let name = target.name.as_deref().unwrap_or("");
             Failure::Usage(format!("{file}: {name} is a function, not a program"))
         })?;
+        match prepared.programs.get(program).map(|program| &program.result) {
+            Some(Err(ProgramFailure::Rejected(_))) => {
+                return Ok(Opened::Rejected(Box::new(Rejected { prepared, program })));
+            }
+            Some(Err(why @ ProgramFailure::NoType { .. })) => {
+                return Err(Failure::Load(format!(
+                    "{file}: {why}; give one with --type, or run it with --unverified"
+                )));
+            }
+            _ => {}
+        }
         let cpu = Cpu::new(&prepared.machine)
             .map_err(|error| Failure::Load(format!("{file}: {error}")))?;
         let session = Session { prepared, program, path: target.path.clone(), cpu, printed };
         if let Some(why) = session.program().and_then(|program| program.result.as_ref().err()) {
             return Err(Failure::Load(format!("{}: {why}", session.place())));
         }
-        for map in maps {
+        for map in wanted.maps {
             session.fill(map)?;
         }
-        Ok(session)
+        Ok(Opened::Ready(Box::new(session)))
     }
 
-    fn program(&self) -> Option<&skep::prepare::PreparedProgram> {
+    fn program(&self) -> Option<&PreparedProgram> {
         self.prepared.programs.get(self.program)
     }
 

@@ -5,7 +5,7 @@
 //! progress. (Linux 6.18, `states_equal`.)
 
 use crate::ids::IdMap;
-use crate::precision::Nodes;
+use crate::precision::{Node, Nodes};
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
 use crate::state::value::{ADD_CONST, Kind, Reach, Value};
 use crate::state::{Frame, State};
@@ -16,6 +16,8 @@ use crate::structure::Code;
 pub(crate) enum Mode {
     /// Whether the old state covers the current one.
     Covers,
+    /// The same, but numbers are compared whether they matter or not: it is not known yet.
+    CoversAll,
     /// Whether they are the same.
     Exact,
 }
@@ -70,7 +72,7 @@ impl Comparison<'_> {
             return self.exact(old, current);
         }
         if old.kind == Kind::Invalid {
-            return true;
+            return self.mode == Mode::Covers || current.kind == Kind::Invalid;
         }
         if old.or_null != current.or_null || !old.kind.same_type(current.kind) {
             return false;
@@ -99,7 +101,7 @@ impl Comparison<'_> {
     }
 
     fn numbers(&mut self, old: &Value, current: &Value) -> bool {
-        if !self.nodes.is_precise(old.node) {
+        if self.mode == Mode::Covers && !self.nodes.is_precise(old.node) {
             return true;
         }
         let (old_sum, current_sum) = (old.id & ADD_CONST != 0, current.id & ADD_CONST != 0);
@@ -133,7 +135,7 @@ impl Comparison<'_> {
         if self.mode == Mode::Exact && old.bytes != current.bytes {
             return false;
         }
-        if self.mode == Mode::Covers && old.is_all_misc() {
+        if self.mode != Mode::Exact && old.is_all_misc() {
             return true;
         }
         // Eight bytes of anything are a number of which nothing is known.
@@ -162,15 +164,10 @@ fn as_number(slot: &Slot) -> Option<Value> {
     }
 }
 
-/// The nodes of the current state that matter because those of an old state that covers it do.
-pub(crate) fn precise_counterparts(
-    code: &Code,
-    nodes: &Nodes,
-    old: &State,
-    current: &State,
-    at: usize,
-) -> Vec<crate::precision::Node> {
-    let mut marked = Vec::new();
+/// The nodes of live numbers of an old state, each with that of the number it covers in the
+/// current one.
+pub(crate) fn counterparts(code: &Code, old: &State, current: &State, at: usize) -> Vec<[Node; 2]> {
+    let mut found = Vec::new();
     let depth = old.depth();
     for (index, (a, b)) in old.frames.iter().zip(&current.frames).enumerate() {
         let callsite = old.frames.get(index + 1).map_or(at, |frame| frame.callsite);
@@ -183,10 +180,10 @@ pub(crate) fn precise_counterparts(
             .filter(|(a, b)| a.is_spilled_scalar() && b.is_spilled_scalar())
             .map(|(a, b)| (&a.value, &b.value));
         for (a, b) in registers.chain(spilled) {
-            if a.is_scalar() && b.is_scalar() && nodes.is_precise(a.node) {
-                marked.push(b.node);
+            if a.is_scalar() && b.is_scalar() {
+                found.push([a.node, b.node]);
             }
         }
     }
-    marked
+    found
 }

@@ -5,12 +5,13 @@
 //! and forgotten if it rarely covers others. These rules are Linux 6.18's (`is_state_visited`):
 //! they decide how many instructions are walked, and so which programs exceed the budget.
 
-use crate::compare::{Comparison, Mode, precise_counterparts};
+use crate::compare::{Comparison, Mode, counterparts};
 use crate::history::replay::{Replay, Trail, Trails};
 use crate::ids::IdMap;
 use crate::input::Input;
+use crate::loops::{Cycle, Visits, cycle_of, same_callsites};
 use crate::observe::{Event, Observed};
-use crate::precision::Nodes;
+use crate::precision::{Node, Nodes};
 use crate::rejection::{Check, Decision, Fault, Rejection, Rule, fault};
 use crate::stack_liveness::StackLiveness;
 use crate::state::value::{Kind, Value};
@@ -18,7 +19,7 @@ use crate::state::{Frame, State};
 use crate::structure::Code;
 use crate::verified::{Region, Stats};
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::insn::Reg;
+use skep_bpf::insn::{Insn, Reg};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -60,6 +61,8 @@ struct Checkpoint {
     listed: bool,
     /// Whether slots that never mattered were forgotten.
     cleaned: bool,
+    /// The cycle of the code that it lies in.
+    cycle: Option<Cycle>,
 }
 
 /// A verification in progress.
@@ -86,6 +89,7 @@ pub(crate) struct Walk<'a> {
     /// Checkpoints by slot and call site of the active function, the latest last.
     by_place: HashMap<(usize, usize), Vec<usize>>,
     decisions: Vec<(Option<usize>, Decision)>,
+    visited_cycles: Visits,
     ids: IdMap,
     last_id: u32,
     insns_processed: u64,
@@ -127,7 +131,12 @@ impl<'a> Walk<'a> {
             liveness,
             code: Rc::new(code),
             nodes: Nodes::new(),
-            state: State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None },
+            state: State {
+                frames: vec![Rc::new(frame)],
+                references: Vec::new(),
+                lock: None,
+                may_goto: 0,
+            },
             at: 0,
             visits: vec![0; len],
             regions: vec![None; len],
@@ -141,6 +150,7 @@ impl<'a> Walk<'a> {
             checkpoints: Vec::new(),
             by_place: HashMap::new(),
             decisions: Vec::new(),
+            visited_cycles: Visits::default(),
             ids: IdMap::default(),
             last_id: 0,
             insns_processed: 0,
@@ -180,7 +190,9 @@ impl<'a> Walk<'a> {
     fn begin(&mut self, function: usize) -> Check {
         let mut frame = Frame::new(0, 0, function, 0);
         self.set_parameters(function, &mut frame)?;
-        self.state = State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None };
+        self.state =
+            State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None, may_goto: 0 };
+        self.visited_cycles = Visits::default();
         self.at = self.code.functions[function].entry;
         self.parent = None;
         self.decision = None;
@@ -343,6 +355,9 @@ impl<'a> Walk<'a> {
                 break;
             }
             parent = checkpoint.parent;
+            if let Some(cycle) = &checkpoint.cycle {
+                self.visited_cycles.leave(cycle, index);
+            }
             if !checkpoint.listed {
                 checkpoint.state = None;
                 self.lingering -= 1;
@@ -371,7 +386,8 @@ impl<'a> Walk<'a> {
     fn is_covered(&mut self) -> Check<bool> {
         let jumps = self.jumps_processed - self.jumps_at_checkpoint;
         let insns = self.insns_processed - self.insns_at_checkpoint;
-        let force = self.input.profile.checkpoint_everywhere || self.history > 40;
+        let force_here = self.code.force_points[self.at];
+        let force = self.input.profile.checkpoint_everywhere || force_here || self.history > 40;
         let mut add = force || (jumps >= 2 && insns >= 8);
         let place = (self.at, self.state.top().callsite);
         let mut list = self.by_place.remove(&place).unwrap_or_default();
@@ -380,7 +396,13 @@ impl<'a> Walk<'a> {
         // The latest first.
         for position in (0..list.len()).rev() {
             let index = list[position];
-            if self.checkpoints[index].branches > 0 {
+            let walked_out = self.checkpoints[index].branches == 0;
+            covered = if walked_out { self.covers(index) } else { self.closes_loop(index) };
+            if covered {
+                self.checkpoints[index].hits += 1;
+                break;
+            }
+            if !walked_out {
                 if self.is_same(index) {
                     looping = true;
                     break;
@@ -388,15 +410,11 @@ impl<'a> Walk<'a> {
                 if !force && jumps < 20 && insns < 100 {
                     add = false;
                 }
-            } else if self.input.profile.pruning && self.compare_finished(index) {
-                self.checkpoints[index].hits += 1;
-                self.propagate_precision(index);
-                covered = true;
-                break;
             }
             let checkpoint = &mut self.checkpoints[index];
             checkpoint.misses += u32::from(add);
-            if checkpoint.misses > checkpoint.hits * 3 + 3 {
+            let patience = if force_here && !walked_out { 64 } else { 3 };
+            if checkpoint.misses > checkpoint.hits * patience + patience {
                 checkpoint.listed = false;
                 if checkpoint.branches == 0 {
                     checkpoint.state = None;
@@ -420,15 +438,14 @@ impl<'a> Walk<'a> {
         Ok(covered)
     }
 
-    /// Whether a checkpoint from which all paths have ended covers the current state.
-    fn compare_finished(&mut self, index: usize) -> bool {
+    /// Once all that is read on the paths from a checkpoint is known: forgets what is not.
+    fn forget_dead_slots(&mut self, index: usize) {
         let checkpoint = &mut self.checkpoints[index];
         if !core::mem::replace(&mut checkpoint.cleaned, true)
             && let Some(state) = &mut checkpoint.state
         {
             state.drop_dead_slots(&self.liveness, self.at);
         }
-        self.compare(index, Mode::Covers)
     }
 
     fn compare(&mut self, index: usize, mode: Mode) -> bool {
@@ -449,15 +466,67 @@ impl<'a> Walk<'a> {
         let registers = old.top().regs.iter().zip(&self.state.top().regs);
         old.frames.len() == self.state.frames.len()
             && registers.into_iter().all(same_but_for_nodes)
+            && old.may_goto == self.state.may_goto
             && self.compare(index, Mode::Exact)
     }
 
-    fn propagate_precision(&mut self, index: usize) {
-        let Some(old) = &self.checkpoints[index].state else { return };
-        let marked = precise_counterparts(&self.code, &self.nodes, old, &self.state, self.at);
-        for node in marked {
-            self.nodes.mark(node);
+    /// Whether a checkpoint whose paths have ended covers the state; if so, what matters there
+    /// matters here.
+    fn covers(&mut self, index: usize) -> bool {
+        if !self.input.profile.pruning {
+            return false;
         }
+        let cycle = self.checkpoints[index].cycle.as_ref();
+        if cycle.is_some_and(|cycle| self.visited_cycles.is_incomplete(cycle)) {
+            return self.closes(index);
+        }
+        self.forget_dead_slots(index);
+        if !self.compare(index, Mode::Covers) {
+            return false;
+        }
+        for [old, current] in self.counterparts(index) {
+            if self.nodes.is_precise(old) {
+                self.nodes.mark(current);
+            }
+        }
+        true
+    }
+
+    /// Whether a checkpoint on the way here covers the state, in a loop that ends so.
+    fn closes_loop(&mut self, index: usize) -> bool {
+        let turns = self.checkpoints[index].state.as_ref().map(|old| old.may_goto);
+        let is_may_goto = matches!(self.code.insn(self.at), Some(Insn::MayGoto { .. }));
+        is_may_goto && turns != Some(self.state.may_goto) && self.closes(index)
+    }
+
+    /// Whether a checkpoint in a cycle that the walk has not left covers the state; if so, what
+    /// will matter there matters here.
+    fn closes(&mut self, index: usize) -> bool {
+        if !self.compare(index, Mode::CoversAll) {
+            return false;
+        }
+        for [old, current] in self.counterparts(index) {
+            self.nodes.depend(old, current);
+        }
+        if let Some(cycle) = self.checkpoints[index].cycle.clone() {
+            self.visited_cycles.close(cycle);
+        }
+        true
+    }
+
+    fn counterparts(&self, index: usize) -> Vec<[Node; 2]> {
+        let old = self.checkpoints[index].state.as_ref();
+        old.map_or(Vec::new(), |old| counterparts(&self.code, old, &self.state, self.at))
+    }
+
+    /// The latest state at this instruction, in an earlier turn of a loop on the way here.
+    pub(crate) fn earlier_turn(&self) -> Option<&State> {
+        let list = self.by_place.get(&(self.at, self.state.top().callsite))?;
+        let open =
+            |index: &&usize| Some(**index) != self.parent && self.checkpoints[**index].branches > 0;
+        let states = list.iter().rev().filter(open);
+        let mut states = states.filter_map(|index| self.checkpoints[*index].state.as_ref());
+        states.find(|state| same_callsites(state, &self.state))
     }
 
     /// Remembers the state here; its numbers count as not mattering until they do.
@@ -471,7 +540,12 @@ impl<'a> Walk<'a> {
                 }
             }
         }
+        let cycle = cycle_of(&self.code, &self.state, self.at);
+        if let Some(cycle) = &cycle {
+            self.visited_cycles.enter(cycle.clone(), self.checkpoints.len());
+        }
         self.checkpoints.push(Checkpoint {
+            cycle,
             state: Some(self.state.clone()),
             parent: self.parent,
             branches: 1,

@@ -50,6 +50,19 @@ impl Nodes {
         self.push([of, Node::NONE])
     }
 
+    /// From now on, a number of a checkpoint that matters makes another one matter.
+    pub(crate) fn depend(&mut self, entry: Node, on: Node) {
+        if entry == Node::NONE || on == Node::NONE || entry == on {
+            return;
+        }
+        let [of, before] = self.entries[entry.0 as usize].operands;
+        let joined = self.join(before, on);
+        self.entries[entry.0 as usize].operands = [of, joined];
+        if self.is_precise(entry) {
+            self.mark(on);
+        }
+    }
+
     fn push(&mut self, operands: [Node; 2]) -> Node {
         // A walk makes at most a few nodes for each of a bounded number of instructions and
         // states, far below 2^32.

@@ -51,7 +51,17 @@ impl Walk<'_> {
                 let target = self.target_of(target)?;
                 return self.branch(cond, width, dst, src, target);
             }
-            Insn::MayGoto { .. } => return unsupported("may_goto"),
+            Insn::MayGoto { target } => {
+                self.count_jump();
+                let target = self.target_of(target)?;
+                let mut turn = self.state.clone();
+                turn.may_goto += 1;
+                if let Some(earlier) = self.earlier_turn() {
+                    self.widen(earlier, &mut turn);
+                }
+                self.push(turn, self.at + 1, None)?;
+                return Ok(Step::Jump(target));
+            }
             Insn::Call { callee } => {
                 self.count_jump();
                 return self.call(callee);

@@ -1,23 +1,28 @@
 //! From the bytes of an object to programs that can run: the one way there.
 //!
-//! Parses, makes the maps and fills the global data, links and loads every program, and fills
-//! maps of programs. What goes wrong with one map or program does not keep the others from
+//! Parses, makes the maps and fills the global data, links, verifies and loads every program, and
+//! fills maps of programs. What goes wrong with one map or program does not keep the others from
 //! running; it stands beside its name.
 
-use std::sync::Arc;
+mod facts;
+mod maps;
+mod programs;
+mod verification;
 
-use skep_bpf::platform::{AttachType, MapType, ProgType};
+use std::sync::Arc;
+use std::time::Duration;
+
+use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::ProgramError;
-use skep_object::{
-    FunctionIndex, LinkError, LinkOptions, Linked, MapDef, MapIndex, MapOrigin, MapValue, Object,
-    ParseError,
-};
+use skep_object::{FunctionIndex, LinkError, LinkOptions, Linked, MapIndex, Object, ParseError};
+use skep_verifier::{Profile, Rejection, Verified};
 
 use crate::errno::Errno;
 use crate::helpers::Implementation;
 use crate::host::Host;
 use crate::machine::{LoadError, Loaded, Machine, MachineError, MapId};
-use crate::maps::{Map, MapSpec};
+use crate::maps::Map;
+use facts::Surroundings;
 use skep_bpf::platform::HelperId;
 
 /// How an object is prepared.
@@ -27,12 +32,29 @@ pub struct PrepareOptions {
     pub host: Host,
     /// The type of all programs, in place of what section names say.
     pub prog_type: Option<ProgType>,
+    /// What all programs would be attached to, in place of what section names say. With another
+    /// type and without this, it is left open.
+    pub attach_type: Option<AttachType>,
+    /// Whether programs are verified, and how.
+    pub verification: Verification,
     /// Bytes of global data to replace before anything is loaded.
     pub globals: Vec<GlobalBytes>,
     /// Helpers beside the standard ones, or in their place.
     pub helpers: Vec<(HelperId, Implementation)>,
     /// How programs are linked.
     pub link: LinkOptions,
+}
+
+/// Whether programs are verified before they are loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Verification {
+    /// As by Linux 6.18 for a privileged loader, with as many processors as the host has.
+    #[default]
+    Linux,
+    /// By a profile. What is proved loads only if its number of processors is the host's.
+    By(Profile),
+    /// They are not. The machine contains them all the same.
+    Off,
 }
 
 /// Bytes in a section of global data.
@@ -85,6 +107,11 @@ pub struct PreparedProgram {
     pub attach_type: AttachType,
     /// Its code, if it could be linked.
     pub linked: Option<Linked>,
+    /// The proof that it is safe, if there is one. What the verifier accepts need not load: the
+    /// machine may lack one of its maps.
+    pub verified: Option<Arc<Verified>>,
+    /// How long the verifier took, if it was asked.
+    pub verify_time: Option<Duration>,
     /// The program in the machine, or why it is not there.
     pub result: Result<Loaded, ProgramFailure>,
 }
@@ -132,6 +159,15 @@ pub enum ProgramFailure {
     /// It needs something that the object does not have.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// Nothing says of what type it is, and without a type there are no rules.
+    #[error("the name of its section, {section}, does not say its program type")]
+    NoType {
+        /// The section.
+        section: String,
+    },
+    /// The verifier refuses it.
+    #[error(transparent)]
+    Rejected(#[from] Box<Rejection>),
     /// Its code is malformed.
     #[error(transparent)]
     Code(#[from] ProgramError),
@@ -182,48 +218,59 @@ pub fn prepare(
     options: PrepareOptions,
 ) -> Result<Prepared, PrepareError> {
     let object = Object::parse_named(bytes, file_name)?;
-    let machine = Arc::new(Machine::with_helpers(options.host, options.helpers)?);
     check_globals(&object, &options.globals)?;
+    let mut programs = programs::link_all(&object, &options);
+    let machine = Arc::new(Machine::with_helpers(options.host, options.helpers)?);
     let maps: Vec<PreparedMap> = object
         .maps()
         .iter()
         .enumerate()
         .map(|(index, def)| {
             let index = MapIndex(index);
-            let result = create(&machine, &object, index, def, &options.globals);
+            let result = maps::create(&machine, &object, index, def, &options.globals);
             PreparedMap { index, name: def.name.clone(), result }
         })
         .collect();
-    let mut total_slots = 0;
-    let mut programs: Vec<PreparedProgram> = object
-        .programs()
-        .map(|function| {
-            let prog_type = options.prog_type.unwrap_or_else(|| function.prog_type());
-            let mut program = PreparedProgram {
-                function: function.index,
-                name: function.name.clone(),
-                section: function.section_name.clone(),
-                prog_type,
-                attach_type: function.attach_type(),
-                linked: None,
-                result: Err(ProgramFailure::Code(ProgramError::Empty)),
-            };
-            program.result =
-                object.link(function.index, options.link).map_err(Into::into).and_then(|linked| {
-                    let before = total_slots;
-                    let with_it = before + linked.bytecode.slots.len();
-                    if with_it > MAX_TOTAL_SLOTS {
-                        return Err(ProgramFailure::TooMuchCode { before });
-                    }
-                    total_slots = with_it;
-                    let linked = program.linked.insert(linked);
-                    load(&machine, &maps, &function.name, prog_type, linked)
-                });
-            program
-        })
-        .collect();
-    fill_program_maps(&machine, &object, &maps, &mut programs);
+    let cpus = machine.host().cpus;
+    let profile = match options.verification {
+        Verification::Linux => Some(Profile::linux(cpus)),
+        Verification::By(profile) => Some(profile),
+        Verification::Off => None,
+    };
+    if let Some(profile) = profile {
+        let around = Surroundings { object: &object, globals: &options.globals, cpus, profile };
+        programs::verify(&around, &maps, &mut programs);
+    }
+    let mut programs: Vec<PreparedProgram> =
+        programs.into_iter().map(|program| program.load(&machine, &maps)).collect();
+    maps::fill_program_maps(&machine, &object, &maps, &mut programs);
     Ok(Prepared { machine, object, maps, programs })
+}
+
+/// What became of a program.
+#[derive(Clone, Copy, Debug)]
+pub enum Verdict<'a> {
+    /// The verifier accepts it.
+    Accepted(&'a Verified),
+    /// The verifier rejects it.
+    Rejected(&'a Rejection),
+    /// It could not be prepared far enough to be verified.
+    NotLoaded(&'a ProgramFailure),
+    /// It was not asked whether it is safe.
+    Unverified,
+}
+
+impl PreparedProgram {
+    /// What the verifier says of the program.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict<'_> {
+        match (&self.verified, &self.result) {
+            (Some(verified), _) => Verdict::Accepted(verified),
+            (None, Err(ProgramFailure::Rejected(rejection))) => Verdict::Rejected(rejection),
+            (None, Err(failure)) => Verdict::NotLoaded(failure),
+            (None, Ok(_)) => Verdict::Unverified,
+        }
+    }
 }
 
 impl Prepared {
@@ -256,103 +303,4 @@ fn check_globals(object: &Object, globals: &[GlobalBytes]) -> Result<(), Prepare
         }
     }
     Ok(())
-}
-
-fn create(
-    machine: &Machine,
-    object: &Object,
-    index: MapIndex,
-    def: &MapDef,
-    globals: &[GlobalBytes],
-) -> Result<MapId, MapFailure> {
-    let id = machine.create_map(spec(machine, def))?;
-    let MapOrigin::Global(_) = def.origin else { return Ok(id) };
-    let Some(map) = machine.map(id) else { return Ok(id) };
-    let mut replaced = globals.iter().filter(|global| global.map == index).peekable();
-    let initial = object.initial_bytes(def);
-    // A new map is zero. Writing zeros would commit memory for a .bss of any size that a file
-    // cares to declare.
-    if !initial.is_empty() || replaced.peek().is_some() {
-        let mut bytes = initial.to_vec();
-        bytes.resize(def.value_size as usize, 0);
-        for global in replaced {
-            let start = global.offset as usize;
-            bytes[start..start + global.bytes.len()].copy_from_slice(&global.bytes);
-        }
-        map.write(&0_u32.to_le_bytes(), &bytes, 0).map_err(MapFailure::Fill)?;
-    }
-    if def.flags.contains(skep_bpf::platform::MapFlags::RDONLY_PROG) {
-        map.freeze().map_err(MapFailure::Fill)?;
-    }
-    Ok(id)
-}
-
-fn spec(machine: &Machine, def: &MapDef) -> MapSpec {
-    // libbpf sizes these by the number of processors where the object does not say.
-    let by_cpu = def.map_type == MapType::PERF_EVENT_ARRAY && def.max_entries == 0;
-    MapSpec {
-        name: def.name.as_str().into(),
-        map_type: def.map_type,
-        key_bytes: def.key_size,
-        value_bytes: def.value_size,
-        max_entries: if by_cpu { machine.host().cpus } else { def.max_entries },
-        flags: def.flags,
-        inner: def.inner.as_deref().map(|inner| Box::new(spec(machine, inner))),
-    }
-}
-
-fn load(
-    machine: &Arc<Machine>,
-    maps: &[PreparedMap],
-    name: &str,
-    prog_type: ProgType,
-    linked: &Linked,
-) -> Result<Loaded, ProgramFailure> {
-    let program = linked.program()?;
-    let mut ids = Vec::with_capacity(linked.maps.len());
-    for index in &linked.maps {
-        let map = maps.get(index.0);
-        match map.map(|map| &map.result) {
-            Some(Ok(id)) => ids.push(*id),
-            Some(Err(why)) => {
-                let map = map.map_or_else(String::new, |map| map.name.clone());
-                // The message names the map already.
-                let why = match why {
-                    MapFailure::Create(MachineError::Map { source, .. }) => source.to_string(),
-                    other => other.to_string(),
-                };
-                return Err(ProgramFailure::Map { map, why });
-            }
-            None => {
-                let map = format!("number {}", index.0);
-                return Err(ProgramFailure::Map { map, why: "it is not declared".to_owned() });
-            }
-        }
-    }
-    Ok(machine.load(name, prog_type, program, &ids)?)
-}
-
-/// Puts programs where the declarations of maps of programs want them.
-fn fill_program_maps(
-    machine: &Machine,
-    object: &Object,
-    maps: &[PreparedMap],
-    programs: &mut [PreparedProgram],
-) {
-    for (def, prepared) in object.maps().iter().zip(maps) {
-        let Ok(id) = prepared.result else { continue };
-        let Some(map) = machine.map(id) else { continue };
-        for (key, value) in &def.values {
-            let MapValue::Program(function) = value else { continue };
-            let Some(program) = programs.iter_mut().find(|p| p.function == *function) else {
-                continue;
-            };
-            let Ok(loaded) = &program.result else { continue };
-            let linked = Arc::clone(loaded.linked());
-            if let Err(errno) = map.set_program(&key.to_le_bytes(), linked) {
-                let map = def.name.clone();
-                program.result = Err(ProgramFailure::InitialValue { map, key: *key, errno });
-            }
-        }
-    }
 }

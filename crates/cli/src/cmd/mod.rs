@@ -13,3 +13,5 @@ pub mod inspect;
 pub mod objdump;
 
 pub mod run;
+
+pub mod verify;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use skep::context::RawMemory;
+use skep::prepare::{ProgramFailure, Verification};
 use skep::run::{DEFAULT_FUEL, Engine, Options, RunError};
 use skep_net::{Capture, Format, LinkType, Packet, Writer};
 
@@ -18,7 +19,8 @@ use crate::context::{Input, goes_on};
 use crate::failure::Failure;
 use crate::input::{Target, argument_bytes, read_file};
 use crate::render::Render;
-use crate::session::{Record, Session, Setting, type_named};
+use crate::session::{Opened, Record, Rejected, Session, Setting, Wanted, type_named};
+use crate::verdict::{ProgramDocument, show_rejection};
 
 /// Runs a program and shows what it did.
 ///
@@ -38,6 +40,12 @@ pub struct Run {
     /// The program's type, in place of what its section says (xdp, tc, socket, ...)
     #[arg(long = "type", value_name = "TYPE")]
     type_name: Option<String>,
+    /// Run the program whether it is safe or not
+    #[arg(long, conflicts_with = "raw")]
+    unverified: bool,
+    /// Verify raw code as a program of this type before it runs
+    #[arg(long, value_name = "TYPE", requires = "raw")]
+    verify: Option<String>,
     /// A packet, as hexadecimal digits or @FILE (again for more packets)
     #[arg(long, value_name = "HEX")]
     packet: Vec<String>,
@@ -147,11 +155,20 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
     }
     let target = arguments.target.as_ref();
     let target = target.ok_or_else(|| Failure::Usage("FILE.o or --raw is needed".to_owned()))?;
-    let prog_type = match &arguments.type_name {
-        Some(name) => Some(type_named(name)?.0),
+    let types = match &arguments.type_name {
+        Some(name) => Some(type_named(name)?),
         None => None,
     };
-    let mut session = Session::new(target, prog_type, &arguments.set, &arguments.map)?;
+    let verification = match arguments.unverified {
+        true => Verification::Off,
+        false => Verification::Linux,
+    };
+    let (settings, maps) = (&arguments.set, &arguments.map);
+    let opened = Session::open(&Wanted { target, types, verification, settings, maps })?;
+    let mut session = match opened {
+        Opened::Ready(session) => *session,
+        Opened::Rejected(rejected) => return refuse(arguments, target, &rejected, render),
+    };
     let template = template(arguments, &session)?;
     let packets = packets(arguments, &session)?;
     let mut writer = arguments.write.as_deref().map(|path| open(path, arguments)).transpose()?;
@@ -200,6 +217,30 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
         false => before.changes(&session.prepared, &after),
     };
     finish(arguments, &session, &totals, &changes, &after, document, render)
+}
+
+/// Says why the program does not run.
+fn refuse(
+    arguments: &Run,
+    target: &Target,
+    rejected: &Rejected,
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    let program = rejected.program();
+    if arguments.json {
+        render.json(&json::Refused {
+            object: target.file_name(),
+            program: ProgramDocument::new(program),
+        })?;
+    } else if let Err(ProgramFailure::Rejected(rejection)) = &program.result {
+        let bytecode = program.linked.as_ref().map(|linked| &linked.bytecode);
+        show_rejection(render, rejection, bytecode)?;
+        render.line(format_args!(
+            "{} is not run because it may be unsafe; --unverified runs it all the same",
+            program.name
+        ))?;
+    }
+    Err(Failure::No)
 }
 
 fn finish(

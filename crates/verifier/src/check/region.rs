@@ -164,7 +164,7 @@ impl Walk<'_> {
             }
             details = Some(format!(
                 "invalid access to packet, off={off} size={bytes}, R{number}(id={},off={},r={reach})",
-                pointer.id, pointer.off
+                pointer.id, off
             ));
         }
         detailed(Rule::PacketBounds, details, format!("R{number} offset is outside of the packet"))

@@ -59,6 +59,8 @@ pub(crate) struct State {
     pub(crate) frames: Vec<Rc<Frame>>,
     pub(crate) references: Vec<Reference>,
     pub(crate) lock: Option<Lock>,
+    /// How many `may_goto` instructions have not jumped.
+    pub(crate) may_goto: u32,
 }
 
 impl State {

@@ -55,6 +55,7 @@ fn successors(code: &mut Code, i: usize, at: &mut Option<usize>) -> Check<[Optio
         }
         Insn::Branch { target, .. } | Insn::MayGoto { target } => {
             let target = in_code(code, i, target)?;
+            code.force_points[i] |= matches!(insn, Insn::MayGoto { .. });
             mark(code, i, false);
             mark(code, target, true);
             (Some(next), Some(target))

@@ -4,6 +4,7 @@
 //! Reserved fields and most register numbers are left to the walk, which alone knows whether an
 //! instruction is reached.
 
+mod cycles;
 mod flow;
 mod maps;
 pub(crate) mod reserved;
@@ -44,6 +45,10 @@ pub(crate) struct Code {
     pub(crate) prune_points: Vec<bool>,
     /// Where the history of a path has an entry.
     pub(crate) history_points: Vec<bool>,
+    /// Where states are always remembered: loops that end by reaching a known state.
+    pub(crate) force_points: Vec<bool>,
+    /// By slot, the number of the cycle it is in, 0 if in none.
+    pub(crate) cycles: Vec<u32>,
     pub(crate) live: Vec<Regs>,
 }
 
@@ -74,6 +79,8 @@ impl Code {
             functions,
             prune_points: vec![false; len],
             history_points: vec![false; len],
+            force_points: vec![false; len],
+            cycles: Vec::new(),
             live: Vec::new(),
         };
         code.check_functions(input, at)?;
@@ -81,6 +88,7 @@ impl Code {
         flow::check(&mut code, at)?;
         code.find_packet_changes();
         code.live = live_registers(&code);
+        code.cycles = cycles::find(&code);
         Ok(code)
     }
 

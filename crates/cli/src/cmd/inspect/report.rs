@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, prepare};
+use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, Verification, prepare};
 use skep_bpf::codec::decode_all;
 use skep_bpf::insn::{Callee, HelperId, Insn};
 use skep_bpf::platform::{AttachType, KernelVersion, MapFlags, ProgType};
@@ -165,7 +165,8 @@ impl Report {
             Some(_) => Some(target.functions(&object)?.iter().map(|f| f.index).collect::<Vec<_>>()),
             None => None,
         };
-        let options = PrepareOptions { prog_type, ..PrepareOptions::default() };
+        let verification = Verification::Off;
+        let options = PrepareOptions { prog_type, verification, ..PrepareOptions::default() };
         let prepared = prepare(&bytes, &target.file_name(), options)
             .map_err(|error| Failure::Load(format!("{}: {error}", target.path.display())))?;
         let programs = prepared

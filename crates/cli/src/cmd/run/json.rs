@@ -11,6 +11,7 @@ use crate::context::{Input, action};
 use crate::input::Target;
 use crate::session::{Record, Session};
 use crate::value::hex;
+use crate::verdict::{ProgramDocument, Source};
 
 /// The document.
 #[derive(Serialize, Debug)]
@@ -37,6 +38,13 @@ pub(super) struct Document {
     packets: Option<Vec<PacketDocument>>,
     #[serde(skip)]
     records: Vec<PacketDocument>,
+}
+
+/// A program that was not run because the verifier refuses it.
+#[derive(Serialize, Debug)]
+pub(super) struct Refused {
+    pub(super) object: String,
+    pub(super) program: ProgramDocument,
 }
 
 /// What became of one packet.
@@ -68,14 +76,6 @@ pub(super) struct TrapDocument {
     source: Option<Source>,
 }
 
-#[derive(Serialize, Clone, Debug)]
-struct Source {
-    file: String,
-    line: u32,
-    column: u32,
-    text: String,
-}
-
 impl TrapDocument {
     pub(super) fn new(trap: &Trap) -> TrapDocument {
         // The name of the variant: `Memory`, `OutOfFuel`.
@@ -88,12 +88,7 @@ impl TrapDocument {
             function: trap.function.clone(),
             insn: trap.slot.0,
             text: trap.insn.clone(),
-            source: trap.source.as_ref().map(|line| Source {
-                file: line.file.to_string(),
-                line: line.line,
-                column: line.column,
-                text: line.text.to_string(),
-            }),
+            source: trap.source.as_ref().map(Source::from),
         }
     }
 }

@@ -9,15 +9,17 @@ use skep::context::RawMemory;
 use skep::cpu::Cpu;
 use skep::machine::Machine;
 use skep::run::{Options, RunError};
-use skep_bpf::platform::ProgType;
+use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
+use skep_verifier::{Input, Profile, Rejection, Verified};
 
 use super::{Run, engine_name, json::TrapDocument, text};
 use crate::failure::Failure;
 use crate::input::{argument_bytes, read_code, read_input};
 use crate::render::Render;
-use crate::session::{Printed, host};
+use crate::session::{Printed, host, type_named};
 use crate::value::hex;
+use crate::verdict::{ErrorDocument, show_rejection};
 
 pub(super) fn run(
     arguments: &Run,
@@ -29,7 +31,7 @@ pub(super) fn run(
     let name = path.display().to_string();
     let fail = |reason: String| Failure::Load(format!("{name}: {reason}"));
     let slots = read_code(&read_input(path, input)?, &name)?;
-    let program = Program::new(&Bytecode::from(slots)).map_err(|error| fail(error.to_string()))?;
+    let bytecode = Bytecode::from(slots);
     let bytes = match &arguments.memory {
         Some(argument) => argument_bytes(argument, "--memory")?,
         None => Vec::new(),
@@ -38,9 +40,20 @@ pub(super) fn run(
     let machine = Machine::new(host(&printed)).map_err(|error| fail(error.to_string()))?;
     let machine = Arc::new(machine);
     let mut cpu = Cpu::new(&machine).map_err(|error| fail(error.to_string()))?;
-    let loaded = machine
-        .load("raw", ProgType::UNSPEC, program, &[])
-        .map_err(|error| fail(error.to_string()))?;
+    let loaded = match &arguments.verify {
+        Some(name) => {
+            let verified = match verify(&bytecode, type_named(name)?, machine.host().cpus) {
+                Ok(verified) => verified,
+                Err(rejection) => return refuse(arguments, &rejection, &bytecode, render),
+            };
+            machine.load_verified("raw", Arc::new(verified), &[])
+        }
+        None => {
+            let program = Program::new(&bytecode).map_err(|error| fail(error.to_string()))?;
+            machine.load("raw", ProgType::UNSPEC, program, &[])
+        }
+    };
+    let loaded = loaded.map_err(|error| fail(error.to_string()))?;
     let options = Options { engine: arguments.engine.engine(), fuel: arguments.fuel };
     let mut memory = RawMemory { bytes: bytes.clone() };
     let mut result = loaded.run(&mut cpu, &mut memory, options);
@@ -83,6 +96,40 @@ pub(super) fn run(
         Err(RunError::Trap(_)) => Err(Failure::No),
         Err(other) => Err(fail(other.to_string())),
     }
+}
+
+/// Verifies code without maps and names, under a licence that allows every helper.
+fn verify(
+    bytecode: &Bytecode,
+    (prog_type, attach_type): (ProgType, AttachType),
+    cpus: u32,
+) -> Result<Verified, Box<Rejection>> {
+    skep_verifier::verify(&Input {
+        bytecode,
+        prog_type,
+        attach_type,
+        maps: &[],
+        functions: &[],
+        gpl_compatible: true,
+        sleepable: false,
+        profile: Profile::linux(cpus),
+    })
+}
+
+fn refuse(
+    arguments: &Run,
+    rejection: &Rejection,
+    bytecode: &Bytecode,
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    match arguments.json {
+        true => render.json(&json!({
+            "verdict": "rejected",
+            "error": ErrorDocument::rejected(rejection, Some(bytecode)),
+        }))?,
+        false => show_rejection(render, rejection, Some(bytecode))?,
+    }
+    Err(Failure::No)
 }
 
 /// Options that mean nothing without an object are not ignored.

@@ -1,0 +1,203 @@
+//! `skep verify`: what the verifier says of every program of an object, and why.
+
+mod annotations;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, Verdict, Verification, prepare};
+
+use crate::failure::Failure;
+use crate::input::{Target, read_file};
+use crate::render::{BAD, GOOD, NOTE, Render};
+use crate::session::type_named;
+use crate::verdict::{ProgramDocument, label, show_rejection, stats_of};
+
+/// Verifies programs as Linux does, and says why what it refuses is refused.
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// The object: FILE.o, or FILE.o:NAME for some of its programs
+    #[arg(value_name = "FILE.o")]
+    target: Target,
+    /// The type of all programs, in place of what their sections say (xdp, tc, socket, ...)
+    #[arg(long = "type", value_name = "TYPE")]
+    type_name: Option<String>,
+    /// Show the numbers of the verification: states, stack, time
+    #[arg(long)]
+    stats: bool,
+    /// The form of the answer
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    format: Format,
+    /// Print one JSON document (--format json)
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// The kernel whose verdicts are given
+    #[arg(long, value_enum, default_value = "6.18", value_name = "RELEASE")]
+    kernel_profile: KernelProfile,
+}
+
+/// The forms of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// SARIF 2.1.0, for code scanners
+    Sarif,
+    /// Annotations of GitHub's workflows
+    Github,
+}
+
+/// The kernels whose verdicts are known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum KernelProfile {
+    /// Linux 6.18
+    #[value(name = "6.18")]
+    Linux6_18,
+}
+
+impl KernelProfile {
+    fn name(self) -> &'static str {
+        match self {
+            KernelProfile::Linux6_18 => "6.18",
+        }
+    }
+}
+
+/// The document; its shape is described in `docs/json.md`.
+#[derive(Serialize, Debug)]
+struct Document {
+    object: String,
+    kernel_profile: &'static str,
+    programs: Vec<ProgramDocument>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+///
+/// If the object cannot be read or a program cannot be prepared; [`Failure::No`] if a program is
+/// rejected.
+pub fn run(arguments: &Verify, render: &mut Render<'_>) -> Result<(), Failure> {
+    let target = &arguments.target;
+    let prepared = prepared(arguments)?;
+    let wanted = match target.name {
+        Some(_) => Some(target.functions(&prepared.object)?),
+        None => None,
+    };
+    let is_wanted = |program: &&PreparedProgram| {
+        let wanted = wanted.as_ref();
+        wanted.is_none_or(|wanted| wanted.iter().any(|f| f.index == program.function))
+    };
+    let programs: Vec<&PreparedProgram> = prepared.programs.iter().filter(is_wanted).collect();
+    if programs.is_empty() {
+        let why = match &target.name {
+            Some(name) => format!("{name} is a function, not a program"),
+            None => "it has no program".to_owned(),
+        };
+        return Err(Failure::Load(format!("{}: {why}", target.path.display())));
+    }
+    match if arguments.json { Format::Json } else { arguments.format } {
+        Format::Text => text(arguments, &programs, render)?,
+        Format::Json => render.json(&Document {
+            object: target.file_name(),
+            kernel_profile: arguments.kernel_profile.name(),
+            programs: documents(&programs),
+        })?,
+        Format::Sarif => render.json(&annotations::sarif(target, &documents(&programs)))?,
+        Format::Github => annotations::github(target, &documents(&programs), render)?,
+    }
+    outcome(target, &programs)
+}
+
+fn prepared(arguments: &Verify) -> Result<Prepared, Failure> {
+    let target = &arguments.target;
+    let bytes = read_file(&target.path)?;
+    let types = match &arguments.type_name {
+        Some(name) => Some(type_named(name)?),
+        None => None,
+    };
+    let options = PrepareOptions {
+        prog_type: types.map(|types| types.0),
+        attach_type: types.map(|types| types.1),
+        verification: match arguments.kernel_profile {
+            KernelProfile::Linux6_18 => Verification::Linux,
+        },
+        ..PrepareOptions::default()
+    };
+    prepare(&bytes, &target.file_name(), options)
+        .map_err(|error| Failure::Load(format!("{}: {error}", target.path.display())))
+}
+
+fn documents(programs: &[&PreparedProgram]) -> Vec<ProgramDocument> {
+    programs.iter().map(|program| ProgramDocument::new(program)).collect()
+}
+
+/// The exit code: a rejection is an answer, a program that could not be prepared has none.
+fn outcome(target: &Target, programs: &[&PreparedProgram]) -> Result<(), Failure> {
+    let is_rejected =
+        |program: &&&PreparedProgram| matches!(program.verdict(), Verdict::Rejected(_));
+    if programs.iter().any(|program| is_rejected(&program)) {
+        return Err(Failure::No);
+    }
+    let is_missing = |program: &&PreparedProgram| {
+        matches!(program.verdict(), Verdict::NotLoaded(_) | Verdict::Unverified)
+    };
+    match programs.iter().filter(|program| is_missing(program)).count() {
+        0 => Ok(()),
+        missing => Err(Failure::Load(format!(
+            "{}: {missing} of {} programs could not be verified",
+            target.path.display(),
+            programs.len()
+        ))),
+    }
+}
+
+/// A line for each program, and under it why it is refused.
+fn text(
+    arguments: &Verify,
+    programs: &[&PreparedProgram],
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    for program in programs {
+        let verdict = program.verdict();
+        let mut numbers = String::new();
+        if let Some(stats) = stats_of(verdict) {
+            numbers = format!(": {} instructions processed", stats.insns_processed);
+            if arguments.stats {
+                numbers += &format!(
+                    ", {} states (at most {} at a time)",
+                    stats.total_states, stats.peak_states
+                );
+            }
+        }
+        if let (true, Verdict::Accepted(verified)) = (arguments.stats, verdict) {
+            numbers += &format!(", {} bytes of stack", verified.stack_depth());
+        }
+        if let (true, Some(time)) = (arguments.stats, program.verify_time) {
+            numbers += &format!(", in {}us", time.as_micros());
+        }
+        let label = label(&program.name, program.prog_type);
+        match verdict {
+            Verdict::Accepted(_) => {
+                let word = render.paint(GOOD, "accepted");
+                render.line(format_args!("{word} {label}{numbers}"))?;
+            }
+            Verdict::Rejected(rejection) => {
+                let word = render.paint(BAD, "rejected");
+                render.line(format_args!("{word} {label}{numbers}"))?;
+                let bytecode = program.linked.as_ref().map(|linked| &linked.bytecode);
+                show_rejection(render, rejection, bytecode)?;
+            }
+            Verdict::NotLoaded(failure) => {
+                let word = render.paint(NOTE, "not loaded");
+                render.line(format_args!("{word} {label}: {failure}"))?;
+            }
+            Verdict::Unverified => {
+                let word = render.paint(NOTE, "not verified");
+                render.line(format_args!("{word} {label}"))?;
+            }
+        }
+    }
+    Ok(())
+}

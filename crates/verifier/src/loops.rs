@@ -1,0 +1,167 @@
+//! Loops that end by reaching a state that was seen before: `may_goto`, iterators, callbacks.
+//!
+//! Such a loop is walked until a state is covered by one of an earlier turn, whose paths have not
+//! ended. What matters of the earlier state is then not known yet, so numbers are compared whether
+//! they matter or not, and once it turns out that one does, its counterpart does as well
+//! ([`Nodes::depend`](crate::precision::Nodes::depend)). Until the walk has left the loop, a cycle
+//! of the code (strongly connected component), all states in it are compared so. (Linux 6.18,
+//! `is_state_visited`, `compute_scc`.)
+
+use crate::explore::Walk;
+use crate::state::State;
+use crate::state::value::Value;
+use crate::structure::Code;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// A cycle of the code, entered by a chain of calls.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Cycle {
+    callsites: Vec<usize>,
+    number: u32,
+}
+
+/// The walk within a cycle.
+#[derive(Default)]
+struct Visit {
+    /// The checkpoint that was the first in it.
+    entry: Option<usize>,
+    /// Whether a state was covered by one whose paths have not ended.
+    incomplete: bool,
+}
+
+/// All cycles that the walk is in.
+#[derive(Default)]
+pub(crate) struct Visits {
+    visits: HashMap<Cycle, Visit>,
+}
+
+impl Visits {
+    /// A checkpoint was made in a cycle.
+    pub(crate) fn enter(&mut self, cycle: Cycle, checkpoint: usize) {
+        self.visits.entry(cycle).or_default().entry.get_or_insert(checkpoint);
+    }
+
+    /// All paths from a checkpoint have ended: the cycle that it began is left.
+    pub(crate) fn leave(&mut self, cycle: &Cycle, checkpoint: usize) {
+        if self.visits.get(cycle).is_some_and(|visit| visit.entry == Some(checkpoint)) {
+            self.visits.remove(cycle);
+        }
+    }
+
+    /// A state in a cycle was covered by one of an earlier turn.
+    pub(crate) fn close(&mut self, cycle: Cycle) {
+        self.visits.entry(cycle).or_default().incomplete = true;
+    }
+
+    /// Whether what matters of the states in a cycle is not known yet.
+    pub(crate) fn is_incomplete(&self, cycle: &Cycle) -> bool {
+        self.visits.get(cycle).is_some_and(|visit| visit.incomplete)
+    }
+}
+
+/// The outermost cycle of the code that a state at a slot is in.
+pub(crate) fn cycle_of(code: &Code, state: &State, at: usize) -> Option<Cycle> {
+    let mut callsites = Vec::new();
+    let calls = state.frames.iter().skip(1).map(|frame| frame.callsite);
+    for at in calls.chain([at]) {
+        let number = code.cycles.get(at).copied().unwrap_or(0);
+        if number != 0 {
+            return Some(Cycle { callsites, number });
+        }
+        callsites.push(at);
+    }
+    None
+}
+
+/// Whether two states came by the same calls.
+pub(crate) fn same_callsites(a: &State, b: &State) -> bool {
+    let calls = |state: &State| -> Vec<usize> {
+        state.frames.iter().skip(1).map(|frame| frame.callsite).collect()
+    };
+    calls(a) == calls(b)
+}
+
+impl Walk<'_> {
+    /// Forgets what is known of the numbers that differ from those of an earlier turn and have not
+    /// mattered so far: they are likely to differ in every turn.
+    pub(crate) fn widen(&self, earlier: &State, state: &mut State) {
+        for (old, frame) in earlier.frames.iter().zip(&mut state.frames) {
+            let differs = |old: &Value, value: &Value| {
+                old.is_scalar()
+                    && value.is_scalar()
+                    && !self.nodes.is_precise(old.node)
+                    && (old.scalar != value.scalar || old.id != value.id || old.off != value.off)
+            };
+            let frame = Rc::make_mut(frame);
+            for (old, value) in old.regs.iter().zip(&mut frame.regs) {
+                if differs(old, value) {
+                    *value = Value::UNKNOWN;
+                }
+            }
+            for (old, slot) in old.stack.iter().zip(&mut frame.stack) {
+                if old.is_spilled() && slot.is_spilled() && differs(&old.value, &slot.value) {
+                    slot.value = Value::UNKNOWN;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Input, Profile, Rejection, Rule, Verified, verify};
+    use skep_bpf::codec::Slot;
+    use skep_bpf::platform::{AttachType, ProgType};
+    use skep_bpf::program::Bytecode;
+
+    fn verdict(slots: &[Slot]) -> Result<Verified, Box<Rejection>> {
+        verify(&Input {
+            bytecode: &Bytecode::from(slots.to_vec()),
+            prog_type: ProgType::SOCKET_FILTER,
+            attach_type: AttachType::UNSPECIFIED,
+            maps: &[],
+            functions: &[],
+            gpl_compatible: true,
+            sleepable: false,
+            profile: Profile::linux(1),
+        })
+    }
+
+    const EXIT: Slot = Slot::new(0x95, 0, 0, 0, 0);
+
+    const fn may_goto(offset: i16) -> Slot {
+        Slot::new(0xe5, 0, 0, offset, 0)
+    }
+
+    /// The counter differs in every turn; that it does not matter ends the walk.
+    #[test]
+    fn a_loop_with_may_goto_is_walked_a_few_times() {
+        // r0 = 0; l: may_goto out; r0 += 1; goto l; out: r0 = 0; exit
+        let count = Slot::new(0x07, 0, 0, 0, 1);
+        let zero = Slot::new(0xb7, 0, 0, 0, 0);
+        let code = [zero, may_goto(2), count, Slot::new(0x05, 0, 0, -3, 0), zero, EXIT];
+        let verified = verdict(&code).expect("it ends");
+        assert!(verified.stats().insns_processed < 30);
+    }
+
+    /// The number that grows is an offset of the stack: it matters in the end, and then the turns
+    /// that were thought to be covered are not.
+    #[test]
+    fn what_matters_after_the_loop_matters_in_it() {
+        // r1 = -16; l: may_goto out; r1 += 1; goto l; out: r2 = r10; r2 += r1; *(u8 *)r2 = 0; ...
+        let code = [
+            Slot::new(0xb7, 1, 0, 0, -16),
+            may_goto(2),
+            Slot::new(0x07, 1, 0, 0, 1),
+            Slot::new(0x05, 0, 0, -3, 0),
+            Slot::new(0xbf, 2, 10, 0, 0),
+            Slot::new(0x0f, 2, 1, 0, 0),
+            Slot::new(0x72, 2, 0, 0, 0),
+            Slot::new(0xb7, 0, 0, 0, 0),
+            EXIT,
+        ];
+        let rejection = verdict(&code).expect_err("the offset is unbounded");
+        assert!(matches!(rejection.rule, Rule::Stack | Rule::Unbounded | Rule::PointerArithmetic));
+    }
+}

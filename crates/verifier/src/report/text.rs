@@ -1,0 +1,126 @@
+//! The report for people, in the form of rustc's.
+
+use super::{Report, Span};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use std::collections::BTreeMap;
+
+/// How the text looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// Without colours.
+    #[default]
+    Plain,
+    /// With the colours of a terminal.
+    Coloured,
+}
+
+/// A file, or the program's instructions: lines with the columns that are marked, and labels.
+struct Excerpt<'a> {
+    name: String,
+    lines: BTreeMap<usize, &'a str>,
+    marks: Vec<Mark<'a>>,
+}
+
+/// Columns of a line, from 0.
+struct Mark<'a> {
+    line: usize,
+    columns: core::ops::Range<usize>,
+    span: &'a Span,
+}
+
+/// The report as text, with a line feed at its end.
+#[must_use]
+pub fn text(report: &Report, style: Style) -> String {
+    let excerpts = excerpts(report);
+    let code = report.rule.to_string();
+    let title = Level::ERROR.primary_title(report.message()).id(code.as_str());
+    let mut group = Group::with_title(title);
+    for excerpt in &excerpts {
+        // One excerpt for each run of lines that are known: those in between are not.
+        for run in runs(excerpt) {
+            group = group.element(snippet(excerpt, &run));
+        }
+    }
+    for line in report.log.iter().skip(1) {
+        group = group.element(Level::NOTE.message(line.as_str()));
+    }
+    if let Some(drawing) = &report.drawing {
+        group = group.element(Level::NOTE.message(drawing.as_str()));
+    }
+    for note in &report.notes {
+        group = group.element(Level::NOTE.message(note.as_str()));
+    }
+    for help in &report.help {
+        group = group.element(Level::HELP.message(help.as_str()));
+    }
+    let renderer = match style {
+        Style::Plain => Renderer::plain(),
+        Style::Coloured => Renderer::styled(),
+    };
+    let mut text = renderer.render(&[group]);
+    text.push('\n');
+    text
+}
+
+/// The files with their lines, the one with the fault first.
+fn excerpts(report: &Report) -> Vec<Excerpt<'_>> {
+    let mut excerpts: Vec<Excerpt<'_>> = Vec::new();
+    for span in &report.spans {
+        let (name, line, text, columns) = match &span.place.source {
+            Some(source) if !source.text.is_empty() => {
+                let start = (source.column as usize).saturating_sub(1);
+                let end = (source.end_column as usize).saturating_sub(1);
+                (source.file.as_str(), source.line as usize, source.text.as_str(), start..end)
+            }
+            _ => {
+                let text = span.place.text.as_str();
+                (report.program.as_str(), span.place.insn, text, 0..text.len())
+            }
+        };
+        let excerpt = match excerpts.iter_mut().find(|excerpt| excerpt.name == name) {
+            Some(excerpt) => excerpt,
+            None => {
+                let (lines, marks) = (BTreeMap::new(), Vec::new());
+                excerpts.push(Excerpt { name: name.to_owned(), lines, marks });
+                let Some(last) = excerpts.last_mut() else { continue };
+                last
+            }
+        };
+        excerpt.lines.insert(line, text);
+        excerpt.marks.push(Mark { line, columns, span });
+    }
+    excerpts
+}
+
+/// Lines that are shown together: gaps stand for lines that are not known.
+fn runs(excerpt: &Excerpt<'_>) -> Vec<core::ops::RangeInclusive<usize>> {
+    let first = excerpt.lines.keys().next().copied();
+    let last = excerpt.lines.keys().next_back().copied();
+    first.zip(last).map(|(first, last)| first..=last).into_iter().collect()
+}
+
+fn snippet<'a>(
+    excerpt: &'a Excerpt<'a>,
+    run: &core::ops::RangeInclusive<usize>,
+) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
+    let mut source = String::new();
+    let mut starts = BTreeMap::new();
+    for line in run.clone() {
+        starts.insert(line, source.len());
+        source.push_str(excerpt.lines.get(&line).copied().unwrap_or_default());
+        source.push('\n');
+    }
+    let marks = excerpt.marks.iter().filter(|mark| run.contains(&mark.line));
+    let annotations = marks.map(|mark| {
+        let start = starts.get(&mark.line).copied().unwrap_or(0);
+        let kind =
+            if mark.span.primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+        let columns = start + mark.columns.start..start + mark.columns.end;
+        kind.span(columns).label(mark.span.label.as_str())
+    });
+    let annotations: Vec<_> = annotations.collect();
+    Snippet::source(source)
+        .line_start(*run.start())
+        .path(excerpt.name.as_str())
+        .annotations(annotations)
+}

@@ -1,0 +1,542 @@
+//! What is said of a fault and of the places on the way to it.
+
+use super::drawing::{accessed, size_of};
+use super::place::Places;
+use crate::history::{Base, Focus, Known, RelatedKind};
+use crate::input::Input;
+use crate::rejection::{Rejection, Rule};
+use skep_bpf::codec::{SlotIndex, decode};
+use skep_bpf::insn::{Callee, Insn, Offset};
+use skep_bpf::platform::HelperId;
+
+/// A number of bytes in words.
+pub(crate) fn bytes(count: i64) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+}
+
+/// A map by its name.
+pub(crate) fn map_name(input: &Input<'_>, map: u16) -> String {
+    match input.maps.get(usize::from(map)) {
+        Some(facts) if !facts.name.is_empty() => format!("map `{}`", facts.name),
+        _ => format!("map {map}"),
+    }
+}
+
+/// What a value is, in words.
+pub(crate) fn describe(value: &Known, input: &Input<'_>) -> String {
+    let thing = match value.base {
+        Base::Nothing => return "nothing".to_owned(),
+        Base::Number if value.is_unknown() => return "a number that may be anything".to_owned(),
+        Base::Number if value.constant().is_some() => {
+            return format!("the number {}", value.interval());
+        }
+        Base::Number => return format!("a number, {}", value.interval()),
+        Base::Context => "the context".to_owned(),
+        Base::Map(map) => map_name(input, map),
+        Base::MapValue { map, inner: false } => format!("a value of {}", map_name(input, map)),
+        Base::MapValue { inner: true, .. } => "a value of a map within a map".to_owned(),
+        Base::Stack { .. } => "the stack".to_owned(),
+        Base::Packet { .. } => "the packet".to_owned(),
+        Base::PacketMeta { .. } => "the packet's metadata".to_owned(),
+        Base::PacketEnd => "the packet's end".to_owned(),
+        Base::Memory { record: true, .. } => "a record of a ring buffer".to_owned(),
+        Base::Memory { size, .. } => format!("memory of {}", bytes(i64::from(size))),
+        Base::Other(name) => other_name(name).to_owned(),
+    };
+    let null = if value.may_be_null { "NULL or a pointer" } else { "a pointer" };
+    format!("{null} to {thing}")
+}
+
+fn other_name(name: &str) -> &str {
+    match name {
+        "sock" | "sock_common" => "a socket",
+        "tcp_sock" => "a TCP socket",
+        "xdp_sock" => "an AF_XDP socket",
+        "flow_keys" => "the flow keys",
+        "tp_buffer" => "the tracepoint's buffer",
+        "ptr_" | "trusted_ptr_" => "an object of the kernel",
+        other => other,
+    }
+}
+
+/// What is wrong at the place of the fault.
+pub(crate) fn primary(rejection: &Rejection, input: &Input<'_>) -> String {
+    let insn = rejection.at.and_then(|at| decode(&input.bytecode.slots, at).ok());
+    let helper = insn.as_ref().and_then(called);
+    match &rejection.focus {
+        Some(focus) => about_value(rejection, focus, helper, input),
+        None => about_program(rejection, helper),
+    }
+}
+
+fn called(insn: &Insn<Offset>) -> Option<HelperId> {
+    match insn {
+        Insn::Call { callee: Callee::Helper(id) } => Some(*id),
+        _ => None,
+    }
+}
+
+fn about_program(rejection: &Rejection, helper: Option<HelperId>) -> String {
+    let message = rejection.message.as_str();
+    let name = helper.map_or_else(|| "this function".to_owned(), |id| id.to_string());
+    match rejection.rule {
+        Rule::Reference if helper == Some(HelperId::TAIL_CALL) => {
+            "the program hands over to another one, and still holds a reference".to_owned()
+        }
+        Rule::Reference => "the program ends here, and still holds a reference".to_owned(),
+        Rule::Lock if message.starts_with("function calls") => {
+            format!("`{name}` is called while the lock is held")
+        }
+        Rule::Lock if message.contains("without taking") => "no lock is held here".to_owned(),
+        Rule::Lock if message.contains("BPF_EXIT") => {
+            "the program ends here, and still holds the lock".to_owned()
+        }
+        Rule::HelperNotAllowed if message.contains("GPL") => {
+            format!("`{name}` is for programs under a licence that is compatible with the GPL")
+        }
+        Rule::HelperNotAllowed if message.contains("sleep") => {
+            format!("`{name}` may have to wait, and this program must not")
+        }
+        Rule::HelperNotAllowed => {
+            format!("programs of this type do not have `{name}`")
+        }
+        Rule::Map => format!("`{name}` does not work with a map of this type"),
+        Rule::HelperArgument if message.contains("access to the packet") => {
+            format!("`{name}` does not take pointers into the packet")
+        }
+        Rule::Arithmetic if message.starts_with("div") => {
+            "the divisor is the constant 0".to_owned()
+        }
+        Rule::Unreachable => "no path leads here".to_owned(),
+        Rule::InfiniteLoop => {
+            "the verifier comes back here with everything as it was before".to_owned()
+        }
+        Rule::FramePointer => "R10 is the frame pointer and cannot be written".to_owned(),
+        Rule::Unsupported => "this is not supported here".to_owned(),
+        Rule::Structure if message.starts_with("jump out of range") => {
+            "this jump leads out of its function".to_owned()
+        }
+        _ => message.lines().last().unwrap_or_default().to_owned(),
+    }
+}
+
+fn about_value(
+    rejection: &Rejection,
+    focus: &Focus,
+    helper: Option<HelperId>,
+    input: &Input<'_>,
+) -> String {
+    let reg = focus.reg.index();
+    let message = rejection.message.as_str();
+    let value = &focus.value;
+    let described = describe(value, input);
+    match rejection.rule {
+        Rule::PacketBounds | Rule::MemoryBounds => out_of_bounds(focus, helper, input),
+        Rule::Stack if focus.size.is_some() && value.constant().is_some() => {
+            out_of_bounds(focus, helper, input)
+        }
+        Rule::Stack => format!("the place on the stack is not known: {value}"),
+        Rule::MaybeNull => format!("R{reg} may be NULL here"),
+        Rule::NotAPointer if value.base == Base::Number && value.constant() == Some(0) => {
+            format!("R{reg} is NULL here")
+        }
+        Rule::NotAPointer if value.base == Base::Number => {
+            format!("R{reg} is used as a pointer, but is {described}")
+        }
+        Rule::NotAPointer => format!("R{reg} is {described}, through which nothing is accessed"),
+        Rule::Uninitialised if reg == 0 && helper.is_none() => {
+            "the function ends here without a value to return: R0 holds nothing".to_owned()
+        }
+        Rule::Uninitialised => match helper {
+            Some(id) => {
+                format!("`{id}` takes an argument in R{reg}, which holds nothing here")
+            }
+            None => format!("R{reg} is read, but holds nothing here"),
+        },
+        Rule::PointerArithmetic if message.contains("dereference of modified") => {
+            format!("R{reg} must point to the start of the context here, but is {value}")
+        }
+        Rule::PointerArithmetic if message.contains("from scalar") => {
+            "a pointer is subtracted from a number".to_owned()
+        }
+        Rule::PointerArithmetic if message.starts_with("variable ctx") => {
+            format!("which field is meant is not known: R{reg} = {value}")
+        }
+        Rule::PointerArithmetic => {
+            format!("R{reg} is {described}; pointers cannot be computed with like this")
+        }
+        Rule::Unbounded if message.starts_with("math between") => {
+            "a number without a known lower bound is added to a pointer".to_owned()
+        }
+        Rule::Unbounded => unbounded(rejection, focus, helper),
+        Rule::HelperArgument => argument(rejection, focus, helper, input),
+        Rule::Context => context_access(focus),
+        Rule::Alignment => match accessed(focus).zip(focus.size) {
+            Some(((start, _), size)) => format!(
+                "{} {} at offset {start}, which is no multiple of {size}",
+                verb(focus, helper),
+                bytes(size)
+            ),
+            None => "this access is not aligned".to_owned(),
+        },
+        Rule::Permission => permission(rejection, focus, input),
+        Rule::ReturnValue => format!("R0, what the program returns, is {described} here"),
+        Rule::Atomic => {
+            format!("atomic operations do not work on {}", pointed_to(value, input))
+        }
+        Rule::MixedPointers => {
+            format!("R{reg} is {described} here, and on another path a pointer of another kind")
+        }
+        Rule::Arithmetic if message.starts_with("invalid shift") => {
+            "shifts by more than the register has bits".to_owned()
+        }
+        Rule::Lock if message.contains("different lock") => {
+            "this is not the lock that was taken".to_owned()
+        }
+        Rule::Reference if message.contains("must be referenced") => {
+            format!("R{reg} holds nothing that could be given back")
+        }
+        _ => about_program(rejection, helper),
+    }
+}
+
+fn pointed_to(value: &Known, input: &Input<'_>) -> String {
+    let described = describe(value, input);
+    described.strip_prefix("a pointer to ").unwrap_or(&described).to_owned()
+}
+
+fn verb(focus: &Focus, helper: Option<HelperId>) -> String {
+    let what = if focus.writes { "write" } else { "read" };
+    match helper {
+        Some(id) => format!("`{id}` would {what}"),
+        None => format!("{what}s"),
+    }
+}
+
+fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> String {
+    let verb = verb(focus, helper);
+    let Some(size) = focus.size else {
+        return format!("R{} is {}", focus.reg.index(), focus.value);
+    };
+    let mut place = focus.value;
+    place.offset += focus.offset;
+    let what = bytes(size);
+    match place.base {
+        Base::Packet { proved } | Base::PacketMeta { proved } => {
+            let known = match (proved, place.constant()) {
+                (0, Some(_)) => "nothing of the packet is known to exist".to_owned(),
+                (0, None) => "nothing is known to exist from there on".to_owned(),
+                (n, _) => format!("only {} are known to exist", bytes(i64::from(n))),
+            };
+            format!("{verb} {what} at {place}, but {known}")
+        }
+        Base::Stack { .. } => match accessed(focus) {
+            Some((start, _)) if start < -512 => {
+                format!("{verb} {what} at {place}, but a frame has at most 512 bytes")
+            }
+            Some((start, end)) if end > 0 => format!(
+                "{verb} {what} at {place}: only {} are left up to the end of the frame",
+                bytes((-start).max(0))
+            ),
+            _ => format!("{verb} {what} at {place}"),
+        },
+        base => {
+            let whole = size_of(base, input).map_or_else(
+                || "memory".to_owned(),
+                |size| {
+                    format!(
+                        "{}, which has {}",
+                        pointed_to(&place_of(base), input),
+                        bytes(i64::from(size))
+                    )
+                },
+            );
+            match accessed(focus) {
+                Some((start, end)) if place.constant().is_none() => {
+                    format!(
+                        "may {} up to byte {} (from {start} on) of {whole}",
+                        infinitive(focus),
+                        end - 1
+                    )
+                }
+                Some((start, end)) => {
+                    format!("{verb} bytes {start} to {} of {whole}", end - 1)
+                }
+                None => format!("{verb} {what} at {place}"),
+            }
+        }
+    }
+}
+
+fn place_of(base: Base) -> Known {
+    Known { base, may_be_null: false, offset: 0, umin: 0, umax: 0, smin: 0, smax: 0 }
+}
+
+fn infinitive(focus: &Focus) -> &'static str {
+    if focus.writes { "write" } else { "read" }
+}
+
+fn unbounded(rejection: &Rejection, focus: &Focus, helper: Option<HelperId>) -> String {
+    let reg = focus.reg.index();
+    let interval = focus.value.interval();
+    match helper {
+        Some(id) if focus.value.base == Base::Number => {
+            format!("`{id}` takes a size in R{reg}, which may be too large: {interval}")
+        }
+        _ if rejection.message.contains("min value is negative") => {
+            format!("R{reg} may point before the start: {}", focus.value)
+        }
+        _ => format!("R{reg} may point far beyond the end: {}", focus.value),
+    }
+}
+
+fn argument(
+    rejection: &Rejection,
+    focus: &Focus,
+    helper: Option<HelperId>,
+    input: &Input<'_>,
+) -> String {
+    let reg = focus.reg.index();
+    let name = helper.map_or_else(|| "the helper".to_owned(), |id| format!("`{id}`"));
+    let described = describe(&focus.value, input);
+    let message = rejection.message.as_str();
+    if let Some((_, expected)) = message.split_once("expected=") {
+        return format!("{name} wants {} in R{reg}, but that is {described}", wanted(expected));
+    }
+    if message.contains("min value is negative") {
+        return format!("the size in R{reg} may be negative: {}", focus.value.interval());
+    }
+    if message.contains("zero-sized") {
+        return format!("the size in R{reg} may be 0: {}", focus.value.interval());
+    }
+    if message.contains("not a known constant") {
+        return format!("{name} wants a constant in R{reg}, but that is {described}");
+    }
+    if message.contains("access to the packet") {
+        return format!("{name} does not take pointers into the packet");
+    }
+    format!("R{reg} is {described}")
+}
+
+/// What the kernel's list of types comes to.
+fn wanted(expected: &str) -> &'static str {
+    match expected {
+        "ctx" => "the context",
+        "map_ptr" => "a map",
+        "map_value" => "a map value",
+        "scalar" => "a number",
+        "ringbuf_mem" => "a record of a ring buffer",
+        list if list.starts_with("fp") => "a pointer to memory",
+        list if list.starts_with("sock") => "a socket",
+        _ => "something else",
+    }
+}
+
+fn context_access(focus: &Focus) -> String {
+    let start = focus.value.offset + focus.offset;
+    match (focus.size, focus.writes) {
+        (Some(size), true) => {
+            format!("this program cannot write {} at byte {start} of its context", bytes(size))
+        }
+        (Some(size), false) => format!(
+            "the context has no field that can be read with {} at byte {start}",
+            bytes(size)
+        ),
+        (None, _) => "this access to the context is not allowed".to_owned(),
+    }
+}
+
+fn permission(rejection: &Rejection, focus: &Focus, input: &Input<'_>) -> String {
+    let message = rejection.message.as_str();
+    let thing = pointed_to(&focus.value, input);
+    if let Some(field) = message.strip_suffix(" cannot be accessed directly by load/store") {
+        return format!("touches the `{field}` in {thing}, which only its helpers may");
+    }
+    match focus.writes {
+        true => format!("writes to {thing}, which can only be read"),
+        false => format!("reads from {thing}, which can only be written"),
+    }
+}
+
+/// What happened at a place; `None` if that need not be said.
+pub(crate) fn related(
+    what: &RelatedKind,
+    input: &Input<'_>,
+    places: &Places<'_>,
+) -> Option<String> {
+    Some(match what {
+        RelatedKind::NeverWritten(reg) => {
+            format!("the function begins, and nothing has set R{} yet", reg.index())
+        }
+        RelatedKind::Destroyed(reg) => format!("this call leaves nothing in R{}", reg.index()),
+        RelatedKind::Returned { helper, value } => returned(*helper, value, input),
+        RelatedKind::Loaded { from, size, value } => loaded(from, *size, value, input),
+        RelatedKind::Given(value) if value.base.is_pointer() => {
+            format!("{} comes from here", describe(value, input))
+        }
+        RelatedKind::Given(value) => format!("set to {} here", value.interval()),
+        RelatedKind::Computed { before, after } => computed(before, after)?,
+        RelatedKind::Moved { by, after } => {
+            let number = if by.is_unknown() {
+                "a number that may be anything".to_owned()
+            } else {
+                by.interval()
+            };
+            match after.base.is_packet() {
+                true => format!(
+                    "{number} is added here; what was compared with `data_end` before no longer counts"
+                ),
+                false => format!("{number} is added to the pointer here"),
+            }
+        }
+        RelatedKind::Narrowed { before, after } => narrowed(before, after)?,
+        RelatedKind::PacketProved { bytes: count } => {
+            format!("packet proved to have {} here", bytes(i64::from(*count)))
+        }
+        RelatedKind::IsNull => "NULL on this path since here".to_owned(),
+        RelatedKind::Invalidated { before, helper } => invalidated(before, *helper, input),
+        RelatedKind::Overwritten => "overwritten on the stack here".to_owned(),
+        RelatedKind::Acquired { helper } => match helper {
+            Some(id) => format!("acquired by `{id}` here"),
+            None => "acquired here".to_owned(),
+        },
+        RelatedKind::Locked => "the lock is taken here".to_owned(),
+        RelatedKind::Unlocked => "the lock is released here".to_owned(),
+        RelatedKind::Went { to, .. } => went(*to, places),
+        RelatedKind::Loop { trips, states: 0 } => {
+            format!("may go either way; walked {trips} times")
+        }
+        RelatedKind::Loop { trips, states } => {
+            format!("walked {trips} times, with {states} states remembered in the loop")
+        }
+        RelatedKind::Frame { bytes: count } => {
+            format!("this function uses {} of stack", bytes(i64::from(*count)))
+        }
+        RelatedKind::Calls { entry } => format!("calls `{}`", places.function(*entry)),
+    })
+}
+
+fn went(to: SlotIndex, places: &Places<'_>) -> String {
+    match places.line(to) {
+        Some(line) => format!("from here, the path goes on in line {}", line.line),
+        None => format!("from here, the path goes on at instruction {to}"),
+    }
+}
+
+fn returned(helper: HelperId, value: &Known, input: &Input<'_>) -> String {
+    if value.may_be_null {
+        return format!("`{helper}` returns {}", describe(value, input));
+    }
+    match value.base.is_pointer() {
+        true => format!("`{helper}` returns {}", describe(value, input)),
+        false if value.is_unknown() => format!("`{helper}` may return any number"),
+        false => format!("`{helper}` returns {}", value.interval()),
+    }
+}
+
+fn loaded(from: &Known, size: u32, value: &Known, input: &Input<'_>) -> String {
+    let what = match value.base {
+        Base::Packet { .. } => return "the packet begins here".to_owned(),
+        Base::PacketEnd => return "the packet ends here".to_owned(),
+        base if base.is_pointer() => return format!("{} is loaded here", describe(value, input)),
+        _ => bytes(i64::from(size)),
+    };
+    let thing = pointed_to(from, input);
+    if value.is_unknown() {
+        return format!("{what} of {thing}: may be anything");
+    }
+    format!("{what} of {thing}: {}", value.interval())
+}
+
+fn computed(before: &Known, after: &Known) -> Option<String> {
+    let had = before.base.is_pointer();
+    if had && !after.base.is_pointer() {
+        return Some("becomes a number here".to_owned());
+    }
+    if after.is_unknown() {
+        return Some(match before.is_unknown() {
+            true => return None,
+            false => format!("bound lost here: {} before, anything after", before.interval()),
+        });
+    }
+    (before != after).then(|| format!("{} from here on", after.interval()))
+}
+
+fn narrowed(before: &Known, after: &Known) -> Option<String> {
+    (before.interval() != after.interval())
+        .then(|| format!("known to be {} here", after.interval()))
+}
+
+fn invalidated(before: &Known, helper: Option<HelperId>, input: &Input<'_>) -> String {
+    let thing = pointed_to(before, input);
+    match helper {
+        Some(id) if before.base.is_packet() || before.base == Base::PacketEnd => {
+            format!("`{id}` may move the packet: pointers into it end here")
+        }
+        Some(id) => format!("`{id}` gives back {thing}: pointers to it end here"),
+        None => format!("the pointer to {thing} ends here"),
+    }
+}
+
+/// What is known of the registers that the fault is about.
+pub(crate) fn notes(rejection: &Rejection, input: &Input<'_>, places: &Places<'_>) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(at) = rejection.at {
+        let place = places.place(at);
+        let mut note = format!("instruction {}: {}", place.insn, place.text);
+        if let Some(focus) = &rejection.focus
+            && focus.value.base != Base::Nothing
+        {
+            note.push_str(&format!(
+                ", where R{} = {}",
+                focus.reg.index(),
+                known(&focus.value, input)
+            ));
+        }
+        notes.push(note);
+    }
+    if rejection.rule == Rule::Budget {
+        notes.push(format!(
+            "{} instructions were walked, over all paths; {} states were remembered",
+            rejection.stats.insns_processed, rejection.stats.total_states
+        ));
+    }
+    notes
+}
+
+/// A value as one would write it, with the map's name.
+fn known(value: &Known, input: &Input<'_>) -> String {
+    match value.base {
+        Base::MapValue { map, inner: false } => {
+            let text = value.to_string();
+            text.replacen("map value", &format!("value of {}", map_name(input, map)), 1)
+        }
+        Base::Map(map) => map_name(input, map),
+        _ => value.to_string(),
+    }
+}
+
+/// A stable name of what happened, for tools.
+pub(crate) fn kind_name(what: &RelatedKind) -> &'static str {
+    match what {
+        RelatedKind::NeverWritten(_) => "never_written",
+        RelatedKind::Destroyed(_) => "destroyed",
+        RelatedKind::Returned { .. } => "returned",
+        RelatedKind::Loaded { .. } => "loaded",
+        RelatedKind::Given(_) => "given",
+        RelatedKind::Computed { .. } => "computed",
+        RelatedKind::Moved { .. } => "moved",
+        RelatedKind::Narrowed { .. } => "narrowed",
+        RelatedKind::PacketProved { .. } => "packet_proved",
+        RelatedKind::IsNull => "is_null",
+        RelatedKind::Invalidated { .. } => "invalidated",
+        RelatedKind::Overwritten => "overwritten",
+        RelatedKind::Acquired { .. } => "acquired",
+        RelatedKind::Locked => "locked",
+        RelatedKind::Unlocked => "unlocked",
+        RelatedKind::Went { .. } => "went",
+        RelatedKind::Loop { .. } => "loop",
+        RelatedKind::Frame { .. } => "frame",
+        RelatedKind::Calls { .. } => "calls",
+    }
+}

@@ -1,0 +1,93 @@
+//! The cycles of the code: its strongly connected components, each within one function.
+
+use super::Code;
+
+/// By slot, the number of its cycle; 0 if it is in none. (Tarjan's algorithm, without recursion.)
+pub(super) fn find(code: &Code) -> Vec<u32> {
+    let mut search = Search {
+        code,
+        order: vec![0; code.slots.len()],
+        low: vec![0; code.slots.len()],
+        cycles: vec![0; code.slots.len()],
+        open: Vec::new(),
+        visited: 0,
+        found: 0,
+    };
+    for at in 0..code.slots.len() {
+        if search.order[at] == 0 {
+            search.visit(at);
+        }
+    }
+    search.cycles
+}
+
+struct Search<'a> {
+    code: &'a Code,
+    /// When a slot was visited, from 1; 0 if it was not.
+    order: Vec<u32>,
+    /// The earliest slot that can be reached from it, or [`DONE`].
+    low: Vec<u32>,
+    cycles: Vec<u32>,
+    open: Vec<usize>,
+    visited: u32,
+    found: u32,
+}
+
+/// The component of the slot is known.
+const DONE: u32 = u32::MAX;
+
+impl Search<'_> {
+    fn visit(&mut self, start: usize) {
+        let mut path: Vec<(usize, usize)> = Vec::new();
+        self.open(start, &mut path);
+        while let Some((at, next)) = path.last_mut() {
+            let at = *at;
+            if let Some(successor) = self.successors(at).into_iter().flatten().nth(*next) {
+                *next += 1;
+                if self.order[successor] == 0 {
+                    self.open(successor, &mut path);
+                } else {
+                    self.low[at] = self.low[at].min(self.low[successor]);
+                }
+                continue;
+            }
+            path.pop();
+            if let Some((before, _)) = path.last() {
+                self.low[*before] = self.low[*before].min(self.low[at]);
+            }
+            if self.low[at] == self.order[at] {
+                self.close(at);
+            }
+        }
+    }
+
+    fn open(&mut self, at: usize, path: &mut Vec<(usize, usize)>) {
+        self.visited += 1;
+        self.order[at] = self.visited;
+        self.low[at] = self.visited;
+        self.open.push(at);
+        path.push((at, 0));
+    }
+
+    /// Takes a component from the stack. It is a cycle if it has two slots, leads to itself, or is
+    /// a call that repeats a function.
+    fn close(&mut self, root: usize) {
+        let members = self.open.iter().rposition(|at| *at == root).unwrap_or(0);
+        let is_cycle = self.open.len() - members > 1
+            || self.successors(root).contains(&Some(root))
+            || self.code.force_points[root];
+        self.found += u32::from(is_cycle);
+        for at in self.open.drain(members..) {
+            self.low[at] = DONE;
+            self.cycles[at] = if is_cycle { self.found } else { 0 };
+        }
+    }
+
+    fn successors(&self, at: usize) -> [Option<usize>; 2] {
+        let Some(insn) = self.code.insn(at) else { return [None; 2] };
+        let next = at + insn.len_slots();
+        let falls = insn.falls_through().then_some(next).filter(|at| *at < self.low.len());
+        let target = insn.jump_target().and_then(|target| self.code.target(at, *target));
+        [falls, target]
+    }
+}

@@ -1,0 +1,104 @@
+//! The rejected programs of `tests/verify`: the live kernel's verdict and sentences, and reports
+//! that are reviewed like code.
+
+mod object;
+
+use object::{Program, programs};
+use serde_json::Value;
+use skep_verifier::report::{Report, Style, text};
+use skep_verifier::{Rule, verify};
+use std::path::{Path, PathBuf};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/verify").join(name)
+}
+
+fn objects(name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder(name)).expect("the folder can be read");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut objects: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|end| end == "o")).collect();
+    objects.sort();
+    assert!(objects.len() >= 30, "{} objects", objects.len());
+    objects
+}
+
+fn report(program: &Program) -> Option<Report> {
+    let input = program.input();
+    let rejection = verify(&input).err()?;
+    Some(Report::new(&rejection, &input, &program.name))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().expect("a file").to_string_lossy().into_owned()
+}
+
+fn expected() -> Value {
+    let text = std::fs::read_to_string(folder("expected.json")).expect("the record can be read");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// What the kernel said of a program.
+fn lookup<'a>(expected: &'a Value, kind: &str, path: &Path, program: &Program) -> &'a Value {
+    &expected["objects"][kind][file_name(path)][&program.name]
+}
+
+#[test]
+fn rejected_programs_are_reported() {
+    for path in objects("rejected") {
+        for program in programs(&path) {
+            let Some(report) = report(&program) else {
+                panic!("{} of {} is accepted", program.name, path.display())
+            };
+            insta::assert_snapshot!(program.name.clone(), text(&report, Style::Plain));
+        }
+    }
+}
+
+#[test]
+fn verdicts_and_sentences_are_the_live_kernels() {
+    let expected = expected();
+    let (mut same, mut total, mut other, mut unsupported) = (0, 0, Vec::new(), Vec::new());
+    for kind in ["rejected", "fixed"] {
+        for path in objects(kind) {
+            for program in programs(&path) {
+                let kernel = lookup(&expected, kind, &path, &program);
+                let ours = report(&program);
+                let name = format!("{kind}/{}", program.name);
+                let verdict = if ours.is_some() { "rejected" } else { "accepted" };
+                if ours.as_ref().is_some_and(|report| report.rule == Rule::Unsupported) {
+                    unsupported.push(name);
+                    continue;
+                }
+                assert_eq!(kernel["verdict"], verdict, "{name}: {ours:#?}");
+                let Some(report) = ours else { continue };
+                total += 1;
+                let log: Vec<&str> = kernel["log"]
+                    .as_array()
+                    .expect("lines")
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .collect();
+                let insn = report.primary().map(|span| span.place.insn);
+                if report.log == log
+                    && (kernel["instruction"] == Value::Null
+                        || insn.map(Value::from) == Some(kernel["instruction"].clone()))
+                {
+                    same += 1;
+                } else {
+                    other.push(format!(
+                        "{name}: {:?} at {insn:?}, the kernel {log:?} at {}",
+                        report.log, kernel["instruction"]
+                    ));
+                }
+            }
+        }
+    }
+    println!("{same} of {total} rejections have the kernel's sentences and place");
+    for line in &other {
+        println!("  {line}");
+    }
+    println!("{} not supported: {}", unsupported.len(), unsupported.join(", "));
+    // As measured; more is welcome, less is a step back.
+    assert!(other.len() <= 3, "{} differ", other.len());
+}

@@ -1,0 +1,126 @@
+//! What the verifier is told about the programs of an object.
+
+use skep_bpf::codec::SlotIndex;
+use skep_bpf::platform::{AttachType, MapFlags, ProgType, is_gpl_compatible};
+use skep_btf::{Btf, Kind, Linkage, TypeId};
+use skep_object::{GlobalData, Linked, MapDef, MapIndex, MapOrigin, Object, Part};
+use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
+use skep_verifier::{Input, MapFacts, Profile};
+
+use super::GlobalBytes;
+use super::maps::{initial_bytes, spec};
+
+/// A program that is to be verified.
+#[derive(Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) linked: &'a Linked,
+    pub(super) prog_type: ProgType,
+    pub(super) attach_type: AttachType,
+    pub(super) sleepable: bool,
+}
+
+/// What all programs of an object have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) object: &'a Object,
+    pub(super) globals: &'a [GlobalBytes],
+    pub(super) cpus: u32,
+    pub(super) profile: Profile,
+}
+
+/// What the verifier is told, owned.
+pub(super) struct Facts<'a> {
+    task: Task<'a>,
+    maps: Vec<MapFacts>,
+    functions: Vec<FunctionFacts>,
+    gpl_compatible: bool,
+    profile: Profile,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn new(around: &Surroundings<'_>, task: Task<'a>) -> Facts<'a> {
+        let object = around.object;
+        let maps = task.linked.maps.iter().filter_map(|index| {
+            let def = object.map(*index)?;
+            Some(map_facts(around, Some(*index), def))
+        });
+        Facts {
+            task,
+            maps: maps.collect(),
+            functions: functions(object, task.linked, task.prog_type),
+            gpl_compatible: object.license().is_some_and(is_gpl_compatible),
+            profile: around.profile,
+        }
+    }
+
+    pub(super) fn input(&self) -> Input<'_> {
+        Input {
+            bytecode: &self.task.linked.bytecode,
+            prog_type: self.task.prog_type,
+            attach_type: self.task.attach_type,
+            maps: &self.maps,
+            functions: &self.functions,
+            gpl_compatible: self.gpl_compatible,
+            sleepable: self.task.sleepable,
+            profile: self.profile,
+        }
+    }
+}
+
+/// `index` is that of a map of the object; the map that an outer one declares has none.
+fn map_facts(around: &Surroundings<'_>, index: Option<MapIndex>, def: &MapDef) -> MapFacts {
+    let types = around.object.btf().zip(def.value_type);
+    let spec = spec(around.cpus, def);
+    let is_constant = def.origin == MapOrigin::Global(GlobalData::ReadOnly)
+        && def.flags.contains(MapFlags::RDONLY_PROG);
+    let frozen = index.filter(|_| is_constant);
+    MapFacts {
+        flags: spec.flags,
+        has_types: types.is_some(),
+        fields: types.map_or(Vec::new(), |(btf, id)| fields(btf, def, id)),
+        frozen: frozen.map(|index| {
+            initial_bytes(around.object, index, def, around.globals).unwrap_or_default()
+        }),
+        inner: def.inner.as_deref().map(|inner| Box::new(map_facts(around, None, inner))),
+        ..MapFacts::new(spec.map_type, spec.key_bytes, spec.value_bytes, spec.max_entries)
+    }
+}
+
+/// The special fields of a map's values; of global data, those of its variables, whose offsets
+/// compilers leave to the loader.
+fn fields(btf: &Btf, def: &MapDef, value_type: TypeId) -> Vec<SpecialField> {
+    if !def.is_global_data() {
+        return special_fields(btf, value_type);
+    }
+    let of_variable = |variable: &skep_object::Variable| {
+        let Some(Kind::Var { ty, .. }) = variable.var.map(|var| btf.kind(var)) else {
+            return Vec::new();
+        };
+        let start = u32::try_from(variable.offset).unwrap_or(u32::MAX);
+        let shift = |field: SpecialField| SpecialField {
+            offset: field.offset.saturating_add(start),
+            ..field
+        };
+        special_fields(btf, *ty).into_iter().map(shift).collect()
+    };
+    def.variables.iter().flat_map(of_variable).collect()
+}
+
+/// What BTF says of the functions; nothing if it does not describe every one of them, which makes
+/// all but the first static.
+fn functions(object: &Object, linked: &Linked, prog_type: ProgType) -> Vec<FunctionFacts> {
+    let facts = |part: &Part| {
+        let (btf, function) = (object.btf()?, object.function(part.function)?);
+        let records = object.func_records(&function.section_name);
+        let record = records.iter().find(|record| u64::from(record.insn_offset) == part.offset)?;
+        let Kind::Func { linkage, .. } = btf.get(record.func).map(|_| btf.kind(record.func))?
+        else {
+            return None;
+        };
+        // libbpf makes hidden functions static.
+        let global = *linkage == Linkage::Global && !function.hidden;
+        let entry = SlotIndex(part.start.0);
+        Some(FunctionFacts::from_btf(btf, record.func, entry, global, prog_type))
+    };
+    linked.parts.iter().map(facts).collect::<Option<Vec<_>>>().unwrap_or_default()
+}

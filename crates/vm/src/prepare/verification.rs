@@ -1,0 +1,51 @@
+//! Verifies the programs of an object, all at once.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use skep_verifier::{Rejection, Verified, verify};
+
+use super::facts::{Facts, Surroundings, Task};
+
+/// What the verifier said of a program, and how long it took.
+pub(super) type Answer = (Result<Verified, Box<Rejection>>, Duration);
+
+/// The answers in the order of the tasks. As many threads as there are processors take the tasks
+/// one by one; each answer depends on its program alone.
+pub(super) fn verify_all(around: &Surroundings<'_>, tasks: &[Task<'_>]) -> Vec<Answer> {
+    let processors = thread::available_parallelism().map_or(1, |count| count.get());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut answers = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(task) = tasks.get(index) else { return answers };
+            answers.push((index, answer(around, *task)));
+        }
+    };
+    let mut answers = thread::scope(|scope| {
+        let others = processors.min(tasks.len()).saturating_sub(1);
+        // If there are no more threads to be had, those that there are do the work.
+        let others: Vec<_> = (0..others)
+            .map_while(|_| thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut answers = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => answers.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        answers
+    });
+    answers.sort_unstable_by_key(|(index, _)| *index);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+fn answer(around: &Surroundings<'_>, task: Task<'_>) -> Answer {
+    let start = Instant::now();
+    let facts = Facts::new(around, task);
+    let result = verify(&facts.input());
+    (result, start.elapsed())
+}
