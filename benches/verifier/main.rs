@@ -1,0 +1,144 @@
+//! How long the verifier takes beside the live kernel's, on objects that are given.
+//!
+//! `cargo bench -p skep-benches --bench verifier -- OBJECT.o ..` verifies every program of the
+//! objects in turn with both and prints medians; ratios are medians of the ratios of a round. The
+//! kernel's figure is its own (`log_level` 4), which includes its fix-ups; ours is the time of
+//! `verify`.
+
+use std::time::Duration;
+
+use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, prepare};
+use skep_kernel::{Map, MapSpec, ProgSpec, relocate, uapi};
+use skep_object::{CoreRelocations, GlobalData, LinkOptions, MapDef, MapOrigin, Object};
+
+const ROUNDS: usize = 9;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failure> {
+    let files: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    if files.is_empty() {
+        println!(
+            "give objects to verify: cargo bench -p skep-benches --bench verifier -- FILE.o .."
+        );
+        return Ok(());
+    }
+    if let Err(reason) = skep_kernel::available() {
+        println!("skipped: {reason}");
+        return Ok(());
+    }
+    println!(
+        "{:40} {:>9} {:>12} {:>12} {:>8} {:>10}",
+        "program", "insns", "kernel us", "skep us", "ratio", "spread"
+    );
+    for file in &files {
+        let bytes = std::fs::read(file)?;
+        let count = prepared(&bytes, file)?.programs.len();
+        for index in 0..count {
+            if let Err(failure) = compare(&bytes, file, index) {
+                println!("{file}, program {index}: {failure}");
+            }
+        }
+    }
+    println!("peak memory of this process: {} MiB", peak_memory_mib());
+    Ok(())
+}
+
+fn prepared(bytes: &[u8], file: &str) -> Result<Prepared, Failure> {
+    let link = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
+    Ok(prepare(bytes, file, PrepareOptions { link, ..PrepareOptions::default() })?)
+}
+
+fn compare(bytes: &[u8], file: &str, index: usize) -> Result<(), Failure> {
+    let (mut ours, mut kernels, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut name, mut insns) = (String::new(), 0);
+    for _ in 0..ROUNDS {
+        let prepared = prepared(bytes, file)?;
+        let program = &prepared.programs[index];
+        let verified = match (&program.verified, &program.result) {
+            (Some(verified), _) => verified,
+            (None, Err(why)) => return Err(why.to_string().into()),
+            (None, Ok(_)) => return Err("it was not verified".into()),
+        };
+        name.clone_from(&program.name);
+        insns = verified.stats().insns_processed;
+        let our = program.verify_time.map_or(0.0, micros);
+        let kernel = kernel_micros(&prepared.object, program)?;
+        ours.push(our);
+        kernels.push(kernel);
+        ratios.push(our / kernel);
+    }
+    let file = std::path::Path::new(file).file_name().unwrap_or_default().to_string_lossy();
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "{:40} {insns:>9} {:>12.0} {:>12.0} {:>8.3} {:>10}",
+        format!("{}:{name}", file.trim_end_matches(".bpf.o")),
+        median(kernels),
+        median(ours),
+        ratios[ROUNDS / 2],
+        format!("{:.2}-{:.2}", ratios[1], ratios[ROUNDS - 2]),
+    );
+    Ok(())
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// What the kernel says its verification took.
+fn kernel_micros(object: &Object, program: &PreparedProgram) -> Result<f64, Failure> {
+    let linked = program.linked.as_ref().ok_or("it was not linked")?;
+    let maps = linked
+        .maps
+        .iter()
+        .map(|index| kernel_map(object, object.map(*index).ok_or("no such map")?))
+        .collect::<Result<Vec<Map>, Failure>>()?;
+    let mut insns: Vec<[u8; 8]> =
+        linked.bytecode.slots.iter().map(|slot| slot.to_bytes()).collect();
+    relocate(&mut insns, &maps)?;
+    let spec = ProgSpec {
+        prog_type: program.prog_type.0,
+        expected_attach_type: program.attach_type.0,
+        insns: &insns,
+        licence: "GPL",
+        log_level: uapi::log_level::STATS,
+        ..ProgSpec::default()
+    };
+    let loaded = skep_kernel::Program::load(&spec)?;
+    let line = loaded.log().lines().find_map(|line| line.strip_prefix("verification time "));
+    let number = line.and_then(|line| line.split(' ').next()?.parse().ok());
+    number.ok_or_else(|| format!("no time in the kernel's log: {}", loaded.log()).into())
+}
+
+fn kernel_map(object: &Object, def: &MapDef) -> Result<Map, Failure> {
+    let map = Map::create(&MapSpec {
+        map_type: def.map_type.0,
+        key_size: def.key_size,
+        value_size: def.value_size,
+        max_entries: def.max_entries.max(1),
+        flags: def.flags.0,
+        ..MapSpec::default()
+    })?;
+    if let MapOrigin::Global(kind) = def.origin {
+        let mut bytes = object.initial_bytes(def).to_vec();
+        bytes.resize(def.value_size as usize, 0);
+        map.update(&0_u32.to_le_bytes(), &bytes, 0)?;
+        if kind == GlobalData::ReadOnly {
+            map.freeze()?;
+        }
+    }
+    Ok(map)
+}
+
+fn peak_memory_mib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) / 1024
+}
