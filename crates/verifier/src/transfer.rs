@@ -18,7 +18,7 @@ impl Walk<'_> {
             Insn::Alu { op, width, dst, src } => self.alu(op, width, dst, src)?,
             Insn::Neg { width, dst } => self.neg(width, dst)?,
             Insn::Movsx { op, dst, src } => self.movsx(op, dst, src)?,
-            Insn::Endian { dst, .. } => self.swap_bytes(dst)?,
+            Insn::Endian { op, bits, dst } => self.swap_bytes(op, bits, dst)?,
             Insn::AddrSpaceCast { .. } => {
                 return fault(
                     Rule::Structure,

@@ -4,7 +4,7 @@ use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault};
 use crate::state::value::{ADD_CONST, Value};
 use skep_bpf::insn::{Reg, Src};
-use skep_bpf::op::{AluOp, Movsx, Width};
+use skep_bpf::op::{AluOp, Endian, Movsx, SwapBits, Width};
 
 impl Walk<'_> {
     /// Two-operand arithmetic, moves included.
@@ -143,11 +143,18 @@ impl Walk<'_> {
         self.write(dst, result)
     }
 
-    /// Byte swaps, of whose result Linux 6.18 knows nothing.
-    pub(crate) fn swap_bytes(&mut self, dst: Reg) -> Check {
+    /// Byte swaps. What stays as it is stays a copy of what it was a copy of.
+    pub(crate) fn swap_bytes(&mut self, op: Endian, bits: SwapBits, dst: Reg) -> Check {
         let value = self.read(dst)?;
-        let node = if value.is_scalar() { value.node } else { Value::UNKNOWN.node };
-        self.write(dst, Value { node, ..Value::UNKNOWN })
+        if !value.is_scalar() {
+            return self.write(dst, Value::UNKNOWN);
+        }
+        let mut result = value;
+        result.scalar = value.scalar.swap_bytes(op, bits);
+        if op != Endian::Le || bits != SwapBits::B64 {
+            result.clear_id();
+        }
+        self.write(dst, result)
     }
 
     /// A number about to be copied gets an id for its copies to share.

@@ -72,7 +72,7 @@ impl Code {
         }
         let functions = find_functions(&slots, input, at)?;
         let len = slots.len();
-        let insns = (0..len).map(|i| decode(&slots, SlotIndex(i)).map_err(|e| e.kind)).collect();
+        let insns = (0..len).map(|i| decode_slot(&slots, i)).collect();
         let mut code = Code {
             slots,
             insns,
@@ -215,6 +215,19 @@ impl Code {
             _ => fault(Rule::Structure, "unrecognized bpf_ld_imm64 insn"),
         }
     }
+}
+
+/// What a slot is. The offset of an exit is not looked at.
+fn decode_slot(slots: &[Slot], i: usize) -> Result<Insn<Offset>, DecodeErrorKind> {
+    let slot = slots[i];
+    let is_exit = slot.opcode == class::JMP | code::EXIT;
+    let decoded = if is_exit && slot.offset != 0 {
+        let plain = Slot::new(slot.opcode, slot.dst(), slot.src(), 0, slot.imm);
+        decode(&[plain], SlotIndex(0))
+    } else {
+        decode(slots, SlotIndex(i))
+    };
+    decoded.map_err(|error| error.kind)
 }
 
 /// The functions, in the order of the code: where calls and function addresses lead.

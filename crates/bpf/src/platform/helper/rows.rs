@@ -181,7 +181,7 @@ helpers! {
         ],
         "Updates the checksum of a transport-layer header after a field of it or of its pseudo-header changed.";
     TAIL_CALL = 12, "bpf_tail_call", (4, 2), [changes_packet],
-        "long": Integer, [
+        "long": Void, [
             "void *ctx": CONTEXT, "struct bpf_map *prog_array_map": ConstMap,
             "u32 index": Anything,
         ],
