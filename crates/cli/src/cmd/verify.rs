@@ -1,11 +1,16 @@
 //! `skep verify`: what the verifier says of every program of an object, and why.
 
 mod annotations;
+mod lines;
+
+use std::io::Read;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, Verdict, Verification, prepare};
 
+use super::run::EngineName;
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
 use crate::render::{BAD, GOOD, NOTE, Render};
@@ -16,8 +21,18 @@ use crate::verdict::{ProgramDocument, label, show_rejection, stats_of};
 #[derive(Args, Debug)]
 pub struct Verify {
     /// The object: FILE.o, or FILE.o:NAME for some of its programs
-    #[arg(value_name = "FILE.o")]
-    target: Target,
+    #[arg(value_name = "FILE.o", required_unless_present = "jsonl")]
+    target: Option<Target>,
+    /// Verify raw programs instead, one JSON object a line, one answer a line; - is standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["target", "type_name", "stats", "format", "json"]
+    )]
+    jsonl: Option<PathBuf>,
+    /// What executes the runs that lines ask for
+    #[arg(long, value_enum, default_value = "auto", value_name = "ENGINE", requires = "jsonl")]
+    engine: EngineName,
     /// The type of all programs, in place of what their sections say (xdp, tc, socket, ...)
     #[arg(long = "type", value_name = "TYPE")]
     type_name: Option<String>,
@@ -78,9 +93,17 @@ struct Document {
 ///
 /// If the object cannot be read or a program cannot be prepared; [`Failure::No`] if a program is
 /// rejected.
-pub fn run(arguments: &Verify, render: &mut Render<'_>) -> Result<(), Failure> {
-    let target = &arguments.target;
-    let prepared = prepared(arguments)?;
+pub fn run(
+    arguments: &Verify,
+    input: &mut dyn Read,
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    if let Some(path) = &arguments.jsonl {
+        return lines::run(path, arguments.engine.engine(), input, render);
+    }
+    let target = arguments.target.as_ref();
+    let target = target.ok_or_else(|| Failure::Usage("FILE.o or --jsonl is needed".to_owned()))?;
+    let prepared = prepared(arguments, target)?;
     let wanted = match target.name {
         Some(_) => Some(target.functions(&prepared.object)?),
         None => None,
@@ -110,8 +133,7 @@ pub fn run(arguments: &Verify, render: &mut Render<'_>) -> Result<(), Failure> {
     outcome(target, &programs)
 }
 
-fn prepared(arguments: &Verify) -> Result<Prepared, Failure> {
-    let target = &arguments.target;
+fn prepared(arguments: &Verify, target: &Target) -> Result<Prepared, Failure> {
     let bytes = read_file(&target.path)?;
     let types = match &arguments.type_name {
         Some(name) => Some(type_named(name)?),
