@@ -191,6 +191,10 @@ impl Ready {
         let given = hex("data", data)?;
         let packet = if given.is_empty() { &ZEROS[..] } else { &given };
         let mut input = template.with_bytes(packet);
+        if let Input::Skb(skb) = &mut input {
+            // As BPF_PROG_TEST_RUN leaves it when it is given no context.
+            skb.wire_len = Some(0);
+        }
         let options = Options { engine, fuel: DEFAULT_FUEL };
         let finished = self.loaded.run(&mut self.cpu, input.context(), options);
         let finished = finished.map_err(|error| error.to_string())?;
