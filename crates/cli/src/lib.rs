@@ -93,7 +93,7 @@ fn dispatch(
         Command::Explain(arguments) => cmd::explain::run(&arguments, render),
         Command::Asm(arguments) => cmd::asm::run(&arguments, input, render),
         Command::Disasm(arguments) => cmd::disasm::run(&arguments, input, render),
-        Command::Verify(arguments) => cmd::verify::run(&arguments, render),
+        Command::Verify(arguments) => cmd::verify::run(&arguments, input, render),
         Command::Run(arguments) => cmd::run::run(&arguments, input, render),
         Command::Conformance(arguments) => cmd::conformance::run(&arguments, input, render),
     }

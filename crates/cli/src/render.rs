@@ -49,6 +49,12 @@ impl<'a> Render<'a> {
         self.terminal
     }
 
+    /// Whether output has colours.
+    #[must_use]
+    pub fn has_colour(&self) -> bool {
+        self.colour
+    }
+
     /// Text in a style, if output has colours.
     #[must_use]
     pub fn paint(&self, style: Style, text: &str) -> String {

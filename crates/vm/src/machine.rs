@@ -314,7 +314,7 @@ impl Machine {
         maps: &[MapId],
     ) -> Result<Loaded, LoadError> {
         proof::check(self, &verified, maps)?;
-        let program = Program::new(verified.bytecode())?;
+        let program = proof::program(&verified)?;
         let prog_type = verified.prog_type();
         let mut linked = Linked::new(self, name.to_owned(), prog_type, program, maps)?;
         linked.set_proof(verified);

@@ -15,6 +15,7 @@ use std::time::Duration;
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::ProgramError;
 use skep_object::{FunctionIndex, LinkError, LinkOptions, Linked, MapIndex, Object, ParseError};
+use skep_verifier::report::Report;
 use skep_verifier::{Profile, Rejection, Verified};
 
 use crate::errno::Errno;
@@ -110,6 +111,8 @@ pub struct PreparedProgram {
     /// The proof that it is safe, if there is one. What the verifier accepts need not load: the
     /// machine may lack one of its maps.
     pub verified: Option<Arc<Verified>>,
+    /// Why the verifier refuses it, if it does, as people and tools read it.
+    pub report: Option<Box<Report>>,
     /// How long the verifier took, if it was asked.
     pub verify_time: Option<Duration>,
     /// The program in the machine, or why it is not there.

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use skep_bpf::codec::{SlotIndex, encode};
+use skep_bpf::insn::{Insn, Offset};
+use skep_bpf::program::{Bytecode, Program, ProgramError};
 use skep_verifier::{MapFacts, Verified};
 
 use crate::machine::{LoadError, Machine, MapId};
@@ -71,6 +74,27 @@ pub(crate) fn check(
         }
     }
     Ok(())
+}
+
+/// The program of a proof. What no path reaches may be anything, and is replaced by jumps to
+/// themselves, as the kernel does, if it keeps the code from being a program.
+pub(crate) fn program(verified: &Verified) -> Result<Program, ProgramError> {
+    let bytecode = verified.bytecode();
+    Program::new(bytecode).or_else(|_| {
+        let stay = Insn::Jump { wide: false, target: Offset(-1) };
+        let stay = encode(&stay).expect("the distance fits").slots().next();
+        let stay = stay.expect("an instruction has a slot");
+        let mut slots = bytecode.slots.clone();
+        let mut at = 0;
+        while let Some(slot) = slots.get_mut(at) {
+            let is_reached = verified.is_reachable(SlotIndex(at));
+            at += if is_reached && slot.is_wide() { 2 } else { 1 };
+            if !is_reached {
+                *slot = stay;
+            }
+        }
+        Program::new(&Bytecode { slots, debug: bytecode.debug.clone() })
+    })
 }
 
 fn difference(facts: &MapFacts, spec: &MapSpec) -> Option<Difference> {

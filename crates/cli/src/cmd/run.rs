@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use skep::context::RawMemory;
-use skep::prepare::{ProgramFailure, Verification};
+use skep::prepare::Verification;
 use skep::run::{DEFAULT_FUEL, Engine, Options, RunError};
 use skep_net::{Capture, Format, LinkType, Packet, Writer};
 
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::input::{Target, argument_bytes, read_file};
 use crate::render::Render;
 use crate::session::{Opened, Record, Rejected, Session, Setting, Wanted, type_named};
-use crate::verdict::{ProgramDocument, show_rejection};
+use crate::verdict::{ProgramDocument, show_report};
 
 /// Runs a program and shows what it did.
 ///
@@ -232,9 +232,10 @@ fn refuse(
             object: target.file_name(),
             program: ProgramDocument::new(program),
         })?;
-    } else if let Err(ProgramFailure::Rejected(rejection)) = &program.result {
-        let bytecode = program.linked.as_ref().map(|linked| &linked.bytecode);
-        show_rejection(render, rejection, bytecode)?;
+    } else {
+        if let Some(report) = &program.report {
+            show_report(render, report)?;
+        }
         render.line(format_args!(
             "{} is not run because it may be unsafe; --unverified runs it all the same",
             program.name

@@ -1,23 +1,41 @@
 //! `skep verify`: what the verifier says of every program of an object, and why.
 
-mod annotations;
+mod lines;
+
+use std::io::Read;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, Verdict, Verification, prepare};
+use serde_json::{Value, json};
+use skep::prepare::{
+    PrepareOptions, Prepared, PreparedProgram, ProgramFailure, Verdict, Verification, prepare,
+};
+use skep_verifier::report;
 
+use super::run::EngineName;
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
 use crate::render::{BAD, GOOD, NOTE, Render};
 use crate::session::type_named;
-use crate::verdict::{ProgramDocument, label, show_rejection, stats_of};
+use crate::verdict::{ProgramDocument, show_report, stats_of};
 
 /// Verifies programs as Linux does, and says why what it refuses is refused.
 #[derive(Args, Debug)]
 pub struct Verify {
     /// The object: FILE.o, or FILE.o:NAME for some of its programs
-    #[arg(value_name = "FILE.o")]
-    target: Target,
+    #[arg(value_name = "FILE.o", required_unless_present = "jsonl")]
+    target: Option<Target>,
+    /// Verify raw programs instead, one JSON object a line, one answer a line; - is standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["target", "type_name", "stats", "format", "json"]
+    )]
+    jsonl: Option<PathBuf>,
+    /// What executes the runs that lines ask for
+    #[arg(long, value_enum, default_value = "auto", value_name = "ENGINE", requires = "jsonl")]
+    engine: EngineName,
     /// The type of all programs, in place of what their sections say (xdp, tc, socket, ...)
     #[arg(long = "type", value_name = "TYPE")]
     type_name: Option<String>,
@@ -78,9 +96,17 @@ struct Document {
 ///
 /// If the object cannot be read or a program cannot be prepared; [`Failure::No`] if a program is
 /// rejected.
-pub fn run(arguments: &Verify, render: &mut Render<'_>) -> Result<(), Failure> {
-    let target = &arguments.target;
-    let prepared = prepared(arguments)?;
+pub fn run(
+    arguments: &Verify,
+    input: &mut dyn Read,
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    if let Some(path) = &arguments.jsonl {
+        return lines::run(path, arguments.engine.engine(), input, render);
+    }
+    let target = arguments.target.as_ref();
+    let target = target.ok_or_else(|| Failure::Usage("FILE.o or --jsonl is needed".to_owned()))?;
+    let prepared = prepared(arguments, target)?;
     let wanted = match target.name {
         Some(_) => Some(target.functions(&prepared.object)?),
         None => None,
@@ -104,14 +130,13 @@ pub fn run(arguments: &Verify, render: &mut Render<'_>) -> Result<(), Failure> {
             kernel_profile: arguments.kernel_profile.name(),
             programs: documents(&programs),
         })?,
-        Format::Sarif => render.json(&annotations::sarif(target, &documents(&programs)))?,
-        Format::Github => annotations::github(target, &documents(&programs), render)?,
+        Format::Sarif => render.json(&sarif(&programs))?,
+        Format::Github => github(target, &programs, render)?,
     }
     outcome(target, &programs)
 }
 
-fn prepared(arguments: &Verify) -> Result<Prepared, Failure> {
-    let target = &arguments.target;
+fn prepared(arguments: &Verify, target: &Target) -> Result<Prepared, Failure> {
     let bytes = read_file(&target.path)?;
     let types = match &arguments.type_name {
         Some(name) => Some(type_named(name)?),
@@ -133,17 +158,56 @@ fn documents(programs: &[&PreparedProgram]) -> Vec<ProgramDocument> {
     programs.iter().map(|program| ProgramDocument::new(program)).collect()
 }
 
+/// A SARIF log with a result for each program that is rejected, and a notification for each that
+/// could not be prepared.
+fn sarif(programs: &[&PreparedProgram]) -> Value {
+    let reports = programs.iter().filter_map(|program| program.report.as_deref());
+    let mut log = report::sarif(reports);
+    let notifications: Vec<Value> = not_loaded(programs)
+        .map(|(name, why)| {
+            json!({"level": "error", "message": {"text": format!("{name} is not loaded: {why}")}})
+        })
+        .collect();
+    log["runs"][0]["invocations"] = json!([{
+        "executionSuccessful": notifications.is_empty(),
+        "toolExecutionNotifications": notifications,
+    }]);
+    log
+}
+
+/// A command for each program that is not accepted.
+fn github(
+    target: &Target,
+    programs: &[&PreparedProgram],
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    for report in programs.iter().filter_map(|program| program.report.as_deref()) {
+        render.line(format_args!("{}", report::github(report)))?;
+    }
+    for (name, why) in not_loaded(programs) {
+        let place = format!("{}: {name} is not loaded: {why}", target.path.display());
+        let place = place.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+        render.line(format_args!("::error ::{place}"))?;
+    }
+    Ok(())
+}
+
+/// The programs that could not be prepared, and why.
+fn not_loaded<'a>(
+    programs: &'a [&PreparedProgram],
+) -> impl Iterator<Item = (&'a str, &'a ProgramFailure)> {
+    programs.iter().filter_map(|program| match program.verdict() {
+        Verdict::NotLoaded(failure) => Some((program.name.as_str(), failure)),
+        _ => None,
+    })
+}
+
 /// The exit code: a rejection is an answer, a program that could not be prepared has none.
 fn outcome(target: &Target, programs: &[&PreparedProgram]) -> Result<(), Failure> {
-    let is_rejected =
-        |program: &&&PreparedProgram| matches!(program.verdict(), Verdict::Rejected(_));
-    if programs.iter().any(|program| is_rejected(&program)) {
+    if programs.iter().any(|program| matches!(program.verdict(), Verdict::Rejected(_))) {
         return Err(Failure::No);
     }
-    let is_missing = |program: &&PreparedProgram| {
-        matches!(program.verdict(), Verdict::NotLoaded(_) | Verdict::Unverified)
-    };
-    match programs.iter().filter(|program| is_missing(program)).count() {
+    match not_loaded(programs).count() {
         0 => Ok(()),
         missing => Err(Failure::Load(format!(
             "{}: {missing} of {} programs could not be verified",
@@ -177,17 +241,18 @@ fn text(
         if let (true, Some(time)) = (arguments.stats, program.verify_time) {
             numbers += &format!(", in {}us", time.as_micros());
         }
-        let label = label(&program.name, program.prog_type);
+        let label = format!("{} ({})", program.name, program.prog_type);
         match verdict {
             Verdict::Accepted(_) => {
                 let word = render.paint(GOOD, "accepted");
                 render.line(format_args!("{word} {label}{numbers}"))?;
             }
-            Verdict::Rejected(rejection) => {
+            Verdict::Rejected(_) => {
                 let word = render.paint(BAD, "rejected");
                 render.line(format_args!("{word} {label}{numbers}"))?;
-                let bytecode = program.linked.as_ref().map(|linked| &linked.bytecode);
-                show_rejection(render, rejection, bytecode)?;
+                if let Some(report) = &program.report {
+                    show_report(render, report)?;
+                }
             }
             Verdict::NotLoaded(failure) => {
                 let word = render.paint(NOTE, "not loaded");

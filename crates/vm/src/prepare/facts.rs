@@ -13,6 +13,7 @@ use super::maps::{initial_bytes, spec};
 /// A program that is to be verified.
 #[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
+    pub(super) name: &'a str,
     pub(super) linked: &'a Linked,
     pub(super) prog_type: ProgType,
     pub(super) attach_type: AttachType,

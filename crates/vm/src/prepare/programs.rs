@@ -6,6 +6,7 @@ use std::time::Duration;
 use skep_bpf::platform::{AttachType, ProgType, SectionKind};
 use skep_object::{Function, Linked, Object};
 use skep_verifier::Verified;
+use skep_verifier::report::Report;
 
 use super::facts::{Surroundings, Task};
 use super::verification::verify_all;
@@ -22,6 +23,7 @@ pub(super) struct Candidate<'a> {
     sleepable: bool,
     code: Result<Linked, ProgramFailure>,
     verified: Option<Arc<Verified>>,
+    report: Option<Box<Report>>,
     verify_time: Option<Duration>,
     /// Why it must not be loaded, although it has code.
     refusal: Option<ProgramFailure>,
@@ -49,6 +51,7 @@ pub(super) fn link_all<'a>(object: &'a Object, options: &PrepareOptions) -> Vec<
             sleepable: function.section_rule().is_some_and(|rule| rule.traits().sleepable),
             code,
             verified: None,
+            report: None,
             verify_time: None,
             refusal: None,
         }
@@ -102,6 +105,7 @@ pub(super) fn verify(
     let answers = {
         let tasks = asked.iter().filter_map(|program| {
             Some(Task {
+                name: &program.function.name,
                 linked: program.code.as_ref().ok()?,
                 prog_type: program.prog_type,
                 attach_type: program.attach_type,
@@ -110,9 +114,10 @@ pub(super) fn verify(
         });
         verify_all(around, &tasks.collect::<Vec<_>>())
     };
-    for (program, (verdict, time)) in asked.into_iter().zip(answers) {
-        program.verify_time = Some(time);
-        match verdict {
+    for (program, answer) in asked.into_iter().zip(answers) {
+        program.verify_time = Some(answer.time);
+        program.report = answer.report;
+        match answer.verdict {
             Ok(verified) => program.verified = Some(Arc::new(verified)),
             Err(rejection) => program.refusal = Some(rejection.into()),
         }
@@ -167,6 +172,7 @@ impl Candidate<'_> {
             attach_type: self.attach_type,
             linked,
             verified: self.verified,
+            report: self.report,
             verify_time: self.verify_time,
             result,
         }

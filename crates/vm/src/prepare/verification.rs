@@ -4,12 +4,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use skep_verifier::report::Report;
 use skep_verifier::{Rejection, Verified, verify};
 
 use super::facts::{Facts, Surroundings, Task};
 
-/// What the verifier said of a program, and how long it took.
-pub(super) type Answer = (Result<Verified, Box<Rejection>>, Duration);
+/// What the verifier said of a program.
+pub(super) struct Answer {
+    pub(super) verdict: Result<Verified, Box<Rejection>>,
+    /// What is to be told of a rejection.
+    pub(super) report: Option<Box<Report>>,
+    /// How long the verdict took.
+    pub(super) time: Duration,
+}
 
 /// The answers in the order of the tasks. As many threads as there are processors take the tasks
 /// one by one; each answer depends on its program alone.
@@ -46,6 +53,10 @@ pub(super) fn verify_all(around: &Surroundings<'_>, tasks: &[Task<'_>]) -> Vec<A
 fn answer(around: &Surroundings<'_>, task: Task<'_>) -> Answer {
     let start = Instant::now();
     let facts = Facts::new(around, task);
-    let result = verify(&facts.input());
-    (result, start.elapsed())
+    let input = facts.input();
+    let verdict = verify(&input);
+    let time = start.elapsed();
+    let report = verdict.as_ref().err();
+    let report = report.map(|rejection| Box::new(Report::new(rejection, &input, task.name)));
+    Answer { verdict, report, time }
 }

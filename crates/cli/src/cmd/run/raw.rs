@@ -11,7 +11,8 @@ use skep::machine::Machine;
 use skep::run::{Options, RunError};
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
-use skep_verifier::{Input, Profile, Rejection, Verified};
+use skep_verifier::report::{self, Report};
+use skep_verifier::{Input, Profile, Verified};
 
 use super::{Run, engine_name, json::TrapDocument, text};
 use crate::failure::Failure;
@@ -19,7 +20,7 @@ use crate::input::{argument_bytes, read_code, read_input};
 use crate::render::Render;
 use crate::session::{Printed, host, type_named};
 use crate::value::hex;
-use crate::verdict::{ErrorDocument, show_rejection};
+use crate::verdict::show_report;
 
 pub(super) fn run(
     arguments: &Run,
@@ -44,7 +45,7 @@ pub(super) fn run(
         Some(name) => {
             let verified = match verify(&bytecode, type_named(name)?, machine.host().cpus) {
                 Ok(verified) => verified,
-                Err(rejection) => return refuse(arguments, &rejection, &bytecode, render),
+                Err(report) => return refuse(arguments, &report, render),
             };
             machine.load_verified("raw", Arc::new(verified), &[])
         }
@@ -103,8 +104,8 @@ fn verify(
     bytecode: &Bytecode,
     (prog_type, attach_type): (ProgType, AttachType),
     cpus: u32,
-) -> Result<Verified, Box<Rejection>> {
-    skep_verifier::verify(&Input {
+) -> Result<Verified, Box<Report>> {
+    let input = Input {
         bytecode,
         prog_type,
         attach_type,
@@ -113,21 +114,15 @@ fn verify(
         gpl_compatible: true,
         sleepable: false,
         profile: Profile::linux(cpus),
-    })
+    };
+    skep_verifier::verify(&input)
+        .map_err(|rejection| Box::new(Report::new(&rejection, &input, "raw")))
 }
 
-fn refuse(
-    arguments: &Run,
-    rejection: &Rejection,
-    bytecode: &Bytecode,
-    render: &mut Render<'_>,
-) -> Result<(), Failure> {
+fn refuse(arguments: &Run, report: &Report, render: &mut Render<'_>) -> Result<(), Failure> {
     match arguments.json {
-        true => render.json(&json!({
-            "verdict": "rejected",
-            "error": ErrorDocument::rejected(rejection, Some(bytecode)),
-        }))?,
-        false => show_rejection(render, rejection, Some(bytecode))?,
+        true => render.json(&json!({"verdict": "rejected", "error": report::json(report)}))?,
+        false => show_report(render, report)?,
     }
     Err(Failure::No)
 }
