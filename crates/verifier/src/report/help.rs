@@ -151,6 +151,12 @@ impl Advice<'_> {
         let size = focus.size?;
         let end = focus.value.offset.checked_add(focus.offset)?.checked_add(size)?;
         let data_end = self.places.variable_given("data_end").unwrap_or("data_end".to_owned());
+        if focus.value.constant().is_none() && super::wording::is_too_wide(&focus.value) {
+            return Some(format!(
+                "limit the offset before it is added, so that the sum stays below 65536: {}",
+                self.limit(1500)
+            ));
+        }
         if focus.value.constant().is_none() {
             return Some(format!(
                 "compare after the variable offset was added, with a pointer that is computed once and used for both: `if (pointer + {size} > {data_end}) {}`",

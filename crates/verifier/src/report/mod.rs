@@ -156,14 +156,11 @@ fn between(spans: &[Span], places: &Places<'_>) -> Vec<Place> {
 /// Whether what happened next at the same place says all: a computation in several steps, a
 /// comparison with several constants.
 fn supersedes(next: &Related, related: &Related, places: &Places<'_>) -> bool {
-    let further = match (&related.what, &next.what) {
-        (
-            RelatedKind::Computed { .. },
-            RelatedKind::Computed { .. } | RelatedKind::Moved { .. },
-        )
-        | (RelatedKind::Narrowed { .. }, RelatedKind::Narrowed { .. }) => true,
-        _ => false,
-    };
+    let further = matches!(
+        (&related.what, &next.what),
+        (RelatedKind::Computed { .. }, RelatedKind::Computed { .. } | RelatedKind::Moved { .. },)
+            | (RelatedKind::Narrowed { .. }, RelatedKind::Narrowed { .. })
+    );
     let (here, there) = (places.line(related.at), places.line(next.at));
     let spot = |line: &skep_bpf::debug_info::SourceLine| (line.line, line.column);
     further && here.is_some() && here.map(spot) == there.map(spot)

@@ -235,6 +235,9 @@ fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> 
     match place.base {
         Base::Packet { proved } | Base::PacketMeta { proved } => {
             let known = match (proved, place.constant()) {
+                (0, None) if is_too_wide(&focus.value) => {
+                    "the offset may exceed 65535, and then no comparison with `data_end` proves anything".to_owned()
+                }
                 (0, Some(_)) => "nothing of the packet is known to exist".to_owned(),
                 (0, None) => "nothing is known to exist from there on".to_owned(),
                 (n, _) => format!("only {} are known to exist", bytes(i64::from(n))),
@@ -277,6 +280,12 @@ fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> 
             }
         }
     }
+}
+
+/// Whether a pointer into the packet may lie so far in it that comparing it proves nothing.
+pub(crate) fn is_too_wide(pointer: &Known) -> bool {
+    const MAX_PACKET_OFFSET: i64 = 0xffff;
+    pointer.smax.saturating_add(pointer.offset.max(0)) > MAX_PACKET_OFFSET
 }
 
 fn place_of(base: Base) -> Known {
