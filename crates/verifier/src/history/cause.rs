@@ -1,7 +1,7 @@
 //! What of a path matters for a fault: the registers that the broken rule is about, and what
 //! happened to them.
 
-use super::model::{Focus, Known, Related, RelatedKind};
+use super::model::{Base, Focus, Known, Related, RelatedKind};
 use super::origin::{Origins, Place};
 use super::replay::Trace;
 use crate::explore::Walk;
@@ -36,7 +36,12 @@ impl Walk<'_> {
         let end = trace.steps.len().saturating_sub(1);
         let Some(step) = trace.steps.get(end) else { return Cause::default() };
         let insn = self.code.insn(at);
-        let reg = mentioned(&fault.message).or_else(|| insn.and_then(|insn| used(&insn)));
+        let argument = || argument(fault, &step.state);
+        let used = || insn.as_ref().and_then(used);
+        let reg = match fault.rule {
+            Rule::InfiniteLoop => None,
+            _ => mentioned(&fault.message).or_else(used).or_else(argument),
+        };
         let focus = reg.map(|reg| Focus {
             reg,
             value: Known::from(step.state.reg(reg)),
@@ -55,7 +60,9 @@ impl Walk<'_> {
         if fault.rule == Rule::Lock {
             locks(&mut origins, &trace);
         }
+        // Found backwards: told in the order of the path.
         let mut related = core::mem::take(&mut origins.found);
+        related.reverse();
         if fault.rule == Rule::InfiniteLoop {
             related.extend(round(&trace));
         } else {
@@ -142,17 +149,18 @@ impl Walk<'_> {
             }
             _ => at,
         };
+        let forks = self.is_fork(at);
         let states = states.range(start..=at).map(|(_, count)| count).sum();
         let trips = self.visits[at];
         let mut related =
-            vec![Related { at: SlotIndex(at), what: RelatedKind::Loop { trips, states } }];
+            vec![Related { at: SlotIndex(at), what: RelatedKind::Loop { trips, states, forks } }];
         // Branches within it that go either way make the paths many.
         let undecided = (start..at).filter(|at| {
             matches!(self.code.insn(*at), Some(Insn::Branch { .. })) && self.is_fork(*at)
         });
         for fork in undecided.take(MAX_DECISIONS) {
             let trips = self.visits[fork];
-            let what = RelatedKind::Loop { trips, states: 0 };
+            let what = RelatedKind::Loop { trips, states: 0, forks: true };
             related.push(Related { at: SlotIndex(fork), what });
         }
         related
@@ -198,6 +206,19 @@ fn mentioned(message: &str) -> Option<Reg> {
     None
 }
 
+/// The argument that a helper does not take, where the sentence does not name it.
+fn argument(fault: &Fault, state: &crate::state::State) -> Option<Reg> {
+    let wrong: fn(Base) -> bool = match fault.rule {
+        Rule::HelperArgument if fault.message.contains("access to the packet") => {
+            |base| base.is_packet() || base == Base::PacketEnd
+        }
+        Rule::Map => |base| matches!(base, Base::Map(_)),
+        _ => return None,
+    };
+    let mut arguments = crate::check::call::ARGUMENTS.into_iter();
+    arguments.find(|reg| wrong(Known::from(state.reg(*reg)).base))
+}
+
 /// The register that an instruction is about.
 fn used(insn: &Insn<Offset>) -> Option<Reg> {
     match *insn {
@@ -226,7 +247,7 @@ fn about(fault: &Fault, insn: Option<&Insn<Offset>>, reg: Option<Reg>) -> Vec<Re
             Rule::PointerArithmetic | Rule::Unbounded,
             Some(Insn::Alu { dst, src: Src::Reg(src), .. }),
         ) => regs = vec![*src, *dst],
-        (Rule::Lock, _) if regs.is_empty() => {}
+        (Rule::Arithmetic | Rule::Map, _) => regs.clear(),
         // A size's memory comes before it, a memory's size after it.
         (
             Rule::HelperArgument | Rule::Unbounded | Rule::Stack,
@@ -290,10 +311,13 @@ fn round(trace: &Trace) -> Vec<Related> {
 
 /// The decisions that led to a fault which is about the path rather than about a value.
 fn decisions(trace: &Trace, rule: Rule, related: &[Related]) -> Vec<Related> {
-    let matters = matches!(
-        rule,
-        Rule::Reference | Rule::Lock | Rule::ReturnValue | Rule::Uninitialised | Rule::NotAPointer
-    );
+    let matters = match rule {
+        Rule::Reference | Rule::Lock | Rule::ReturnValue | Rule::Uninitialised => true,
+        Rule::NotAPointer => related
+            .iter()
+            .any(|related| matches!(related.what, RelatedKind::Unwritten | RelatedKind::IsNull)),
+        _ => false,
+    };
     if !matters {
         return Vec::new();
     }

@@ -107,7 +107,10 @@ impl Known {
             return x.to_string();
         }
         match (self.smin, self.smax) {
-            (i64::MIN, i64::MAX) if self.is_unknown() => "anything".to_owned(),
+            // Bounds that only a shift before has left.
+            (i64::MIN, max) if self.umin == 0 && self.umax >= 1 << 62 && max >= 1 << 62 => {
+                "anything".to_owned()
+            }
             (i64::MIN, i64::MAX) => match (self.umin, self.umax) {
                 (min, u64::MAX) => format!("{min} or more, unsigned"),
                 (0, max) => format!("at most {max}, unsigned"),
@@ -237,6 +240,8 @@ pub enum RelatedKind {
         /// The helper that did it.
         helper: Option<HelperId>,
     },
+    /// A part of the stack was read that nothing was written to.
+    Unwritten,
     /// Something was written over what lay on the stack.
     Overwritten,
     /// A resource was acquired.
@@ -261,6 +266,8 @@ pub enum RelatedKind {
         trips: u32,
         /// How many states are remembered there.
         states: u32,
+        /// Whether it could go either way each time.
+        forks: bool,
     },
     /// A function that uses stack, counting only its own.
     Frame {

@@ -3,7 +3,7 @@
 use super::model::{Known, Related, RelatedKind};
 use super::replay::{Trace, TraceStep};
 use crate::state::State;
-use crate::state::stack::slot_of;
+use crate::state::stack::{Byte, slot_of};
 use crate::state::value::{Kind, Value};
 use crate::structure::Code;
 use skep_bpf::codec::SlotIndex;
@@ -240,6 +240,13 @@ impl<'a> Origins<'a> {
             && value(state, slot).is_some()
         {
             return Some(slot);
+        }
+        if let Some(Place::Slot { frame, slot }) = stack_place(state, mem) {
+            let written = state.frames.get(frame).and_then(|frame| frame.stack.get(slot));
+            if written.is_none_or(|slot| slot.bytes.iter().all(|byte| *byte == Byte::Invalid)) {
+                self.note(index, RelatedKind::Unwritten);
+                return None;
+            }
         }
         let mut from = Known::from(state.reg(mem.base));
         from.offset += i64::from(mem.offset);

@@ -30,15 +30,10 @@ impl Advice<'_> {
             Rule::PacketBounds => self.packet_check(focus?)?,
             Rule::MemoryBounds => self.index_check(focus?)?,
             Rule::Unbounded if message.starts_with("math between") => format!(
-                "give {} bounds before it is added to the pointer, both of them if it is signed: `{} &= 63;` or `if ({} > 63) {}`",
-                self.number(), self.number(), self.number(), self.leave()
+                "give the number bounds before it is added to the pointer, a lower one as well if it is signed: {}",
+                self.limit(64)
             ),
-            Rule::Unbounded => format!(
-                "limit it before: `if ({} > limit) {}` or `{} &= 63;`",
-                self.number(),
-                self.leave(),
-                self.number()
-            ),
+            Rule::Unbounded => format!("limit it before, here to what 64 bytes have room for: {}", self.limit(64)),
             Rule::HelperArgument => self.argument(focus, message)?,
             Rule::Uninitialised => self.initialise(focus?),
             Rule::NotAPointer => self.not_a_pointer(focus?)?,
@@ -69,9 +64,18 @@ impl Advice<'_> {
             Rule::Permission if message.contains("directly") => {
                 "leave the field alone: write the other fields one by one instead of the whole value".to_owned()
             }
+            Rule::Permission if focus.is_some_and(|focus| focus.value.base.is_packet()) => {
+                "programs of this type change packets with helpers, if at all, such as `bpf_skb_store_bytes`".to_owned()
+            }
+            Rule::Permission if focus.is_some_and(|focus| matches!(focus.value.base, Base::Map(_))) => {
+                "the address of a map stands for the map as a whole; `bpf_map_lookup_elem` returns the address of a value".to_owned()
+            }
             Rule::Permission => "keep what changes in memory that can be written: a variable that is not `const`, a map, or the stack".to_owned(),
             Rule::InfiniteLoop => {
                 "let every round come closer to an end that the verifier sees: `for (i = 0; i < 64; i++)`".to_owned()
+            }
+            Rule::Budget if message.starts_with("The sequence") => {
+                "compute without branching in the loop, make fewer rounds, or use `bpf_loop`, whose body is walked once for all rounds".to_owned()
             }
             Rule::Budget => {
                 "make fewer rounds, or use `bpf_loop`, whose body is walked once for all rounds".to_owned()
@@ -147,6 +151,12 @@ impl Advice<'_> {
         let size = focus.size?;
         let end = focus.value.offset.checked_add(focus.offset)?.checked_add(size)?;
         let data_end = self.places.variable_given("data_end").unwrap_or("data_end".to_owned());
+        if focus.value.constant().is_none() && super::wording::is_too_wide(&focus.value) {
+            return Some(format!(
+                "limit the offset before it is added, so that the sum stays below 65536: {}",
+                self.limit(1500)
+            ));
+        }
         if focus.value.constant().is_none() {
             return Some(format!(
                 "compare after the variable offset was added, with a pointer that is computed once and used for both: `if (pointer + {size} > {data_end}) {}`",
@@ -182,41 +192,61 @@ impl Advice<'_> {
         // An index counts elements; what is added to the pointer, bytes.
         let count = room / size + 1;
         let element = if size == 1 { String::new() } else { format!(" (of {size} bytes each)") };
-        let number = self.number();
-        Some(match count & (count - 1) == 0 {
-            true => format!(
-                "limit the index to the {count} elements{element}: `if ({number} >= {count}) {}` or `{number} &= {};`",
-                self.leave(),
-                count - 1
-            ),
-            false => format!(
-                "limit the index to the {count} elements{element}: `if ({number} >= {count}) {}`",
-                self.leave()
-            ),
-        })
+        Some(format!("limit the index to the {count} elements{element}: {}", self.limit(count)))
     }
 
-    /// The variable that is too little known.
+    /// How to keep a number below a count.
+    fn limit(&self, count: i64) -> String {
+        let number = self.number();
+        let is_variable = number.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let refuse = format!("`if ({number} >= {count}) {}`", self.leave());
+        match (is_variable, count & (count - 1) == 0) {
+            (true, true) => format!("{refuse} or `{number} &= {};`", count - 1),
+            (true, false) => refuse,
+            (false, true) => format!("`{number} & {}`, or {refuse} on a copy of it", count - 1),
+            (false, false) => format!("{refuse} on a copy of it"),
+        }
+    }
+
+    /// How the source calls the number that is too little known: what a branch compares, the
+    /// variable that gets it, or the expression that loads it.
     fn number(&self) -> String {
-        let origin = self.related(|what| {
-            matches!(
-                what,
-                RelatedKind::Computed { .. }
-                    | RelatedKind::Loaded { .. }
-                    | RelatedKind::Returned { .. }
-            )
-        });
-        let is_number = |related: &&Related| match &related.what {
+        let narrowed = self.related(|what| matches!(what, RelatedKind::Narrowed { .. }));
+        let compared = narrowed.and_then(|related| self.expression(related));
+        let origin = self.related(|what| match what {
             RelatedKind::Loaded { value, .. } | RelatedKind::Returned { value, .. } => {
                 value.base == Base::Number
             }
-            _ => true,
-        };
-        self.variable(origin.filter(is_number)).unwrap_or_else(|| "index".to_owned())
+            _ => false,
+        });
+        let fault = self.rejection.at.and_then(|at| self.places.line(at));
+        let elsewhere = origin.filter(|related| self.places.line(related.at) != fault);
+        let given = || self.variable(elsewhere);
+        let loaded = || self.expression(origin?);
+        compared.or_else(given).or_else(loaded).unwrap_or_else(|| "index".to_owned())
+    }
+
+    /// What stands in the source where something happened, if that can be written elsewhere too.
+    fn expression(&self, related: &Related) -> Option<String> {
+        let source = self.places.place(related.at).source?;
+        let (start, end) = (source.column as usize, source.end_column as usize);
+        let text = source.text.get(start.checked_sub(1)?..end.checked_sub(1)?)?;
+        let is_value = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_' || c == '*');
+        let changes = text.contains("++") || text.contains("--") || text.ends_with('(');
+        // A column may stand at the member of a structure: what is before it belongs to it.
+        let before = source.text.get(..start - 1)?;
+        let member = before.ends_with("->") || before.ends_with('.');
+        let whole = if member { format!("{}{text}", object_of(before)) } else { text.to_owned() };
+        (is_value && !changes && text.chars().any(char::is_alphanumeric)).then_some(whole)
     }
 
     fn argument(&self, focus: Option<&Focus>, message: &str) -> Option<String> {
         let number = self.number();
+        if focus.is_some_and(|focus| focus.value.base == Base::Number)
+            && self.related(|what| matches!(what, RelatedKind::Invalidated { .. })).is_some()
+        {
+            return self.not_a_pointer(focus?);
+        }
         Some(if message.contains("min value is negative") {
             format!(
                 "declare the size unsigned, or refuse negative ones: `if ({number} < 0) {}`",
@@ -259,8 +289,13 @@ impl Advice<'_> {
                     "read `data` and `data_end` from the context again, and compare them again"
                         .to_owned()
                 }
-                _ => "use it before it is given back".to_owned(),
+                _ => "use it before it is given back, and give it back once".to_owned(),
             });
+        }
+        if self.related(|what| matches!(what, RelatedKind::Unwritten)).is_some() {
+            return Some(
+                "give the variable a value where it is declared: `= {}` or `= NULL`".to_owned(),
+            );
         }
         if focus.value.constant() == Some(0) {
             return Some(format!("on this path it is NULL; leave before: `{}`", self.leave()));
@@ -300,10 +335,17 @@ impl Advice<'_> {
 
     fn stack(&self, focus: &Focus) -> String {
         match (focus.value.constant(), self.helper(), focus.size) {
-            (None, ..) => format!(
-                "limit the index before: `if (index >= sizeof(buffer)) {}`",
-                self.leave()
-            ),
+            (None, ..) => {
+                let start = focus.value.offset.checked_add(focus.offset);
+                let room = start.and_then(i64::checked_neg).filter(|room| *room > 0);
+                let count = room.zip(focus.size).map(|(room, size)| room.max(size) / size.max(1));
+                match count {
+                    Some(count) => {
+                        format!("limit the index before, to what fits: {}", self.limit(count))
+                    }
+                    None => format!("limit the index before: {}", self.limit(8)),
+                }
+            }
             (Some(_), Some(_), Some(size)) if focus.value.offset >= -512 => {
                 format!("make the variable at least {size} bytes large, or pass the size that it has")
             }
@@ -332,4 +374,11 @@ impl Advice<'_> {
         };
         text.to_owned()
     }
+}
+
+/// The end of a text that is the object of a member access, such as `skb->` in `x = skb->`.
+fn object_of(text: &str) -> &str {
+    let belongs = |c: char| c.is_ascii_alphanumeric() || "_->.".contains(c);
+    let start = text.rfind(|c: char| !belongs(c));
+    &text[start.map_or(0, |start| start + 1)..]
 }

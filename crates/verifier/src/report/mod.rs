@@ -27,6 +27,7 @@ use crate::rejection::{Rejection, Rule};
 use crate::verified::Stats;
 use place::Places;
 use skep_bpf::codec::SlotIndex;
+use std::collections::BTreeSet;
 
 /// A rejection with everything that is told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Report {
     /// The place of the fault, and what is wrong there; first, if there is one. Then places on the
     /// way to it.
     pub spans: Vec<Span>,
+    /// Single lines between those of the spans, as far as they are known.
+    pub between: Vec<Place>,
     /// What is known of the registers that the fault is about, a sentence each.
     pub notes: Vec<String>,
     /// A drawing of memory and access, in lines of at most 72 columns.
@@ -76,6 +79,7 @@ impl Report {
             rule: rejection.rule,
             log,
             spans: Vec::new(),
+            between: Vec::new(),
             notes: wording::notes(rejection, input, &places),
             drawing: drawing::draw(rejection, input),
             help: help::help(rejection, input, &places),
@@ -89,11 +93,13 @@ impl Report {
                 kind: "fault",
             });
         }
-        let mut related: Vec<&Related> = rejection.related.iter().collect();
-        related.sort_by_key(|related| related.at);
-        for related in related {
-            report.add(related, input, &places);
+        for (index, related) in rejection.related.iter().enumerate() {
+            let next = rejection.related.get(index + 1);
+            if !next.is_some_and(|next| supersedes(next, related, &places)) {
+                report.add(related, input, &places);
+            }
         }
+        report.between = between(&report.spans, &places);
         report
     }
 
@@ -111,24 +117,53 @@ impl Report {
 
     fn add(&mut self, related: &Related, input: &Input<'_>, places: &Places<'_>) {
         let place = places.place(related.at);
-        let Some(label) = wording::related(&related.what, input, places) else { return };
+        let Some(label) = wording::related(related, input, places) else { return };
         let kind = wording::kind_name(&related.what);
         let same_spot = |span: &&mut Span| {
             span.place.insn == place.insn
                 || place.source.is_some() && span.place.source == place.source
         };
-        match self.spans.iter_mut().find(same_spot) {
-            Some(span) if span.primary && matches!(related.what, RelatedKind::Loop { .. }) => {
-                span.label = label;
-            }
-            Some(span) => {
-                if !span.label.contains(&label) {
-                    span.label = format!("{}; {label}", span.label);
-                }
-            }
-            None => self.spans.push(Span { place, label, primary: false, kind }),
+        let Some(span) = self.spans.iter_mut().find(same_spot) else {
+            self.spans.push(Span { place, label, primary: false, kind });
+            return;
+        };
+        match &related.what {
+            RelatedKind::Loop { .. } if span.primary => span.label = label,
+            // How a value was computed in between is of interest only where nothing else happens.
+            RelatedKind::Computed { .. } | RelatedKind::Loaded { .. } if span.primary => {}
+            RelatedKind::Given(_) | RelatedKind::Went { .. } => {}
+            _ if span.label.contains(&label) => {}
+            _ => span.label = format!("{}; {label}", span.label),
         }
     }
+}
+
+/// The lines that lie alone between lines of the same file that are shown, or the instructions.
+fn between(spans: &[Span], places: &Places<'_>) -> Vec<Place> {
+    let shown = |place: &Place| match &place.source {
+        Some(source) => (Some(source.file.clone()), source.line as usize),
+        None => (None, place.insn),
+    };
+    let lines: BTreeSet<_> = spans.iter().map(|span| shown(&span.place)).collect();
+    let alone = lines.iter().filter_map(|(file, line)| {
+        let (middle, end) = (line.checked_add(1)?, line.checked_add(2)?);
+        let gap = lines.contains(&(file.clone(), end)) && !lines.contains(&(file.clone(), middle));
+        if gap { places.on_line(file.as_deref(), middle) } else { None }
+    });
+    alone.collect()
+}
+
+/// Whether what happened next at the same place says all: a computation in several steps, a
+/// comparison with several constants.
+fn supersedes(next: &Related, related: &Related, places: &Places<'_>) -> bool {
+    let further = matches!(
+        (&related.what, &next.what),
+        (RelatedKind::Computed { .. }, RelatedKind::Computed { .. } | RelatedKind::Moved { .. },)
+            | (RelatedKind::Narrowed { .. }, RelatedKind::Narrowed { .. })
+    );
+    let (here, there) = (places.line(related.at), places.line(next.at));
+    let spot = |line: &skep_bpf::debug_info::SourceLine| (line.line, line.column);
+    further && here.is_some() && here.map(spot) == there.map(spot)
 }
 
 /// Where the fault is. A loop that is too long is where it closes, whatever instruction was the

@@ -54,6 +54,19 @@ impl Places<'_> {
         self.line(at).map(|line| line.text.trim()).filter(|text| !text.is_empty())
     }
 
+    /// A place on a line of a file, or without a file the instruction of that number.
+    pub(crate) fn on_line(&self, file: Option<&str>, line: usize) -> Option<Place> {
+        let Some(file) = file else {
+            return decode(&self.bytecode.slots, SlotIndex(line))
+                .is_ok()
+                .then(|| self.place(SlotIndex(line)));
+        };
+        let mut lines = self.bytecode.debug.lines().iter();
+        let found =
+            lines.find(|known| known.line as usize == line && file_name(&known.file) == file)?;
+        Some(self.place(found.slot))
+    }
+
     /// The name of the function that begins at an instruction.
     pub(crate) fn function(&self, entry: SlotIndex) -> String {
         match self.bytecode.debug.function_at(entry) {
@@ -83,10 +96,15 @@ impl Places<'_> {
     }
 }
 
+/// A file's name without what says nothing.
+fn file_name(file: &str) -> &str {
+    file.strip_prefix("./").unwrap_or(file)
+}
+
 fn source(line: &SourceLine) -> Source {
     let (column, end_column) = columns(&line.text, line.column);
     Source {
-        file: line.file.to_string(),
+        file: file_name(&line.file).to_owned(),
         line: line.line,
         column,
         end_column,

@@ -1,6 +1,6 @@
 //! The report for people, in the form of rustc's.
 
-use super::{Report, Span};
+use super::{Place, Report, Span};
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use std::collections::BTreeMap;
 
@@ -66,16 +66,13 @@ pub fn text(report: &Report, style: Style) -> String {
 fn excerpts(report: &Report) -> Vec<Excerpt<'_>> {
     let mut excerpts: Vec<Excerpt<'_>> = Vec::new();
     for span in &report.spans {
-        let (name, line, text, columns) = match &span.place.source {
+        let (name, line, text) = shown(report, &span.place);
+        let columns = match &span.place.source {
             Some(source) if !source.text.is_empty() => {
                 let start = (source.column as usize).saturating_sub(1);
-                let end = (source.end_column as usize).saturating_sub(1);
-                (source.file.as_str(), source.line as usize, source.text.as_str(), start..end)
+                start..(source.end_column as usize).saturating_sub(1)
             }
-            _ => {
-                let text = span.place.text.as_str();
-                (report.program.as_str(), span.place.insn, text, 0..text.len())
-            }
+            _ => 0..text.len(),
         };
         let excerpt = match excerpts.iter_mut().find(|excerpt| excerpt.name == name) {
             Some(excerpt) => excerpt,
@@ -89,7 +86,23 @@ fn excerpts(report: &Report) -> Vec<Excerpt<'_>> {
         excerpt.lines.insert(line, text);
         excerpt.marks.push(Mark { line, columns, span });
     }
+    for place in &report.between {
+        let (name, line, text) = shown(report, place);
+        if let Some(excerpt) = excerpts.iter_mut().find(|excerpt| excerpt.name == name) {
+            excerpt.lines.entry(line).or_insert(text);
+        }
+    }
     excerpts
+}
+
+/// Where a place is shown: the file, the line, its text.
+fn shown<'a>(report: &'a Report, place: &'a Place) -> (&'a str, usize, &'a str) {
+    match &place.source {
+        Some(source) if !source.text.is_empty() => {
+            (source.file.as_str(), source.line as usize, source.text.as_str())
+        }
+        _ => (report.program.as_str(), place.insn, place.text.as_str()),
+    }
 }
 
 /// Lines that are shown together: gaps stand for lines that are not known.

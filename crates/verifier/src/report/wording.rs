@@ -2,12 +2,12 @@
 
 use super::drawing::{accessed, size_of};
 use super::place::Places;
-use crate::history::{Base, Focus, Known, RelatedKind};
+use crate::history::{Base, Focus, Known, Related, RelatedKind};
 use crate::input::Input;
 use crate::rejection::{Rejection, Rule};
 use skep_bpf::codec::{SlotIndex, decode};
 use skep_bpf::insn::{Callee, Insn, Offset};
-use skep_bpf::platform::HelperId;
+use skep_bpf::platform::{Access, HelperId, context_for, context_of};
 
 /// A number of bytes in words.
 pub(crate) fn bytes(count: i64) -> String {
@@ -88,6 +88,10 @@ fn about_program(rejection: &Rejection, helper: Option<HelperId>) -> String {
             format!("`{name}` is called while the lock is held")
         }
         Rule::Lock if message.contains("without taking") => "no lock is held here".to_owned(),
+        Rule::Lock if message.contains("different lock") => {
+            "this is not the lock that was taken".to_owned()
+        }
+        Rule::CallDepth => "this call makes too many functions active".to_owned(),
         Rule::Lock if message.contains("BPF_EXIT") => {
             "the program ends here, and still holds the lock".to_owned()
         }
@@ -170,7 +174,7 @@ fn about_value(
         }
         Rule::Unbounded => unbounded(rejection, focus, helper),
         Rule::HelperArgument => argument(rejection, focus, helper, input),
-        Rule::Context => context_access(focus),
+        Rule::Context => context_access(focus, input),
         Rule::Alignment => match accessed(focus).zip(focus.size) {
             Some(((start, _), size)) => format!(
                 "{} {} at offset {start}, which is no multiple of {size}",
@@ -188,10 +192,17 @@ fn about_value(
             format!("R{reg} is {described} here, and on another path a pointer of another kind")
         }
         Rule::Arithmetic if message.starts_with("invalid shift") => {
-            "shifts by more than the register has bits".to_owned()
+            "shifts by as many bits as there are, or more".to_owned()
         }
-        Rule::Lock if message.contains("different lock") => {
-            "this is not the lock that was taken".to_owned()
+        Rule::Map => {
+            let name = helper.map_or_else(|| "the helper".to_owned(), |id| id.to_string());
+            let Base::Map(map) = value.base else {
+                return format!("`{name}` does not work with this map");
+            };
+            let facts = input.maps.get(usize::from(map));
+            let of_type = facts.map(|facts| format!(", which is of type {}", facts.map_type));
+            let map = map_name(input, map);
+            format!("`{name}` does not work with {map}{}", of_type.unwrap_or_default())
         }
         Rule::Reference if message.contains("must be referenced") => {
             format!("R{reg} holds nothing that could be given back")
@@ -224,6 +235,9 @@ fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> 
     match place.base {
         Base::Packet { proved } | Base::PacketMeta { proved } => {
             let known = match (proved, place.constant()) {
+                (0, None) if is_too_wide(&focus.value) => {
+                    "the offset may exceed 65535, and then no comparison with `data_end` proves anything".to_owned()
+                }
                 (0, Some(_)) => "nothing of the packet is known to exist".to_owned(),
                 (0, None) => "nothing is known to exist from there on".to_owned(),
                 (n, _) => format!("only {} are known to exist", bytes(i64::from(n))),
@@ -266,6 +280,12 @@ fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> 
             }
         }
     }
+}
+
+/// Whether a pointer into the packet may lie so far in it that comparing it proves nothing.
+pub(crate) fn is_too_wide(pointer: &Known) -> bool {
+    const MAX_PACKET_OFFSET: i64 = 0xffff;
+    pointer.smax.saturating_add(pointer.offset.max(0)) > MAX_PACKET_OFFSET
 }
 
 fn place_of(base: Base) -> Known {
@@ -332,17 +352,34 @@ fn wanted(expected: &str) -> &'static str {
     }
 }
 
-fn context_access(focus: &Focus) -> String {
+fn context_access(focus: &Focus, input: &Input<'_>) -> String {
     let start = focus.value.offset + focus.offset;
-    match (focus.size, focus.writes) {
-        (Some(size), true) => {
-            format!("this program cannot write {} at byte {start} of its context", bytes(size))
-        }
-        (Some(size), false) => format!(
-            "the context has no field that can be read with {} at byte {start}",
-            bytes(size)
+    let Some(size) = focus.size else {
+        return "this access to the context is not allowed".to_owned();
+    };
+    let what = bytes(size);
+    let context = context_of(input.prog_type);
+    let offset = u32::try_from(start).ok();
+    let field = context.zip(offset).and_then(|(context, offset)| context.field_at(offset));
+    let Some(field) = field else {
+        let whole = context.map_or(String::new(), |context| {
+            format!(" of `{}`, which has {}", context.c_type, bytes(i64::from(context.size)))
+        });
+        let verb = infinitive(focus);
+        return format!("there is nothing to {verb} with {what} at byte {start}{whole}");
+    };
+    let name = field.name;
+    let fields = context_for(input.prog_type, input.attach_type);
+    let readable = fields.is_some_and(|fields| {
+        fields.allows(field.offset, field.element_size, Access::Read).is_some()
+    });
+    match focus.writes {
+        true if readable => format!("`{name}` cannot be written by this program"),
+        false if readable => format!(
+            "`{name}` cannot be read with {what} at byte {start}; it has {}",
+            bytes(i64::from(field.size()))
         ),
-        (None, _) => "this access to the context is not allowed".to_owned(),
+        _ => format!("programs of this type do not have `{name}`"),
     }
 }
 
@@ -359,12 +396,9 @@ fn permission(rejection: &Rejection, focus: &Focus, input: &Input<'_>) -> String
 }
 
 /// What happened at a place; `None` if that need not be said.
-pub(crate) fn related(
-    what: &RelatedKind,
-    input: &Input<'_>,
-    places: &Places<'_>,
-) -> Option<String> {
-    Some(match what {
+pub(crate) fn related(related: &Related, input: &Input<'_>, places: &Places<'_>) -> Option<String> {
+    let at = related.at;
+    Some(match &related.what {
         RelatedKind::NeverWritten(reg) => {
             format!("the function begins, and nothing has set R{} yet", reg.index())
         }
@@ -402,12 +436,18 @@ pub(crate) fn related(
         },
         RelatedKind::Locked => "the lock is taken here".to_owned(),
         RelatedKind::Unlocked => "the lock is released here".to_owned(),
-        RelatedKind::Went { to, .. } => went(*to, places),
-        RelatedKind::Loop { trips, states: 0 } => {
-            format!("may go either way; walked {trips} times")
+        RelatedKind::Went { to, .. } => went(at, *to, places)?,
+        RelatedKind::Unwritten => {
+            "read from a part of the stack that nothing was written to".to_owned()
         }
-        RelatedKind::Loop { trips, states } => {
-            format!("walked {trips} times, with {states} states remembered in the loop")
+        RelatedKind::Loop { trips, states, forks } => {
+            let forks = if *forks { ", and may go either way each time" } else { "" };
+            let states = match states {
+                0 => String::new(),
+                1 => "; 1 state is remembered in the loop".to_owned(),
+                n => format!("; {n} states are remembered in the loop"),
+            };
+            format!("walked {trips} times{forks}{states}")
         }
         RelatedKind::Frame { bytes: count } => {
             format!("this function uses {} of stack", bytes(i64::from(*count)))
@@ -416,10 +456,11 @@ pub(crate) fn related(
     })
 }
 
-fn went(to: SlotIndex, places: &Places<'_>) -> String {
+fn went(at: SlotIndex, to: SlotIndex, places: &Places<'_>) -> Option<String> {
     match places.line(to) {
-        Some(line) => format!("from here, the path goes on in line {}", line.line),
-        None => format!("from here, the path goes on at instruction {to}"),
+        Some(line) if places.line(at).is_some_and(|here| here.line == line.line) => None,
+        Some(line) => Some(format!("from here, the path goes on in line {}", line.line)),
+        None => Some(format!("from here, the path goes on at instruction {to}")),
     }
 }
 
@@ -442,8 +483,9 @@ fn loaded(from: &Known, size: u32, value: &Known, input: &Input<'_>) -> String {
         _ => bytes(i64::from(size)),
     };
     let thing = pointed_to(from, input);
-    if value.is_unknown() {
-        return format!("{what} of {thing}: may be anything");
+    let full = 1_u64.checked_shl(size.saturating_mul(8)).map_or(u64::MAX, |end| end - 1);
+    if value.is_unknown() || size > 2 && (value.umin, value.umax) == (0, full) {
+        return format!("{what} of {thing}: may be any number");
     }
     format!("{what} of {thing}: {}", value.interval())
 }
@@ -453,18 +495,19 @@ fn computed(before: &Known, after: &Known) -> Option<String> {
     if had && !after.base.is_pointer() {
         return Some("becomes a number here".to_owned());
     }
-    if after.is_unknown() {
-        return Some(match before.is_unknown() {
+    let open = |value: &Known| value.interval() == "anything";
+    if open(after) {
+        return Some(match open(before) {
             true => return None,
             false => format!("bound lost here: {} before, anything after", before.interval()),
         });
     }
-    (before != after).then(|| format!("{} from here on", after.interval()))
+    (before != after).then(|| format!("the number is {} from here on", after.interval()))
 }
 
 fn narrowed(before: &Known, after: &Known) -> Option<String> {
     (before.interval() != after.interval())
-        .then(|| format!("known to be {} here", after.interval()))
+        .then(|| format!("from here on, the number is known to be {}", after.interval()))
 }
 
 fn invalidated(before: &Known, helper: Option<HelperId>, input: &Input<'_>) -> String {
@@ -530,6 +573,7 @@ pub(crate) fn kind_name(what: &RelatedKind) -> &'static str {
         RelatedKind::PacketProved { .. } => "packet_proved",
         RelatedKind::IsNull => "is_null",
         RelatedKind::Invalidated { .. } => "invalidated",
+        RelatedKind::Unwritten => "unwritten",
         RelatedKind::Overwritten => "overwritten",
         RelatedKind::Acquired { .. } => "acquired",
         RelatedKind::Locked => "locked",

@@ -5,7 +5,8 @@ mod object;
 
 use object::{Program, programs};
 use serde_json::Value;
-use skep_verifier::report::{Report, Style, text};
+use skep_bpf::program::Bytecode;
+use skep_verifier::report::{Report, Style, github, json, sarif, text};
 use skep_verifier::{Rule, verify};
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,48 @@ fn rejected_programs_are_reported() {
             insta::assert_snapshot!(program.name.clone(), text(&report, Style::Plain));
         }
     }
+}
+
+/// Without line information, places are instructions.
+#[test]
+fn programs_without_lines_are_reported() {
+    let names = [
+        "map_index_unbounded",
+        "null_check_missing",
+        "packet_bounds_off_by_one",
+        "ringbuf_not_submitted",
+        "loop_too_many_decisions",
+    ];
+    for name in names {
+        let path = folder("rejected").join(format!("{name}.bpf.o"));
+        for program in programs(&path) {
+            let mut input = program.input();
+            let bytecode = Bytecode::from(input.bytecode.slots.clone());
+            input.bytecode = &bytecode;
+            let rejection = verify(&input).expect_err("the kernel rejects it");
+            let report = Report::new(&rejection, &input, &program.name);
+            insta::assert_snapshot!(format!("{name}_bytes"), text(&report, Style::Plain));
+        }
+    }
+}
+
+#[test]
+fn tools_are_told_the_same() {
+    let path = folder("rejected").join("packet_bounds_off_by_one.bpf.o");
+    let reports: Vec<Report> = programs(&path).iter().filter_map(report).collect();
+    let [report] = reports.as_slice() else { panic!("{} reports", reports.len()) };
+    let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("JSON");
+    insta::assert_snapshot!("json", pretty(&json(report)));
+    insta::assert_snapshot!("sarif", pretty(&sarif([report])));
+    insta::assert_snapshot!("github", github(report));
+    let coloured = text(report, Style::Coloured);
+    assert!(coloured.contains("\u{1b}["), "{coloured}");
+    let mut plain = String::new();
+    for (index, part) in coloured.split("\u{1b}[").enumerate() {
+        let rest = if index == 0 { part } else { part.split_once('m').map_or("", |both| both.1) };
+        plain.push_str(rest);
+    }
+    assert_eq!(plain, text(report, Style::Plain));
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn map_facts(around: &Surroundings<'_>, index: Option<MapIndex>, def: &MapDef) -
         && def.flags.contains(MapFlags::RDONLY_PROG);
     let frozen = index.filter(|_| is_constant);
     MapFacts {
+        name: def.name.clone(),
         flags: spec.flags,
         has_types: types.is_some(),
         fields: types.map_or(Vec::new(), |(btf, id)| fields(btf, def, id)),
