@@ -49,7 +49,7 @@ fn differences_are_the_kernels() {
                     let args = [at, from as u64, at + 256, to as u64, seed.into()];
                     let here = bench.call(HelperId::CSUM_DIFF, args).unwrap() as i64;
                     bench.machine.memory().free(at as u32);
-                    assert_eq!(here, there.into(), "{from} {to} {seed:#x} {pattern}");
+                    assert_eq!(here, i64::from(there), "{from} {to} {seed:#x} {pattern}");
                     compared += 1;
                 }
             }

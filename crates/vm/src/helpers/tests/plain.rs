@@ -135,7 +135,7 @@ fn strings_compare_as_in_the_kernel() {
                 let there = with_strings(&text, STRINGS);
                 let args = [at + first, len, at + second, 0, 0];
                 let here = bench.call(HelperId::STRNCMP, args).unwrap();
-                assert_eq!(here as i64, there.into(), "{first} {second} {len}");
+                assert_eq!(here as i64, i64::from(there), "{first} {second} {len}");
             }
         }
     }
