@@ -21,5 +21,7 @@ mod readme;
 mod xdp_filters;
 
 mod tidy;
+mod verify;
+mod verify_vectors;
 
 mod reachable;

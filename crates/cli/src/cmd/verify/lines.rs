@@ -86,7 +86,7 @@ pub(super) fn run(
 fn answer(line: &[u8], engine: Engine) -> Answer {
     let not_loaded =
         |name, why| Answer { name, verdict: "not_loaded", message: Some(why), ..Answer::default() };
-    let record: Record = match serde_json::from_slice(line) {
+    let record: Record = match serde_json::from_slice(line.trim_ascii_end()) {
         Ok(record) => record,
         Err(error) => return not_loaded(None, error.to_string()),
     };
