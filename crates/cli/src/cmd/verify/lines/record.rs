@@ -7,7 +7,7 @@ use skep_bpf::op::Imm64Kind;
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_btf::{Btf, Kind, Linkage, TypeId};
-use skep_verifier::input::{FunctionFacts, returns_number, special_fields};
+use skep_verifier::input::{FunctionFacts, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};
 
 use crate::input::parse_hex;
@@ -223,12 +223,9 @@ impl Record {
             let Some(Kind::Func { linkage, .. }) = btf.get(id).map(|_| btf.kind(id)) else {
                 return Err(format!("func_info: type {} is no function", id.0));
             };
-            Ok(FunctionFacts {
-                name: btf.name(id).to_owned(),
-                entry: SlotIndex(entry),
-                global: *linkage == Linkage::Global,
-                returns_number: returns_number(btf, id),
-            })
+            let (entry, global) = (SlotIndex(entry), *linkage == Linkage::Global);
+            let prog_type = ProgType(self.prog_type);
+            Ok(FunctionFacts::from_btf(btf, id, entry, global, prog_type))
         };
         self.func_info.iter().map(function).collect()
     }
