@@ -20,11 +20,14 @@ pub struct Bytecode {
     pub slots: Vec<Slot>,
     /// Lines and function names.
     pub debug: DebugInfo,
+    /// The names of the kernel functions that calls refer to: the `imm` of such a call counts in
+    /// this list. Empty if they are numbered as the kernel does it.
+    pub kernel_functions: Vec<String>,
 }
 
 impl From<Vec<Slot>> for Bytecode {
     fn from(slots: Vec<Slot>) -> Self {
-        Bytecode { slots, debug: DebugInfo::default() }
+        Bytecode { slots, ..Bytecode::default() }
     }
 }
 

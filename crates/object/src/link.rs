@@ -31,6 +31,18 @@ pub const MAX_LINKED_SLOTS: usize = 1_000_000;
 pub struct LinkOptions {
     /// What to do with instructions that want CO-RE relocation.
     pub core_relocations: CoreRelocations,
+    /// What to do with calls of kernel functions.
+    pub kernel_functions: KernelFunctions,
+}
+
+/// What to do with calls of functions that the kernel must provide (kfuncs).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum KernelFunctions {
+    /// Linking fails: nobody provides them.
+    #[default]
+    Refuse,
+    /// Calls refer to [`Bytecode::kernel_functions`].
+    ByName,
 }
 
 /// What to do with instructions that depend on the layout of the kernel's types.
@@ -125,7 +137,8 @@ impl Object {
             .run(function)
             .map_err(|problem| LinkError { function: function.name.clone(), problem })?;
         let debug = lines::debug_info(self, &linker.parts);
-        let bytecode = Bytecode { slots: linker.slots, debug };
+        let kernel_functions = linker.kernel_functions;
+        let bytecode = Bytecode { slots: linker.slots, debug, kernel_functions };
         Ok(Linked { function: index, bytecode, maps: linker.maps, parts: linker.parts })
     }
 }
@@ -148,6 +161,7 @@ struct Linker<'a> {
     is_infrared: bool,
     slots: Vec<Slot>,
     maps: Vec<MapIndex>,
+    kernel_functions: Vec<String>,
     /// The number of each map in `maps`.
     numbers: BTreeMap<MapIndex, i32>,
     parts: Vec<Part>,
@@ -188,6 +202,7 @@ impl<'a> Linker<'a> {
             is_infrared: false,
             slots: Vec::new(),
             maps: Vec::new(),
+            kernel_functions: Vec::new(),
             numbers: BTreeMap::new(),
             parts: Vec::new(),
             part_of: vec![None; object.functions().len()],

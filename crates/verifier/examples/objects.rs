@@ -99,7 +99,7 @@ impl Tally {
             self.absent += 1;
             return;
         };
-        let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
+        let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
         let Ok(linked) = object.link(function.index, options) else {
             self.unlinked += 1;
             return;

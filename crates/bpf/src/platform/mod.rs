@@ -16,6 +16,7 @@ mod facts;
 
 pub mod context;
 pub mod helper;
+pub mod kfunc;
 pub mod licence;
 pub mod map_type;
 pub mod prog_type;

@@ -8,7 +8,7 @@ use skep_bpf::codec::{SLOT_BYTES, Slot};
 use skep_bpf::op::{Imm64Kind, call, class, code};
 
 use super::error::{CodePlace, ExternKind, LinkProblem};
-use super::{Frame, Linker, Site};
+use super::{Frame, KernelFunctions, Linker, Site};
 use crate::elf::{Binding, Place, Relocation, RelocationKind, SectionIndex, Symbol};
 use crate::functions::FunctionIndex;
 use crate::maps::{MapIndex, declares_maps};
@@ -57,9 +57,17 @@ impl<'a> Linker<'a> {
             return Err(LinkProblem::NoSuchSymbol { place: place() });
         };
         if symbol.place == Place::Undefined {
+            let kind = ExternKind::of(self.object, &symbol.name);
+            if kind == ExternKind::KernelFunction
+                && self.options.kernel_functions == KernelFunctions::ByName
+                && is_call(site.slot)
+            {
+                self.call_kernel(site, &symbol.name);
+                return Ok(None);
+            }
             return Err(LinkProblem::Extern {
                 name: symbol.name.clone(),
-                kind: ExternKind::of(self.object, &symbol.name),
+                kind,
                 is_weak: symbol.binding == Binding::Weak,
                 place: place(),
             });
@@ -130,6 +138,19 @@ impl<'a> Linker<'a> {
                 place: CodePlace::new(self.object, site.function, site.offset),
             }),
             false => Err(self.bad_target(site, symbol)),
+        }
+    }
+
+    fn call_kernel(&mut self, site: &Site<'a>, name: &str) {
+        let known = self.kernel_functions.iter().position(|known| known == name);
+        let number = known.unwrap_or_else(|| {
+            self.kernel_functions.push(name.to_owned());
+            self.kernel_functions.len() - 1
+        });
+        if let Some(slot) = self.slots.get_mut(site.at) {
+            // There are fewer functions than slots, of which there are at most a million.
+            let number = i32::try_from(number).unwrap_or(i32::MAX);
+            *slot = Slot::new(slot.opcode, 0, call::KFUNC, 0, number);
         }
     }
 

@@ -4,7 +4,7 @@ use crate::record::Record;
 use skep_bpf::platform::{AttachType, MapFlags, ProgType};
 use skep_btf::{Btf, Kind, TypeId};
 use skep_object::{
-    Binding, CoreRelocations, ExternKind, GlobalData, LinkOptions, LinkProblem, Linked, MapDef,
+    Binding, CoreRelocations, ExternKind, GlobalData, KernelFunctions, LinkOptions, LinkProblem, Linked, MapDef,
     MapOrigin, Object,
 };
 use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
@@ -52,7 +52,10 @@ impl Case {
         let named = object.functions_named(program);
         let function = named.iter().find(|function| function.is_program).or(named.first());
         let function = function.ok_or("no such program")?;
-        let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
+        let options = LinkOptions {
+            core_relocations: CoreRelocations::AsCompiled,
+            kernel_functions: KernelFunctions::ByName,
+        };
         let linked = object.link(function.index, options).map_err(|error| cause(&error.problem))?;
         let maps = linked.maps.iter().filter_map(|index| object.map(*index));
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);

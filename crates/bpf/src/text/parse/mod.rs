@@ -64,7 +64,8 @@ impl Assembly {
             text: line.text.clone(),
         };
         let lines = self.lines.iter().map(source).collect();
-        Bytecode { slots: self.slots.clone(), debug: DebugInfo::new(lines, self.functions.clone()) }
+        let debug = DebugInfo::new(lines, self.functions.clone());
+        Bytecode { slots: self.slots.clone(), debug, ..Bytecode::default() }
     }
 }
 
