@@ -43,8 +43,8 @@ pub use elf::{
 pub use error::{Diagnostic, MapProblem, ParseError};
 pub use functions::{Function, FunctionIndex};
 pub use link::{
-    CodePlace, CoreKind, CoreRelocations, ExternKind, KernelFunctions, LinkError, LinkOptions, LinkProblem, Linked,
-    MAX_LINKED_SLOTS, Origin, Part,
+    CodePlace, CoreKind, CoreRelocations, ExternKind, KernelFunctions, LinkError, LinkOptions,
+    LinkProblem, Linked, MAX_LINKED_SLOTS, Origin, Part,
 };
 pub use maps::{GlobalData, MapDef, MapIndex, MapOrigin, MapValue, Variable};
 pub use object::Object;

@@ -99,7 +99,8 @@ impl Tally {
             self.absent += 1;
             return;
         };
-        let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+        let options =
+            LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
         let Ok(linked) = object.link(function.index, options) else {
             self.unlinked += 1;
             return;

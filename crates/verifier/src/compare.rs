@@ -79,7 +79,10 @@ impl Comparison<'_> {
         }
         match old.kind {
             Kind::Scalar => self.numbers(old, current),
-            Kind::MapValue(_) | Kind::Memory { .. } | Kind::TracepointBuffer => {
+            Kind::MapValue(_)
+            | Kind::Memory { .. }
+            | Kind::ReadOnlyMemory { .. }
+            | Kind::TracepointBuffer => {
                 old.kind == current.kind
                     && old.off == current.off
                     && current.scalar.within(&old.scalar)
@@ -131,6 +134,15 @@ impl Comparison<'_> {
         })
     }
 
+    /// How many elements iterators gave does not count: then no loop over one would end.
+    fn iterators(&mut self, old: &Value, current: &Value) -> bool {
+        let uncounted = |kind| match kind {
+            Kind::Iterator { name, first, active, .. } => Some((name, first, active)),
+            _ => None,
+        };
+        uncounted(old.kind) == uncounted(current.kind) && self.ids.same(old.ref_id, current.ref_id)
+    }
+
     fn slots(&mut self, old: &Slot, current: &Slot) -> bool {
         if self.mode == Mode::Exact && old.bytes != current.bytes {
             return false;
@@ -148,6 +160,9 @@ impl Comparison<'_> {
                 (a, b) if a == b => {}
                 _ => return false,
             }
+        }
+        if old.is_iterator() {
+            return self.iterators(&old.value, &current.value);
         }
         !old.is_spilled() || (current.is_spilled() && self.values(&old.value, &current.value))
     }

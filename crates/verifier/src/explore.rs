@@ -5,6 +5,7 @@
 //! and forgotten if it rarely covers others. These rules are Linux 6.18's (`is_state_visited`):
 //! they decide how many instructions are walked, and so which programs exceed the budget.
 
+use crate::check::iterator::turns_differ;
 use crate::compare::{Comparison, Mode, counterparts};
 use crate::history::replay::{Replay, Trail, Trails};
 use crate::ids::IdMap;
@@ -403,7 +404,7 @@ impl<'a> Walk<'a> {
                 break;
             }
             if !walked_out {
-                if self.is_same(index) {
+                if !self.code.is_iterator_step(self.at) && self.is_same(index) {
                     looping = true;
                     break;
                 }
@@ -438,9 +439,14 @@ impl<'a> Walk<'a> {
         Ok(covered)
     }
 
-    /// Once all that is read on the paths from a checkpoint is known: forgets what is not.
+    /// Once all that is read on the paths from a checkpoint is known: forgets what is not. Within a
+    /// cycle it is known when the walk has left that.
     fn forget_dead_slots(&mut self, index: usize) {
         let checkpoint = &mut self.checkpoints[index];
+        let cycle = checkpoint.cycle.as_ref();
+        if cycle.is_some_and(|cycle| self.visited_cycles.is_incomplete(cycle)) {
+            return;
+        }
         if !core::mem::replace(&mut checkpoint.cleaned, true)
             && let Some(state) = &mut checkpoint.state
         {
@@ -467,6 +473,7 @@ impl<'a> Walk<'a> {
         old.frames.len() == self.state.frames.len()
             && registers.into_iter().all(same_but_for_nodes)
             && old.may_goto == self.state.may_goto
+            && !turns_differ(old, &self.state)
             && self.compare(index, Mode::Exact)
     }
 
@@ -496,7 +503,12 @@ impl<'a> Walk<'a> {
     fn closes_loop(&mut self, index: usize) -> bool {
         let turns = self.checkpoints[index].state.as_ref().map(|old| old.may_goto);
         let is_may_goto = matches!(self.code.insn(self.at), Some(Insn::MayGoto { .. }));
-        is_may_goto && turns != Some(self.state.may_goto) && self.closes(index)
+        let may_close = if self.code.is_iterator_step(self.at) {
+            self.is_active_iterator()
+        } else {
+            is_may_goto && turns != Some(self.state.may_goto)
+        };
+        may_close && self.closes(index)
     }
 
     /// Whether a checkpoint in a cycle that the walk has not left covers the state; if so, what

@@ -18,6 +18,11 @@ const fn bit(reg: Reg) -> Regs {
     1 << reg.index()
 }
 
+/// The first registers that hold arguments.
+fn arguments(count: usize) -> Regs {
+    ((1 << (count + 1)) - 1) & ARGUMENTS
+}
+
 fn source(src: Src) -> Regs {
     match src {
         Src::Reg(reg) => bit(reg),
@@ -47,7 +52,7 @@ fn effects(insn: &Insn<Offset>) -> (Regs, Regs) {
             bit(Reg::R6) | offset
         }
         Insn::Call { callee: Callee::Helper(id) } => match id.row() {
-            Some(row) => ((1 << (row.params.len() + 1)) - 1) & ARGUMENTS,
+            Some(row) => arguments(row.params.len()),
             None => ARGUMENTS,
         },
         Insn::Call { .. } => ARGUMENTS,
@@ -79,7 +84,10 @@ pub(crate) fn live_registers(code: &Code) -> Vec<Regs> {
                 let target = code.target(at, *target);
                 after |= target.and_then(|target| live.get(target).copied()).unwrap_or(0);
             }
-            let (reads, writes) = effects(&insn);
+            let (mut reads, writes) = effects(&insn);
+            if let Some(row) = code.kfunc(&insn) {
+                reads = arguments(row.params.len());
+            }
             let before = reads | (after & !writes);
             if before != live[at] {
                 live[at] = before;

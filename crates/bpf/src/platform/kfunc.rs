@@ -51,6 +51,8 @@ pub enum KfuncReturn {
     Integer,
     /// Memory of so many bytes that the program may read, or NULL.
     MemoryOrNull(u32),
+    /// A reference to an object of the kernel.
+    Object(&'static str),
     /// A reference to an object of the kernel, or NULL.
     ObjectOrNull(&'static str),
 }
@@ -187,7 +189,7 @@ pub static KFUNCS: &[KfuncRow] = &[
     generic("bpf_cgroup_acquire", &[CGROUP], CGROUP_OR_NULL),
     releasing(generic("bpf_cgroup_release", &[CGROUP], VOID)),
     tracing("bpf_cpumask_create", &[], CPUMASK_OR_NULL),
-    tracing("bpf_cpumask_acquire", &[CPUMASK], CPUMASK_OR_NULL),
+    tracing("bpf_cpumask_acquire", &[CPUMASK], KfuncReturn::Object("bpf_cpumask")),
     releasing(tracing("bpf_cpumask_release", &[CPUMASK], VOID)),
     tracing("bpf_cpumask_set_cpu", &[SCALAR, CPUMASK], VOID),
     tracing("bpf_cpumask_test_cpu", &[SCALAR, ANY_CPUMASK], INTEGER),

@@ -27,7 +27,8 @@ fn walk(bytes: &[u8]) -> usize {
             ));
         }
     }
-    let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+    let options =
+        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
     let mut linked = 0;
     for function in object.functions() {
         match object.link(function.index, options) {

@@ -115,7 +115,8 @@ fn core_relocations_are_refused_or_left_as_compiled() {
          the offset of the field of struct task_struct (0:1) depends on the kernel (CO-RE); \
          instructions of this function that do: 1"
     );
-    let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+    let options =
+        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
     assert!(object.link(function(&object, "core").index, options).is_ok());
 }
 

@@ -57,7 +57,8 @@ fn output(tool: &str, arguments: &[&str], path: &Path) -> Option<(String, bool)>
 
 #[test]
 fn every_installed_object_is_read_and_links() {
-    let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+    let options =
+        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
     let is_sound =
         |path: &&PathBuf| !path.ends_with("externs.bpf.o") && !path.ends_with("bad_maps.bpf.o");
     for path in objects().iter().filter(is_sound) {

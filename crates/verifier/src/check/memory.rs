@@ -173,6 +173,13 @@ impl Walk<'_> {
                 self.check_map_value(reg, map, off, place.bytes(), false, true)
             }
             Kind::Memory { size, .. } => self.check_region(reg, off, place.bytes(), size, false),
+            Kind::ReadOnlyMemory { .. } if access == Access::Write => fault(
+                Rule::Permission,
+                format!("R{} cannot write into {}", reg.index(), pointer.type_name()),
+            ),
+            Kind::ReadOnlyMemory { size } => {
+                self.check_region(reg, off, place.bytes(), size, false)
+            }
             Kind::Packet(_) | Kind::PacketMeta(_) => {
                 if access == Access::Write && !self.may_write_packet() {
                     return fault(Rule::Permission, "cannot write into packet");
@@ -191,9 +198,12 @@ impl Walk<'_> {
                 fault(Rule::Permission, "only read from bpf_array is supported")
             }
             Kind::ConstMap(_) => unsupported("access to the fields of a map"),
-            Kind::Invalid | Kind::Scalar | Kind::Context | Kind::Stack { .. } | Kind::PacketEnd => {
-                self.not_a_pointer(reg, &pointer)
-            }
+            Kind::Invalid
+            | Kind::Scalar
+            | Kind::Context
+            | Kind::Stack { .. }
+            | Kind::Iterator { .. }
+            | Kind::PacketEnd => self.not_a_pointer(reg, &pointer),
         }
     }
 
@@ -273,7 +283,7 @@ impl Walk<'_> {
             Kind::Context => Region::Context,
             Kind::Packet(_) | Kind::PacketMeta(_) => Region::Packet,
             Kind::MapValue(map) if !map.inner => Region::MapValue(map.index),
-            Kind::Memory { .. } => Region::Memory,
+            Kind::Memory { .. } | Kind::ReadOnlyMemory { .. } => Region::Memory,
             _ => Region::Several,
         };
         let before = *self.regions[at].get_or_insert(region);

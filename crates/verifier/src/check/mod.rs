@@ -9,6 +9,8 @@ pub(crate) mod global_call;
 pub(crate) mod helper_arg;
 pub(crate) mod helper_call;
 pub(crate) mod helper_map;
+pub(crate) mod iterator;
+pub(crate) mod kfunc_call;
 pub(crate) mod memory;
 pub(crate) mod packet_load;
 pub(crate) mod pointer_arith;

@@ -123,7 +123,8 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::PacketMeta(_)
         | Kind::TracepointBuffer
         | Kind::Btf { .. }
-        | Kind::Memory { .. } => true,
+        | Kind::Memory { .. }
+        | Kind::ReadOnlyMemory { .. } => true,
         Kind::FlowKeys => known.is_some(),
         Kind::ConstMap(_) => known == Some(0) && op == AluOp::Add,
         Kind::Invalid
@@ -132,7 +133,8 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::Socket
         | Kind::SockCommon
         | Kind::TcpSock
-        | Kind::XdpSock => false,
+        | Kind::XdpSock
+        | Kind::Iterator { .. } => false,
     };
     if allowed {
         return Ok(());

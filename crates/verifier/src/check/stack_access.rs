@@ -100,6 +100,7 @@ impl Walk<'_> {
                 ),
             );
         }
+        self.check_plain(place.base, range)?;
         self.liveness.read(range.frame, slot_of(range.end - 1), slot_of(range.first));
         let mut value = if range.fixed {
             self.fill(range, discard)?
@@ -111,6 +112,27 @@ impl Walk<'_> {
             value.scalar = value.scalar.extended(place.size, extend);
         }
         Ok(value)
+    }
+
+    /// Nothing in a range is part of an object that only calls may touch.
+    fn check_plain(&self, reg: Reg, range: StackRange) -> Check {
+        let stack = &self.state.frame(range.frame).stack;
+        let is_object = |off: &i64| {
+            stack.get(slot_of(*off)).is_some_and(|slot| slot.bytes[byte_of(*off)] == Byte::Iterator)
+        };
+        match (range.first..range.end).find(is_object) {
+            None => Ok(()),
+            Some(off) => fault(
+                Rule::Stack,
+                format!(
+                    "invalid read from stack R{} off {}+{} size {}",
+                    reg.index(),
+                    range.first,
+                    off - range.first,
+                    range.end - range.first
+                ),
+            ),
+        }
     }
 
     /// A load at a fixed offset: a spilled register, or bytes.
@@ -304,6 +326,7 @@ impl Walk<'_> {
             return fault(Rule::HelperArgument, "invalid zero-sized read");
         }
         let range = self.stack_range(reg, off, bytes, access)?;
+        self.check_plain(reg, range)?;
         if !fills && range.first < range.end {
             self.liveness.read(range.frame, slot_of(range.end - 1), slot_of(range.first));
         }

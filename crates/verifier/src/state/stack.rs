@@ -23,6 +23,8 @@ pub(crate) enum Byte {
     Misc,
     /// Zero.
     Zero,
+    /// Part of an iterator.
+    Iterator,
 }
 
 /// Eight bytes of the stack.
@@ -40,6 +42,16 @@ impl Slot {
     /// Whether it holds a spilled register or part of one.
     pub(crate) fn is_spilled(&self) -> bool {
         self.bytes[0] == Byte::Spill
+    }
+
+    /// Whether it begins with part of an iterator.
+    pub(crate) fn is_iterator(&self) -> bool {
+        self.bytes[0] == Byte::Iterator
+    }
+
+    /// Whether all of it is part of an iterator.
+    pub(crate) fn is_whole_iterator(&self) -> bool {
+        self.bytes.iter().all(|byte| *byte == Byte::Iterator)
     }
 
     /// Whether it holds a spilled number.

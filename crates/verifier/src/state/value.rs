@@ -41,7 +41,9 @@ pub(crate) enum Kind {
     Context,
     ConstMap(MapRef),
     MapValue(MapRef),
-    Stack { frame: u8 },
+    Stack {
+        frame: u8,
+    },
     Packet(Reach),
     PacketMeta(Reach),
     PacketEnd,
@@ -51,8 +53,25 @@ pub(crate) enum Kind {
     TcpSock,
     XdpSock,
     TracepointBuffer,
-    Memory { size: u32, record: bool },
-    Btf { type_name: &'static str, trusted: bool },
+    Memory {
+        size: u32,
+        record: bool,
+    },
+    ReadOnlyMemory {
+        size: u32,
+    },
+    /// In slots of the stack only: an iterator, whether this is its first slot, whether it may
+    /// give more elements, and how many it gave.
+    Iterator {
+        name: &'static str,
+        first: bool,
+        active: bool,
+        turns: u32,
+    },
+    Btf {
+        type_name: &'static str,
+        trusted: bool,
+    },
 }
 
 impl Kind {
@@ -76,6 +95,8 @@ impl Kind {
             Kind::TracepointBuffer => "tp_buffer",
             Kind::Memory { record: false, .. } => "mem",
             Kind::Memory { record: true, .. } => "ringbuf_mem",
+            Kind::ReadOnlyMemory { .. } => "rdonly_mem",
+            Kind::Iterator { .. } => "iter",
             Kind::Btf { trusted: false, .. } => "ptr_",
             Kind::Btf { trusted: true, .. } => "trusted_ptr_",
         }
@@ -202,6 +223,7 @@ impl Value {
             | Kind::SockCommon
             | Kind::MapValue(_)
             | Kind::Memory { .. }
+            | Kind::ReadOnlyMemory { .. }
             | Kind::ConstMap(_) => true,
             Kind::Btf { trusted, .. } => trusted || self.ref_id != 0,
             _ => false,

@@ -73,6 +73,10 @@ fn successors(code: &mut Code, i: usize, at: &mut Option<usize>) -> Check<[Optio
             if next < code.slots.len() {
                 mark(code, next, true);
             }
+            if code.is_iterator_step(i) {
+                mark(code, i, false);
+                code.force_points[i] = true;
+            }
             (Some(next), entry)
         }
         other => {

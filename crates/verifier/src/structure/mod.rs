@@ -17,6 +17,7 @@ use skep_bpf::insn::{Callee, HelperId, Insn, Offset};
 use skep_bpf::op::{
     AluOp, CODE_BITS, Cond, Imm64Kind, SIZE_BITS, SOURCE_X, call, class, code, mode,
 };
+use skep_bpf::platform::kfunc::{IteratorStep, KfuncRow};
 
 /// The largest number of functions in a program.
 const MAX_FUNCTIONS: usize = 256;
@@ -50,6 +51,8 @@ pub(crate) struct Code {
     /// By slot, the number of the cycle it is in, 0 if in none.
     pub(crate) cycles: Vec<u32>,
     pub(crate) live: Vec<Regs>,
+    /// The kernel functions that calls refer to by number.
+    kfuncs: Vec<Option<&'static KfuncRow>>,
 }
 
 impl Code {
@@ -73,6 +76,7 @@ impl Code {
         let functions = find_functions(&slots, input, at)?;
         let len = slots.len();
         let insns = (0..len).map(|i| decode_slot(&slots, i)).collect();
+        let names = &input.bytecode.kernel_functions;
         let mut code = Code {
             slots,
             insns,
@@ -82,6 +86,7 @@ impl Code {
             force_points: vec![false; len],
             cycles: Vec::new(),
             live: Vec::new(),
+            kfuncs: names.iter().map(|name| KfuncRow::named(name)).collect(),
         };
         code.check_functions(input, at)?;
         code.check_opcodes(input, at)?;
@@ -95,6 +100,23 @@ impl Code {
     /// The instruction at a slot, if it is one.
     pub(crate) fn insn(&self, at: usize) -> Option<Insn<Offset>> {
         self.insns.get(at)?.ok()
+    }
+
+    /// The kernel function that an instruction calls, if it is a known one.
+    pub(crate) fn kfunc(&self, insn: &Insn<Offset>) -> Option<&'static KfuncRow> {
+        match insn {
+            Insn::Call { callee: Callee::Kfunc { btf_id, btf_index: 0 } } => {
+                self.kfuncs.get(usize::try_from(*btf_id).ok()?).copied().flatten()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an instruction steps an iterator.
+    pub(crate) fn is_iterator_step(&self, at: usize) -> bool {
+        let row = self.insn(at).and_then(|insn| self.kfunc(&insn));
+        let step = row.and_then(|row| row.iterator).map(|iterator| iterator.1);
+        step == Some(IteratorStep::Next)
     }
 
     /// Where a distance from a slot leads, if that is in the code.

@@ -4,8 +4,8 @@ use crate::record::Record;
 use skep_bpf::platform::{AttachType, MapFlags, ProgType};
 use skep_btf::{Btf, Kind, TypeId};
 use skep_object::{
-    Binding, CoreRelocations, ExternKind, GlobalData, KernelFunctions, LinkOptions, LinkProblem, Linked, MapDef,
-    MapOrigin, Object,
+    Binding, CoreRelocations, ExternKind, GlobalData, KernelFunctions, LinkOptions, LinkProblem,
+    Linked, MapDef, MapOrigin, Object,
 };
 use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};

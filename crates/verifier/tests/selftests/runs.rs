@@ -58,7 +58,8 @@ impl Outcome {
             (run.packet.clone(), packet.clone(), run.retval)
         });
         let runs: Vec<_> = zeros.into_iter().chain(recorded).collect();
-        let link = LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+        let link =
+            LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
         let options = PrepareOptions { link, ..PrepareOptions::default() };
         let prepared = prepare(object, &record.object, options).expect("the verifier had it");
         fill_maps(&prepared, record);

@@ -200,7 +200,8 @@ impl Report {
 fn program(prepared: &Prepared, program: &PreparedProgram, function: &Function) -> Program {
     let object = &prepared.object;
     // What it needs can be seen even where the kernel's types are missing.
-    let as_compiled = LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+    let as_compiled =
+        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
     let linked = program.linked.clone().or_else(|| object.link(function.index, as_compiled).ok());
     let own = |code: &[u8]| skep_bpf::codec::Slot::from_code(code).unwrap_or_default();
     let slots = linked
