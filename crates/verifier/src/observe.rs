@@ -110,6 +110,7 @@ impl fmt::Display for Letters<'_> {
                 Byte::Spill => "r",
                 Byte::Misc => "m",
                 Byte::Zero => "0",
+                Byte::Iterator => "i",
             })?;
         }
         Ok(())

@@ -29,7 +29,10 @@ pub(crate) fn programs(path: &Path) -> Vec<Program> {
     let programs = object.functions().iter().filter(|function| function.is_program);
     programs
         .filter_map(|function| {
-            let options = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
+            let options = LinkOptions {
+                core_relocations: CoreRelocations::AsCompiled,
+                ..LinkOptions::default()
+            };
             let linked = match object.link(function.index, options) {
                 Ok(linked) => linked,
                 Err(LinkError {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use tally::Tally;
 
 /// What must agree at least: a floor that only rises.
-const FLOOR: f64 = 0.965;
+const FLOOR: f64 = 0.97;
 
 /// What must agree of the programs that run at least, in percent. Two return what happens to be on
 /// the stack.
@@ -27,6 +27,9 @@ const RUNS_FLOOR: f64 = 99.0;
 
 /// The least number of runs, for the same reason as that of programs.
 const MIN_RUNS: usize = 800;
+
+/// Of the other selftests, longer walks are left to a build with optimisation.
+const MAX_WALK: u64 = 20_000;
 
 /// The least number of programs that decide anything, lest the test pass on an empty folder.
 const MIN_DECIDED: usize = 1300;
@@ -62,7 +65,8 @@ fn other_selftests_are_not_accepted_wrongly() {
     let show = std::env::var("SKEP_SELFTESTS_SHOW").unwrap_or_default();
     let wanted = |record: &&Record| {
         let other = !record.object.starts_with("verifier_") && record.is_decided();
-        other && folder.join(&record.object).is_file()
+        let short = record.insns_processed <= MAX_WALK;
+        other && short && folder.join(&record.object).is_file()
     };
     let mut objects = Objects::new(&folder);
     let mut tally = Tally::default();

@@ -44,9 +44,12 @@ pub(crate) struct Run {
 }
 
 impl Record {
-    /// Whether the kernel's verdict says something about the verifier.
+    /// Whether the kernel's verdict says something about the verifier. A rejection without a
+    /// sentence was for something else, as for lack of room for the log.
     pub(crate) fn is_decided(&self) -> bool {
-        matches!(self.live_verdict.as_str(), "accept" | "reject") && self.unresolved.is_empty()
+        let has_sentence = self.message.as_ref().is_some_and(|message| !message.is_empty());
+        let decided = self.is_accepted() || (self.live_verdict == "reject" && has_sentence);
+        decided && self.unresolved.is_empty()
     }
 
     pub(crate) fn is_accepted(&self) -> bool {
