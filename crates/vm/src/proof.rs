@@ -93,7 +93,8 @@ pub(crate) fn program(verified: &Verified) -> Result<Program, ProgramError> {
                 *slot = stay;
             }
         }
-        Program::new(&Bytecode { slots, debug: bytecode.debug.clone() })
+        let (debug, kernel_functions) = (bytecode.debug.clone(), bytecode.kernel_functions.clone());
+        Program::new(&Bytecode { slots, debug, kernel_functions })
     })
 }
 
