@@ -81,6 +81,8 @@ fn explanations() {
     assert_snapshot!("explain_helper", transcript(&["explain", "bpf_trace_printk"]));
     assert_snapshot!("explain_section", transcript(&["explain", "tc"]));
     assert_snapshot!("explain_map", transcript(&["explain", "hash"]));
+    assert_snapshot!("explain_rule", transcript(&["explain", "E0009"]));
+    assert_snapshot!("explain_no_rule", transcript(&["explain", "E9999"]));
     let place = format!("{}:hello:6", program("hello.bpf.o"));
     assert_snapshot!("explain_in_object", transcript(&["explain", &place]));
     // However the instruction is given, the explanation is the same.
@@ -101,6 +103,7 @@ fn documents() {
     assert_snapshot!("json_run_trap", document(&fuel));
     assert_snapshot!("json_inspect", document(&["inspect", "--json", &hello]));
     assert_snapshot!("json_explain", document(&["explain", "--json", "r2 = 15"]));
+    assert_snapshot!("json_explain_rule", document(&["explain", "--json", "E0006"]));
     assert_snapshot!("json_explain_helper", document(&["explain", "--json", "bpf_redirect"]));
 }
 

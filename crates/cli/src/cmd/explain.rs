@@ -14,18 +14,20 @@ use skep_bpf::platform::{
 };
 use skep_bpf::text::explain::{Explanation, explain, parse_slots};
 use skep_bpf::text::parse::parse_insn;
+use skep_verifier::Rule;
+use skep_verifier::report::{self, Explained};
 
 use crate::failure::Failure;
 use crate::input::Target;
 use crate::listing::name_at;
 use crate::render::Render;
 
-/// Explains an instruction, a helper, a section name or a map type.
+/// Explains an instruction, a helper, a section name, a map type or a rule of the verifier.
 #[derive(Args, Debug)]
 pub struct Explain {
     /// Raw bytes ("b7 02 00 00 0f 00 00 00"), an instruction ("r2 = 15"), FILE.o:NAME:INDEX with
     /// INDEX in slots, a helper (bpf_redirect), a section name or program type (xdp), a map type
-    /// (percpu_array), an error number (EINVAL, -22)
+    /// (percpu_array), an error number (EINVAL, -22), the code of a verifier's rule (E0009)
     #[arg(value_name = "X", required = true, num_args = 1.., allow_negative_numbers = true)]
     what: Vec<String>,
     /// Print one JSON document
@@ -40,6 +42,7 @@ enum Subject {
     Helper(&'static HelperRow),
     Map(MapType),
     Errno(Errno),
+    Rule(Explained),
     Program { name: String, prog_type: ProgType, attach_type: AttachType, note: String },
 }
 
@@ -77,6 +80,9 @@ fn recognise(text: &str) -> Result<Subject, Failure> {
     if let Some(subject) = program(text) {
         return Ok(subject);
     }
+    if let Some(rule) = rule(text) {
+        return Ok(Subject::Rule(rule?));
+    }
     if let Some(errno) = error_number(text) {
         return Ok(Subject::Errno(errno));
     }
@@ -95,8 +101,8 @@ fn recognise(text: &str) -> Result<Subject, Failure> {
             Err(Failure::Usage(format!("{text:?} as bytes: {error}")))
         }
         (Err(error), _) => Err(Failure::Usage(format!(
-            "{text:?} is no helper, map type, program type, section name or error number, nor bytes; as an \
-             instruction: {error}"
+            "{text:?} is no helper, map type, program type, section name, error number or rule's code, \
+             nor bytes; as an instruction: {error}"
         ))),
     }
 }
@@ -109,6 +115,18 @@ fn explain_all(slots: &[Slot]) -> Vec<Explanation> {
         all.push(explanation);
     }
     all
+}
+
+/// A rule of the verifier by its code, as rejections print it: `E0009`.
+fn rule(text: &str) -> Option<Result<Explained, Failure>> {
+    let digits = text.strip_prefix('E')?;
+    let is_number = digits.len() == 4 && digits.chars().all(|c| c.is_ascii_digit());
+    let number: u16 = digits.parse().ok().filter(|_| is_number)?;
+    let rule = Rule::ALL.iter().find(|rule| rule.number() == number);
+    Some(rule.map(|rule| report::explain(*rule)).ok_or_else(|| {
+        let last = Rule::ALL.last().map(ToString::to_string).unwrap_or_default();
+        Failure::Usage(format!("{text} is no rule of the verifier; their codes go up to {last}"))
+    }))
 }
 
 /// An error number as helpers return it: `EINVAL`, `-EINVAL` or `-22`.
@@ -257,10 +275,28 @@ fn show(subject: &Subject, render: &mut Render<'_>) -> io::Result<()> {
             render.heading(&format!("{name}, error number {}", errno.0))?;
             render.line(format_args!("{meaning}; helpers return -{}", errno.0))
         }
+        Subject::Rule(rule) => show_rule(rule, render),
         Subject::Program { name, prog_type, attach_type, note } => {
             show_program(render, name, *prog_type, *attach_type, note)
         }
     }
+}
+
+fn show_rule(rule: &Explained, render: &mut Render<'_>) -> io::Result<()> {
+    render.heading(&format!("{}: {}", rule.rule, rule.title))?;
+    render.line(format_args!("{}", rule.what))?;
+    render.line(format_args!(""))?;
+    render.line(format_args!("Why: {}", rule.why))?;
+    for (what, example) in [("Rejected:", rule.failing), ("Accepted:", rule.fixed)] {
+        render.line(format_args!(""))?;
+        render.line(format_args!("{what}"))?;
+        for line in example.lines() {
+            // An empty line keeps no blanks.
+            let indent = if line.is_empty() { "" } else { "    " };
+            render.line(format_args!("{indent}{line}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn implemented(is_implemented: bool) -> &'static str {
@@ -365,6 +401,16 @@ fn document(subject: &Subject) -> Value {
             "number": errno.0,
             "name": errno.known().map(|(name, _)| name),
             "meaning": errno.known().map(|(_, meaning)| meaning),
+        }),
+        Subject::Rule(rule) => json!({
+            "kind": "rule",
+            "code": rule.rule.to_string(),
+            "name": report::json_name(rule.rule),
+            "title": rule.title,
+            "what": rule.what,
+            "why": rule.why,
+            "rejected": rule.failing,
+            "accepted": rule.fixed,
         }),
         Subject::Program { name, prog_type, attach_type, note } => json!({
             "kind": "program_type",
