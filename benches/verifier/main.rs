@@ -46,7 +46,8 @@ fn main() -> Result<(), Failure> {
 }
 
 fn prepared(bytes: &[u8], file: &str) -> Result<Prepared, Failure> {
-    let link = LinkOptions { core_relocations: CoreRelocations::AsCompiled };
+    let link =
+        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
     Ok(prepare(bytes, file, PrepareOptions { link, ..PrepareOptions::default() })?)
 }
 
