@@ -1,9 +1,12 @@
-//! What keeps a file from being read at all, and what is merely odd about one.
+//! What keeps a file from being read at all, what is merely odd about one, and what cannot be
+//! changed.
 //!
 //! Only a file without usable section headers is refused. Everything else that is wrong is a
 //! [`Diagnostic`]: the part in question is left out, and whatever needs it says so when linked.
 
 use skep_btf::{BtfError, ResolveError};
+
+use crate::maps::MapIndex;
 
 /// Why a file is not an object that can be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -272,5 +275,38 @@ pub enum MapProblem {
     ValueOffset {
         /// Where, in bytes from the start of `.maps`.
         offset: u64,
+    },
+}
+
+/// Why an object cannot be changed before it is loaded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// There is no map of that number.
+    #[error("there is no map {}", .0.0)]
+    NoSuchMap(MapIndex),
+    /// Only global data has bytes to start with.
+    #[error("map {map} is not global data")]
+    NotGlobalData {
+        /// The map.
+        map: String,
+    },
+    /// The size of global data follows from its variables.
+    #[error("{map} is global data, whose size cannot be changed")]
+    GlobalData {
+        /// The map.
+        map: String,
+    },
+    /// The bytes lie outside.
+    #[error("{len} bytes at offset {offset} of {map}, which is {size} bytes of global data")]
+    Outside {
+        /// The map.
+        map: String,
+        /// Where the bytes should go.
+        offset: u32,
+        /// How many there are.
+        len: usize,
+        /// The size of the data.
+        size: u32,
     },
 }

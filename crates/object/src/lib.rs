@@ -40,7 +40,7 @@ pub use elf::{
     Binding, Place, Relocation, RelocationKind, RelocationRow, Section, SectionIndex, Symbol,
     SymbolIndex, SymbolKind,
 };
-pub use error::{Diagnostic, MapProblem, ParseError};
+pub use error::{ChangeError, Diagnostic, MapProblem, ParseError};
 pub use functions::{Function, FunctionIndex};
 pub use link::{
     CodePlace, CoreKind, CoreRelocations, ExternKind, KernelFunctions, LinkError, LinkOptions,

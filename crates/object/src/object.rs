@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use skep_btf::{Btf, BtfExt, CoreRelocation, ExtSection, FuncInfo, LineInfo};
 
 use crate::elf::{Elf, Place, Relocation, Section, SectionIndex, Symbol, SymbolIndex};
-use crate::error::{Diagnostic, ParseError};
+use crate::error::{ChangeError, Diagnostic, ParseError};
 use crate::functions::{Function, FunctionIndex, find_functions, function_around};
 use crate::link::ExternKind;
 use crate::maps::{MapDef, MapIndex, Source, find_maps};
 
-/// A parsed object. Immutable; programs are taken out of it with [`Object::link`].
+/// A parsed object. Programs are taken out of it with [`Object::link`]; before that, a loader may
+/// change what its global data starts with and how large its maps are.
 #[derive(Clone, Debug)]
 pub struct Object {
     name: String,
@@ -25,6 +26,8 @@ pub struct Object {
     license: Option<String>,
     version: Option<u32>,
     diagnostics: Vec<Diagnostic>,
+    /// What global data starts with where that was changed, by section.
+    replaced: BTreeMap<SectionIndex, Vec<u8>>,
 }
 
 /// Records by the name of their section, sorted by offset.
@@ -76,6 +79,7 @@ impl Object {
             license,
             version,
             diagnostics: found,
+            replaced: BTreeMap::new(),
         })
     }
 
@@ -157,10 +161,70 @@ impl Object {
     /// What global data starts with; zeros follow up to the value size of the map. Empty for
     /// other maps.
     pub fn initial_bytes(&self, map: &MapDef) -> &[u8] {
-        match self.elf.section(map.section) {
-            Some(section) if map.is_global_data() => self.elf.bytes_of(section),
-            _ => &[],
+        if !map.is_global_data() {
+            return &[];
         }
+        match (self.replaced.get(&map.section), self.elf.section(map.section)) {
+            (Some(bytes), _) => bytes,
+            (None, Some(section)) => self.elf.bytes_of(section),
+            (None, None) => &[],
+        }
+    }
+
+    /// Puts bytes into what global data starts with.
+    ///
+    /// # Errors
+    ///
+    /// If the map is not global data, or they do not lie in it.
+    pub fn replace_initial_bytes(
+        &mut self,
+        map: MapIndex,
+        offset: u32,
+        bytes: &[u8],
+    ) -> Result<(), ChangeError> {
+        let def = self.map(map).ok_or(ChangeError::NoSuchMap(map))?;
+        let (section, size) = (def.section, def.value_size);
+        if !def.is_global_data() {
+            return Err(ChangeError::NotGlobalData { map: def.name.clone() });
+        }
+        let start = offset as usize;
+        let end = start.checked_add(bytes.len()).filter(|end| *end as u64 <= u64::from(size));
+        let Some(end) = end else {
+            let (map, len) = (def.name.clone(), bytes.len());
+            return Err(ChangeError::Outside { map, offset, len, size });
+        };
+        let mut initial = self.initial_bytes(def).to_vec();
+        // Zeros that follow need not be there: a .bss may be of any size.
+        initial.resize(initial.len().max(end), 0);
+        if let Some(place) = initial.get_mut(start..end) {
+            place.copy_from_slice(bytes);
+        }
+        self.replaced.insert(section, initial);
+        Ok(())
+    }
+
+    /// Changes the size of a map's values, how many elements it may have, or both. Values of
+    /// another size are no longer of the type that was declared.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such map, or it is global data, whose size follows from its variables.
+    pub fn resize_map(
+        &mut self,
+        map: MapIndex,
+        value_size: Option<u32>,
+        max_entries: Option<u32>,
+    ) -> Result<(), ChangeError> {
+        let def = self.maps.get_mut(map.0).ok_or(ChangeError::NoSuchMap(map))?;
+        if def.is_global_data() {
+            return Err(ChangeError::GlobalData { map: def.name.clone() });
+        }
+        if let Some(size) = value_size.filter(|size| *size != def.value_size) {
+            def.value_size = size;
+            def.value_type = None;
+        }
+        def.max_entries = max_entries.unwrap_or(def.max_entries);
+        Ok(())
     }
 
     /// All sections, by number; the first is the null section.

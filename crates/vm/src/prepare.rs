@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::ProgramError;
-use skep_object::{FunctionIndex, LinkError, LinkOptions, Linked, MapIndex, Object, ParseError};
+use skep_object::{
+    ChangeError, FunctionIndex, LinkError, LinkOptions, Linked, MapIndex, Object, ParseError,
+};
 use skep_verifier::report::Report;
 use skep_verifier::{Profile, Rejection, Verified};
 
@@ -40,6 +42,8 @@ pub struct PrepareOptions {
     pub verification: Verification,
     /// Bytes of global data to replace before anything is loaded.
     pub globals: Vec<GlobalBytes>,
+    /// Maps to make in another size than declared.
+    pub map_sizes: Vec<MapSize>,
     /// Helpers beside the standard ones, or in their place.
     pub helpers: Vec<(HelperId, Implementation)>,
     /// How programs are linked.
@@ -67,6 +71,17 @@ pub struct GlobalBytes {
     pub offset: u32,
     /// What.
     pub bytes: Vec<u8>,
+}
+
+/// The size of a map, in place of the declared one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MapSize {
+    /// The map.
+    pub map: MapIndex,
+    /// The size of a value in bytes, if it is to be another.
+    pub value_bytes: Option<u32>,
+    /// How many elements it may have, if that is to be another number.
+    pub max_entries: Option<u32>,
 }
 
 /// An object ready to run.
@@ -129,18 +144,9 @@ pub enum PrepareError {
     /// There is no memory for a machine.
     #[error(transparent)]
     Machine(#[from] MachineError),
-    /// Bytes to be replaced lie outside global data.
-    #[error("{len} bytes at offset {offset} of {map}, which is {size} bytes of global data")]
-    Global {
-        /// The map's name or number.
-        map: String,
-        /// Where the bytes should go.
-        offset: u32,
-        /// How many there are.
-        len: usize,
-        /// The size of the data.
-        size: u32,
-    },
+    /// It cannot be changed as asked for.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
 }
 
 /// Why a map is not in the machine.
@@ -214,14 +220,19 @@ pub const MAX_TOTAL_SLOTS: usize = 4_000_000;
 ///
 /// # Errors
 ///
-/// If the bytes are not an object, a replaced global does not exist or there is no memory.
+/// If the bytes are not an object, it cannot be changed as asked for or there is no memory.
 pub fn prepare(
     bytes: &[u8],
     file_name: &str,
     options: PrepareOptions,
 ) -> Result<Prepared, PrepareError> {
-    let object = Object::parse_named(bytes, file_name)?;
-    check_globals(&object, &options.globals)?;
+    let mut object = Object::parse_named(bytes, file_name)?;
+    for GlobalBytes { map, offset, bytes } in &options.globals {
+        object.replace_initial_bytes(*map, *offset, bytes)?;
+    }
+    for MapSize { map, value_bytes, max_entries } in &options.map_sizes {
+        object.resize_map(*map, *value_bytes, *max_entries)?;
+    }
     let mut programs = programs::link_all(&object, &options);
     let machine = Arc::new(Machine::with_helpers(options.host, options.helpers)?);
     let maps: Vec<PreparedMap> = object
@@ -230,7 +241,7 @@ pub fn prepare(
         .enumerate()
         .map(|(index, def)| {
             let index = MapIndex(index);
-            let result = maps::create(&machine, &object, index, def, &options.globals);
+            let result = maps::create(&machine, &object, def);
             PreparedMap { index, name: def.name.clone(), result }
         })
         .collect();
@@ -241,7 +252,7 @@ pub fn prepare(
         Verification::Off => None,
     };
     if let Some(profile) = profile {
-        let around = Surroundings { object: &object, globals: &options.globals, cpus, profile };
+        let around = Surroundings { object: &object, cpus, profile };
         programs::verify(&around, &maps, &mut programs);
     }
     let mut programs: Vec<PreparedProgram> =
@@ -293,17 +304,4 @@ impl Prepared {
         }
         self.programs.iter().filter(|p| p.section == name).collect()
     }
-}
-
-fn check_globals(object: &Object, globals: &[GlobalBytes]) -> Result<(), PrepareError> {
-    for global in globals {
-        let def = object.map(global.map).filter(|def| def.is_global_data());
-        let size = def.map_or(0, |def| def.value_size);
-        let (offset, len) = (global.offset, global.bytes.len());
-        if u64::from(offset) + len as u64 > u64::from(size) {
-            let map = def.map_or_else(|| format!("map {}", global.map.0), |def| def.name.clone());
-            return Err(PrepareError::Global { map, offset, len, size });
-        }
-    }
-    Ok(())
 }

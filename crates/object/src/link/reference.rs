@@ -162,9 +162,11 @@ impl<'a> Linker<'a> {
         if end > usize::try_from(map.value_size).ok()? {
             return None;
         }
-        // A section of zeros has no bytes in the file.
-        let bytes = self.object.initial_bytes(map).get(start..end).unwrap_or(&[0; 4]);
-        bytes.first_chunk().map(|bytes| i32::from_le_bytes(*bytes))
+        let mut number = [0; 4];
+        // Zeros at the end of a section, or all of it, may have no bytes.
+        let bytes = self.object.initial_bytes(map).iter().skip(start);
+        number.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+        Some(i32::from_le_bytes(number))
     }
 
     fn write_wide(&mut self, site: &Site<'a>, kind: Imm64Kind, imm: i32, next_imm: i32) {

@@ -3,7 +3,7 @@
 use skep_bpf::platform::{MapFlags, MapType};
 
 use super::{BAD_MAPS, EXTERNS, FEATURES, IPROUTE2, OLD, SMALL, parse};
-use crate::{GlobalData, LinkProblem, MapDef, MapOrigin, MapValue, Object};
+use crate::{ChangeError, GlobalData, LinkProblem, MapDef, MapIndex, MapOrigin, MapValue, Object};
 
 fn named<'a>(object: &'a Object, name: &str) -> &'a MapDef {
     object.map_named(name).expect("the object has the map").1
@@ -149,4 +149,32 @@ fn bad_declarations_are_named_and_left_out() {
     let bad = super::link(&object, "bad").expect_err("its map cannot be used");
     let name = "contradiction".to_owned();
     assert!(matches!(&bad.problem, LinkProblem::NoUsableMap { name: n, .. } if *n == name));
+}
+
+#[test]
+fn loaders_replace_bytes_and_sizes() {
+    let mut object = parse(FEATURES, "features.bpf.o");
+    let index = |object: &Object, name| object.map_named(name).expect("the object has the map").0;
+    let (zero, counts) = (index(&object, "features.bss"), index(&object, "counts"));
+    object.replace_initial_bytes(zero, 2, &[7, 8]).expect("it is large enough");
+    object.replace_initial_bytes(zero, 0, &[9]).expect("it is large enough");
+    assert_eq!(object.initial_bytes(named(&object, "features.bss")), [9, 0, 7, 8]);
+    let size = named(&object, "features.bss").value_size;
+    let outside = object.replace_initial_bytes(zero, size, &[1]);
+    let map = "features.bss".to_owned();
+    assert_eq!(outside, Err(ChangeError::Outside { map, offset: size, len: 1, size }));
+    let wrong = object.replace_initial_bytes(counts, 0, &[1]);
+    assert_eq!(wrong, Err(ChangeError::NotGlobalData { map: "counts".to_owned() }));
+
+    object.resize_map(counts, None, Some(7)).expect("it is no global data");
+    let def = named(&object, "counts");
+    assert_eq!((def.value_size, def.max_entries), (24, 7));
+    assert!(def.value_type.is_some());
+    object.resize_map(counts, Some(32), None).expect("it is no global data");
+    let def = named(&object, "counts");
+    assert_eq!((def.value_size, def.max_entries, def.value_type), (32, 7, None));
+    let wrong = object.resize_map(zero, Some(4), None);
+    assert_eq!(wrong, Err(ChangeError::GlobalData { map: "features.bss".to_owned() }));
+    let nowhere = MapIndex(usize::MAX);
+    assert_eq!(object.resize_map(nowhere, None, None), Err(ChangeError::NoSuchMap(nowhere)));
 }

@@ -3,11 +3,10 @@
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{AttachType, MapFlags, ProgType, is_gpl_compatible};
 use skep_btf::{Btf, Kind, Linkage, TypeId};
-use skep_object::{GlobalData, Linked, MapDef, MapIndex, MapOrigin, Object, Part};
+use skep_object::{GlobalData, Linked, MapDef, MapOrigin, Object, Part};
 use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};
 
-use super::GlobalBytes;
 use super::maps::{initial_bytes, spec};
 
 /// A program that is to be verified.
@@ -24,7 +23,6 @@ pub(super) struct Task<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     pub(super) object: &'a Object,
-    pub(super) globals: &'a [GlobalBytes],
     pub(super) cpus: u32,
     pub(super) profile: Profile,
 }
@@ -43,7 +41,7 @@ impl<'a> Facts<'a> {
         let object = around.object;
         let maps = task.linked.maps.iter().filter_map(|index| {
             let def = object.map(*index)?;
-            Some(map_facts(around, Some(*index), def))
+            Some(map_facts(around, def))
         });
         Facts {
             task,
@@ -68,22 +66,18 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// `index` is that of a map of the object; the map that an outer one declares has none.
-fn map_facts(around: &Surroundings<'_>, index: Option<MapIndex>, def: &MapDef) -> MapFacts {
+fn map_facts(around: &Surroundings<'_>, def: &MapDef) -> MapFacts {
     let types = around.object.btf().zip(def.value_type);
     let spec = spec(around.cpus, def);
     let is_constant = def.origin == MapOrigin::Global(GlobalData::ReadOnly)
         && def.flags.contains(MapFlags::RDONLY_PROG);
-    let frozen = index.filter(|_| is_constant);
     MapFacts {
         name: def.name.clone(),
         flags: spec.flags,
         has_types: types.is_some(),
         fields: types.map_or(Vec::new(), |(btf, id)| fields(btf, def, id)),
-        frozen: frozen.map(|index| {
-            initial_bytes(around.object, index, def, around.globals).unwrap_or_default()
-        }),
-        inner: def.inner.as_deref().map(|inner| Box::new(map_facts(around, None, inner))),
+        frozen: is_constant.then(|| initial_bytes(around.object, def).unwrap_or_default()),
+        inner: def.inner.as_deref().map(|inner| Box::new(map_facts(around, inner))),
         ..MapFacts::new(spec.map_type, spec.key_bytes, spec.value_bytes, spec.max_entries)
     }
 }

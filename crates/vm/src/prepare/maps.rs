@@ -1,11 +1,11 @@
 //! The maps of an object: made, filled with what the object says, and described to the verifier.
 
 use skep_bpf::platform::{MapFlags, MapType};
-use skep_object::{MapDef, MapIndex, MapOrigin, MapValue, Object};
+use skep_object::{MapDef, MapOrigin, MapValue, Object};
 
 use std::sync::Arc;
 
-use super::{GlobalBytes, MapFailure, PreparedMap, PreparedProgram, ProgramFailure};
+use super::{MapFailure, PreparedMap, PreparedProgram, ProgramFailure};
 use crate::machine::{Machine, MapId};
 use crate::maps::MapSpec;
 
@@ -13,14 +13,12 @@ use crate::maps::MapSpec;
 pub(super) fn create(
     machine: &Machine,
     object: &Object,
-    index: MapIndex,
     def: &MapDef,
-    globals: &[GlobalBytes],
 ) -> Result<MapId, MapFailure> {
     let id = machine.create_map(spec(machine.host().cpus, def))?;
     let MapOrigin::Global(_) = def.origin else { return Ok(id) };
     let Some(map) = machine.map(id) else { return Ok(id) };
-    if let Some(bytes) = initial_bytes(object, index, def, globals) {
+    if let Some(bytes) = initial_bytes(object, def) {
         map.write(&0_u32.to_le_bytes(), &bytes, 0).map_err(MapFailure::Fill)?;
     }
     if def.flags.contains(MapFlags::RDONLY_PROG) {
@@ -44,27 +42,16 @@ pub(super) fn spec(cpus: u32, def: &MapDef) -> MapSpec {
     }
 }
 
-/// The first bytes of global data, with those that were replaced; none if there is nothing to
-/// write.
-pub(super) fn initial_bytes(
-    object: &Object,
-    index: MapIndex,
-    def: &MapDef,
-    globals: &[GlobalBytes],
-) -> Option<Vec<u8>> {
-    let mut replaced = globals.iter().filter(|global| global.map == index).peekable();
+/// What global data starts with, up to its end; none if there is nothing to write.
+pub(super) fn initial_bytes(object: &Object, def: &MapDef) -> Option<Vec<u8>> {
     let initial = object.initial_bytes(def);
     // A new map is zero. Writing zeros would commit memory for a .bss of any size that a file
     // cares to declare.
-    if initial.is_empty() && replaced.peek().is_none() {
+    if initial.is_empty() {
         return None;
     }
     let mut bytes = initial.to_vec();
     bytes.resize(def.value_size as usize, 0);
-    for global in replaced {
-        let start = global.offset as usize;
-        bytes[start..start + global.bytes.len()].copy_from_slice(&global.bytes);
-    }
     Some(bytes)
 }
 
