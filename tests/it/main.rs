@@ -8,6 +8,8 @@ mod conformance;
 
 mod examples;
 
+mod infrared;
+
 mod kernel_random;
 
 mod objdump;

@@ -3,11 +3,14 @@
 //! A decoder runs once for every event, keeps its state in maps and says with its helpers what it
 //! has decoded.
 
+use std::fmt;
+
 use skep_bpf::platform::ProgType;
 
 use super::{Context, ContextError, CpuState, Kind, Machine};
 
-/// What a receiver saw, with a duration in microseconds of up to 24 bits.
+/// What a receiver saw, with a duration in microseconds of up to 24 bits
+/// ([`MAX_VALUE`](Signal::MAX_VALUE)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Signal {
     /// No light.
@@ -16,18 +19,23 @@ pub enum Signal {
     Pulse(u32),
     /// No light for so long that a message has ended.
     Timeout(u32),
+    /// Not a duration: the frequency of the carrier, in hertz.
+    Carrier(u32),
 }
 
 impl Signal {
+    /// The longest duration in microseconds, and the highest frequency in hertz.
+    pub const MAX_VALUE: u32 = 0x00ff_ffff;
+
     /// The number that a program's context holds: the kind in the upper 8, the duration in the
     /// lower 24 bits (`linux/lirc.h`).
     #[must_use]
     pub fn sample(self) -> u32 {
-        const VALUE_MASK: u32 = 0x00ff_ffff;
         match self {
-            Signal::Space(us) => us & VALUE_MASK,
-            Signal::Pulse(us) => 0x0100_0000 | us & VALUE_MASK,
-            Signal::Timeout(us) => 0x0300_0000 | us & VALUE_MASK,
+            Signal::Space(us) => us & Self::MAX_VALUE,
+            Signal::Pulse(us) => 0x0100_0000 | us & Self::MAX_VALUE,
+            Signal::Carrier(hz) => 0x0200_0000 | hz & Self::MAX_VALUE,
+            Signal::Timeout(us) => 0x0300_0000 | us & Self::MAX_VALUE,
         }
     }
 }
@@ -53,6 +61,18 @@ pub enum Decoded {
         /// Downwards.
         y: i32,
     },
+}
+
+impl fmt::Display for Decoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Decoded::Key { protocol, scancode, toggle } => {
+                write!(f, "key protocol {protocol} scancode {scancode:#x} toggle {toggle}")
+            }
+            Decoded::Repeat => f.write_str("repeat"),
+            Decoded::Pointer { x, y } => write!(f, "pointer x {x} y {y}"),
+        }
+    }
 }
 
 /// An event for a decoder. After a run it says what was decoded.

@@ -7,6 +7,7 @@
 mod input;
 mod lirc;
 mod packet;
+mod pulses;
 mod raw;
 mod skb;
 mod xdp;
@@ -23,6 +24,7 @@ pub(crate) use xdp::{FRAME_HEADER_BYTES, MAX_META_BYTES};
 pub use input::{Input, Kind, Redirect};
 pub use lirc::{Decoded, Lirc, Signal};
 pub use packet::{MAX_PACKET_BYTES, MIN_PACKET_BYTES, Packet};
+pub use pulses::{PulseError, parse_pulses};
 pub use raw::RawMemory;
 pub use skb::{Skb, Vlan};
 pub use xdp::Xdp;
