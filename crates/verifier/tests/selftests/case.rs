@@ -71,6 +71,11 @@ impl Case {
         })
     }
 
+    /// Lets a checkpoint be made wherever one may be.
+    pub(crate) fn remember_everywhere(&mut self) {
+        self.profile.checkpoint_everywhere = true;
+    }
+
     /// Sets the size of a map's values, as a loader does that knows better than the object.
     pub(crate) fn set_value_size(&mut self, object: &Object, map: &str, bytes: u32) {
         for (index, facts) in self.linked.maps.iter().zip(&mut self.maps) {

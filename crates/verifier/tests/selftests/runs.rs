@@ -3,7 +3,7 @@
 use crate::record::Record;
 use skep::context::{Context, RawMemory, Skb, Xdp};
 use skep::cpu::Cpu;
-use skep::prepare::{PrepareOptions, Prepared, ProgramFailure, prepare};
+use skep::prepare::{PrepareOptions, Prepared, ProgramFailure, Verification, prepare};
 use skep::run::{Engine, Options, RunError};
 use skep::trap::TrapKind;
 use skep_bpf::platform::ProgType;
@@ -60,7 +60,9 @@ impl Outcome {
         let runs: Vec<_> = zeros.into_iter().chain(recorded).collect();
         let link =
             LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
-        let options = PrepareOptions { link, ..PrepareOptions::default() };
+        // Verified before: only this one program, as the record says.
+        let verification = Verification::Off;
+        let options = PrepareOptions { link, verification, ..PrepareOptions::default() };
         let prepared = prepare(object, &record.object, options).expect("the verifier had it");
         fill_maps(&prepared, record);
         let found = prepared.programs.iter().find(|program| program.name == record.program());
