@@ -47,7 +47,7 @@ impl Walk<'_> {
             value: Known::from(step.state.reg(reg)),
             ..self.access(&fault.message, insn.as_ref(), reg)
         });
-        let mut origins = Origins::new(&self.code, &trace);
+        let mut origins = Origins::new(&self.code, self.input.bytecode, &trace);
         let frame = step.state.depth();
         for reg in about(fault, insn.as_ref(), reg) {
             origins.search(Place::Reg { frame, reg }, end);
@@ -281,8 +281,8 @@ fn about(fault: &Fault, insn: Option<&Insn<Offset>>, reg: Option<Reg>) -> Vec<Re
 
 fn acquired(origins: &mut Origins<'_>, trace: &Trace, insn: usize) {
     if let Some(step) = trace.steps.iter().rposition(|step| step.at == insn) {
-        let helper = origins.helper_at(step);
-        origins.note(step, RelatedKind::Acquired { helper });
+        let function = origins.called_at(step);
+        origins.note(step, RelatedKind::Acquired { function });
     }
 }
 

@@ -9,4 +9,4 @@ pub(crate) mod model;
 mod origin;
 pub(crate) mod replay;
 
-pub use model::{Base, Focus, Known, Related, RelatedKind};
+pub use model::{Base, Called, Focus, Known, Related, RelatedKind};

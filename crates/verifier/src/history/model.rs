@@ -4,8 +4,9 @@
 use crate::state::value::{Kind, Reach, Value};
 use core::fmt;
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::insn::Reg;
+use skep_bpf::insn::{Callee, Insn, Reg};
 use skep_bpf::platform::HelperId;
+use skep_bpf::program::Bytecode;
 
 /// What a pointer points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,49 @@ impl Base {
     #[must_use]
     pub fn is_packet(self) -> bool {
         matches!(self, Base::Packet { .. } | Base::PacketMeta { .. })
+    }
+}
+
+/// A function that the kernel provides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Called {
+    /// A helper.
+    Helper(HelperId),
+    /// A function of the kernel, by its name.
+    Kernel(String),
+}
+
+impl Called {
+    /// What an instruction calls, if it is a function of the kernel's whose name is known.
+    #[must_use]
+    pub fn of<T>(insn: &Insn<T>, bytecode: &Bytecode) -> Option<Called> {
+        match insn {
+            Insn::Call { callee: Callee::Helper(id) } => Some(Called::Helper(*id)),
+            Insn::Call { callee: Callee::Kfunc { btf_id, .. } } => {
+                let index = usize::try_from(*btf_id).ok()?;
+                bytecode.kernel_functions.get(index).cloned().map(Called::Kernel)
+            }
+            _ => None,
+        }
+    }
+
+    /// The helper, if it is one.
+    #[must_use]
+    pub fn helper(&self) -> Option<HelperId> {
+        match self {
+            Called::Helper(id) => Some(*id),
+            Called::Kernel(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Called {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Called::Helper(id) => id.fmt(f),
+            Called::Kernel(name) => f.write_str(name),
+        }
     }
 }
 
@@ -185,12 +229,14 @@ pub struct Related {
 pub enum RelatedKind {
     /// The function began, and the register held nothing.
     NeverWritten(Reg),
+    /// The function began with it as an argument, of which only the type is known.
+    Argument(Known),
     /// A call destroyed the register.
     Destroyed(Reg),
-    /// A value came from a helper.
+    /// A value was returned.
     Returned {
-        /// The helper.
-        helper: HelperId,
+        /// What was called.
+        function: Called,
         /// The value.
         value: Known,
     },
@@ -237,8 +283,8 @@ pub enum RelatedKind {
     Invalidated {
         /// What it was.
         before: Known,
-        /// The helper that did it.
-        helper: Option<HelperId>,
+        /// The function that did it.
+        function: Option<Called>,
     },
     /// A part of the stack was read that nothing was written to.
     Unwritten,
@@ -246,8 +292,8 @@ pub enum RelatedKind {
     Overwritten,
     /// A resource was acquired.
     Acquired {
-        /// The helper.
-        helper: Option<HelperId>,
+        /// The function that gave it.
+        function: Option<Called>,
     },
     /// A lock was taken.
     Locked,

@@ -1,15 +1,15 @@
 //! Where a value comes from: backwards through the instructions of a path.
 
-use super::model::{Known, Related, RelatedKind};
+use super::model::{Called, Known, Related, RelatedKind};
 use super::replay::{Trace, TraceStep};
 use crate::state::State;
 use crate::state::stack::{Byte, slot_of};
 use crate::state::value::{Kind, Value};
 use crate::structure::Code;
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::insn::{Callee, Insn, Mem, Offset, Reg, Src};
+use skep_bpf::insn::{Insn, Mem, Offset, Reg, Src};
 use skep_bpf::op::{AluOp, AtomicOp, Size};
-use skep_bpf::platform::HelperId;
+use skep_bpf::program::Bytecode;
 
 /// A register or a stack slot of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +36,7 @@ const MAX_LINKS: usize = 24;
 /// The search for what has to do with a fault.
 pub(crate) struct Origins<'a> {
     pub(crate) code: &'a Code,
+    bytecode: &'a Bytecode,
     pub(crate) trace: &'a Trace,
     pub(crate) found: Vec<Related>,
     /// Whether the pointer got a variable offset on the way: what was proved before it no longer
@@ -46,8 +47,8 @@ pub(crate) struct Origins<'a> {
 
 impl<'a> Origins<'a> {
     /// A search on a path.
-    pub(crate) fn new(code: &'a Code, trace: &'a Trace) -> Origins<'a> {
-        Origins { code, trace, found: Vec::new(), moved: false, links: 0 }
+    pub(crate) fn new(code: &'a Code, bytecode: &'a Bytecode, trace: &'a Trace) -> Origins<'a> {
+        Origins { code, bytecode, trace, found: Vec::new(), moved: false, links: 0 }
     }
 
     /// Notes what happened at a step, once.
@@ -74,6 +75,10 @@ impl<'a> Origins<'a> {
                 },
                 Last::Nothing => {
                     let held = self.trace.steps.first().and_then(|step| value(&step.state, place));
+                    if let Some(argument) = held.filter(|value| value.or_null) {
+                        self.note(0, RelatedKind::Argument(Known::from(argument)));
+                        return;
+                    }
                     let Place::Reg { reg, .. } = place else { return };
                     let entered = held.is_none_or(|value| value.kind == Kind::Invalid);
                     if !self.trace.truncated && entered {
@@ -138,12 +143,12 @@ impl<'a> Origins<'a> {
             self.note(index, RelatedKind::Overwritten);
             return;
         };
-        let helper = self.helper_at(index);
+        let function = self.called_at(index);
         let (known_before, known_after) = (Known::from(before), Known::from(after));
         if before.kind.is_pointer() && after.is_scalar() {
             let what = match after.is_zero() && before.or_null {
                 true => RelatedKind::IsNull,
-                false => RelatedKind::Invalidated { before: known_before, helper },
+                false => RelatedKind::Invalidated { before: known_before, function },
             };
             self.note(index, what);
             return;
@@ -224,9 +229,9 @@ impl<'a> Origins<'a> {
 
     fn note_call(&mut self, index: usize, place: Place, after: &Value) {
         let Place::Reg { reg, .. } = place else { return };
-        let what = match self.helper_at(index) {
-            Some(helper) if reg == Reg::R0 && after.kind != Kind::Invalid => {
-                RelatedKind::Returned { helper, value: Known::from(after) }
+        let what = match self.called_at(index) {
+            Some(function) if reg == Reg::R0 && after.kind != Kind::Invalid => {
+                RelatedKind::Returned { function, value: Known::from(after) }
             }
             _ if after.kind == Kind::Invalid => RelatedKind::Destroyed(reg),
             _ => RelatedKind::Given(Known::from(after)),
@@ -300,12 +305,9 @@ impl<'a> Origins<'a> {
         self.note(index, RelatedKind::Computed { before, after });
     }
 
-    /// The helper that a step calls.
-    pub(crate) fn helper_at(&self, index: usize) -> Option<HelperId> {
-        match self.code.insn(self.trace.steps.get(index)?.at)? {
-            Insn::Call { callee: Callee::Helper(id) } => Some(id),
-            _ => None,
-        }
+    /// The function of the kernel that a step calls.
+    pub(crate) fn called_at(&self, index: usize) -> Option<Called> {
+        Called::of(&self.code.insn(self.trace.steps.get(index)?.at)?, self.bytecode)
     }
 }
 

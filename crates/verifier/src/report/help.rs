@@ -1,7 +1,7 @@
 //! What to do about a fault: C text to write, with the names of the program where lines tell them.
 
 use super::place::{Places, assigned};
-use crate::history::{Base, Focus, Related, RelatedKind};
+use crate::history::{Base, Called, Focus, Related, RelatedKind};
 use crate::input::Input;
 use crate::rejection::{Rejection, Rule};
 use skep_bpf::platform::{HelperId, ProgType};
@@ -143,8 +143,17 @@ impl Advice<'_> {
             }
             _ => false,
         });
-        let name = self.variable(origin).unwrap_or_else(|| "pointer".to_owned());
+        let name = self.variable(origin).or_else(|| self.dereferenced());
+        let name = name.unwrap_or_else(|| "pointer".to_owned());
         format!("ask before using it: `if (!{name}) {}`", self.leave())
+    }
+
+    /// The pointer whose member is accessed where the fault is.
+    fn dereferenced(&self) -> Option<String> {
+        let source = self.places.place(self.rejection.at?).source?;
+        let before = source.text.get(..(source.column as usize).checked_sub(1)?)?;
+        let object = object_of(before.strip_suffix("->")?);
+        (!object.is_empty()).then(|| object.to_owned())
     }
 
     fn packet_check(&self, focus: &Focus) -> Option<String> {
@@ -242,6 +251,10 @@ impl Advice<'_> {
 
     fn argument(&self, focus: Option<&Focus>, message: &str) -> Option<String> {
         let number = self.number();
+        if let Some(kind) = message.strip_prefix("expected an initialized ") {
+            let kind = kind.split(' ').next().unwrap_or_default();
+            return Some(format!("make it before: `bpf_{kind}_new(&it, ...);`"));
+        }
         if focus.is_some_and(|focus| focus.value.base == Base::Number)
             && self.related(|what| matches!(what, RelatedKind::Invalidated { .. })).is_some()
         {
@@ -307,12 +320,16 @@ impl Advice<'_> {
         let acquired = self.related(|what| matches!(what, RelatedKind::Acquired { .. }));
         let name = self.variable(acquired).unwrap_or_else(|| "it".to_owned());
         let helper = acquired.and_then(|related| match related.what {
-            RelatedKind::Acquired { helper } => helper,
+            RelatedKind::Acquired { ref function } => function.as_ref(),
             _ => None,
         });
         let call = match helper {
-            Some(HelperId::RINGBUF_RESERVE) => {
+            Some(Called::Helper(HelperId::RINGBUF_RESERVE)) => {
                 format!("`bpf_ringbuf_submit({name}, 0);` or `bpf_ringbuf_discard({name}, 0);`")
+            }
+            Some(Called::Kernel(new)) if new.ends_with("_new") => {
+                let destroy = new.replace("_new", "_destroy");
+                return format!("destroy it on every path, also on this one: `{destroy}(&it);`");
             }
             Some(id) if id.to_string().contains("sk") => format!("`bpf_sk_release({name});`"),
             _ => return "give it back on every path".to_owned(),

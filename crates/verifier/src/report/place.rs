@@ -1,8 +1,8 @@
 //! Places of a program: instructions, and the lines of C that they come from.
 
+use crate::history::Called;
 use skep_bpf::codec::{SlotIndex, decode};
 use skep_bpf::debug_info::SourceLine;
-use skep_bpf::insn::{Callee, Insn};
 use skep_bpf::program::Bytecode;
 use skep_bpf::text::c_like::Decimal;
 
@@ -89,8 +89,10 @@ impl Places<'_> {
 
     fn insn(&self, at: SlotIndex) -> String {
         match decode(&self.bytecode.slots, at) {
-            Ok(Insn::Call { callee: Callee::Helper(id) }) => format!("call {id}"),
-            Ok(insn) => Decimal(&insn).to_string(),
+            Ok(insn) => match Called::of(&insn, self.bytecode) {
+                Some(called) => format!("call {called}"),
+                None => Decimal(&insn).to_string(),
+            },
             Err(error) => error.kind.to_string(),
         }
     }

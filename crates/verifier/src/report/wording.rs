@@ -2,11 +2,10 @@
 
 use super::drawing::{accessed, size_of};
 use super::place::Places;
-use crate::history::{Base, Focus, Known, Related, RelatedKind};
+use crate::history::{Base, Called, Focus, Known, Related, RelatedKind};
 use crate::input::Input;
 use crate::rejection::{Rejection, Rule};
 use skep_bpf::codec::{SlotIndex, decode};
-use skep_bpf::insn::{Callee, Insn, Offset};
 use skep_bpf::platform::{Access, HelperId, context_for, context_of};
 
 /// A number of bytes in words.
@@ -62,25 +61,19 @@ fn other_name(name: &str) -> &str {
 /// What is wrong at the place of the fault.
 pub(crate) fn primary(rejection: &Rejection, input: &Input<'_>) -> String {
     let insn = rejection.at.and_then(|at| decode(&input.bytecode.slots, at).ok());
-    let helper = insn.as_ref().and_then(called);
+    let called = insn.as_ref().and_then(|insn| Called::of(insn, input.bytecode));
+    let helper = called.as_ref();
     match &rejection.focus {
         Some(focus) => about_value(rejection, focus, helper, input),
         None => about_program(rejection, helper),
     }
 }
 
-fn called(insn: &Insn<Offset>) -> Option<HelperId> {
-    match insn {
-        Insn::Call { callee: Callee::Helper(id) } => Some(*id),
-        _ => None,
-    }
-}
-
-fn about_program(rejection: &Rejection, helper: Option<HelperId>) -> String {
+fn about_program(rejection: &Rejection, helper: Option<&Called>) -> String {
     let message = rejection.message.as_str();
     let name = helper.map_or_else(|| "this function".to_owned(), |id| id.to_string());
     match rejection.rule {
-        Rule::Reference if helper == Some(HelperId::TAIL_CALL) => {
+        Rule::Reference if helper.and_then(Called::helper) == Some(HelperId::TAIL_CALL) => {
             "the program hands over to another one, and still holds a reference".to_owned()
         }
         Rule::Reference => "the program ends here, and still holds a reference".to_owned(),
@@ -90,6 +83,9 @@ fn about_program(rejection: &Rejection, helper: Option<HelperId>) -> String {
         Rule::Lock if message.contains("without taking") => "no lock is held here".to_owned(),
         Rule::Lock if message.contains("different lock") => {
             "this is not the lock that was taken".to_owned()
+        }
+        _ if message.starts_with("expected an initialized") => {
+            format!("`{name}` is called with something that is no iterator yet")
         }
         Rule::CallDepth => "this call makes too many functions active".to_owned(),
         Rule::Lock if message.contains("BPF_EXIT") => {
@@ -127,7 +123,7 @@ fn about_program(rejection: &Rejection, helper: Option<HelperId>) -> String {
 fn about_value(
     rejection: &Rejection,
     focus: &Focus,
-    helper: Option<HelperId>,
+    helper: Option<&Called>,
     input: &Input<'_>,
 ) -> String {
     let reg = focus.reg.index();
@@ -216,7 +212,7 @@ fn pointed_to(value: &Known, input: &Input<'_>) -> String {
     described.strip_prefix("a pointer to ").unwrap_or(&described).to_owned()
 }
 
-fn verb(focus: &Focus, helper: Option<HelperId>) -> String {
+fn verb(focus: &Focus, helper: Option<&Called>) -> String {
     let what = if focus.writes { "write" } else { "read" };
     match helper {
         Some(id) => format!("`{id}` would {what}"),
@@ -224,7 +220,7 @@ fn verb(focus: &Focus, helper: Option<HelperId>) -> String {
     }
 }
 
-fn out_of_bounds(focus: &Focus, helper: Option<HelperId>, input: &Input<'_>) -> String {
+fn out_of_bounds(focus: &Focus, helper: Option<&Called>, input: &Input<'_>) -> String {
     let verb = verb(focus, helper);
     let Some(size) = focus.size else {
         return format!("R{} is {}", focus.reg.index(), focus.value);
@@ -296,7 +292,7 @@ fn infinitive(focus: &Focus) -> &'static str {
     if focus.writes { "write" } else { "read" }
 }
 
-fn unbounded(rejection: &Rejection, focus: &Focus, helper: Option<HelperId>) -> String {
+fn unbounded(rejection: &Rejection, focus: &Focus, helper: Option<&Called>) -> String {
     let reg = focus.reg.index();
     let interval = focus.value.interval();
     match helper {
@@ -313,7 +309,7 @@ fn unbounded(rejection: &Rejection, focus: &Focus, helper: Option<HelperId>) -> 
 fn argument(
     rejection: &Rejection,
     focus: &Focus,
-    helper: Option<HelperId>,
+    helper: Option<&Called>,
     input: &Input<'_>,
 ) -> String {
     let reg = focus.reg.index();
@@ -402,8 +398,12 @@ pub(crate) fn related(related: &Related, input: &Input<'_>, places: &Places<'_>)
         RelatedKind::NeverWritten(reg) => {
             format!("the function begins, and nothing has set R{} yet", reg.index())
         }
+        RelatedKind::Argument(value) => format!(
+            "verified for every caller, as a global function: the argument is {}",
+            describe(value, input)
+        ),
         RelatedKind::Destroyed(reg) => format!("this call leaves nothing in R{}", reg.index()),
-        RelatedKind::Returned { helper, value } => returned(*helper, value, input),
+        RelatedKind::Returned { function, value } => returned(function, value, input),
         RelatedKind::Loaded { from, size, value } => loaded(from, *size, value, input),
         RelatedKind::Given(value) if value.base.is_pointer() => {
             format!("{} comes from here", describe(value, input))
@@ -428,9 +428,11 @@ pub(crate) fn related(related: &Related, input: &Input<'_>, places: &Places<'_>)
             format!("packet proved to have {} here", bytes(i64::from(*count)))
         }
         RelatedKind::IsNull => "NULL on this path since here".to_owned(),
-        RelatedKind::Invalidated { before, helper } => invalidated(before, *helper, input),
+        RelatedKind::Invalidated { before, function } => {
+            invalidated(before, function.as_ref(), input)
+        }
         RelatedKind::Overwritten => "overwritten on the stack here".to_owned(),
-        RelatedKind::Acquired { helper } => match helper {
+        RelatedKind::Acquired { function } => match function {
             Some(id) => format!("acquired by `{id}` here"),
             None => "acquired here".to_owned(),
         },
@@ -464,9 +466,13 @@ fn went(at: SlotIndex, to: SlotIndex, places: &Places<'_>) -> Option<String> {
     }
 }
 
-fn returned(helper: HelperId, value: &Known, input: &Input<'_>) -> String {
+fn returned(helper: &Called, value: &Known, input: &Input<'_>) -> String {
     if value.may_be_null {
         return format!("`{helper}` returns {}", describe(value, input));
+    }
+    let steps = matches!(helper, Called::Kernel(name) if name.ends_with("_next"));
+    if steps && value.constant() == Some(0) {
+        return format!("`{helper}` returns NULL once there is nothing left");
     }
     match value.base.is_pointer() {
         true => format!("`{helper}` returns {}", describe(value, input)),
@@ -510,7 +516,7 @@ fn narrowed(before: &Known, after: &Known) -> Option<String> {
         .then(|| format!("from here on, the number is known to be {}", after.interval()))
 }
 
-fn invalidated(before: &Known, helper: Option<HelperId>, input: &Input<'_>) -> String {
+fn invalidated(before: &Known, helper: Option<&Called>, input: &Input<'_>) -> String {
     let thing = pointed_to(before, input);
     match helper {
         Some(id) if before.base.is_packet() || before.base == Base::PacketEnd => {
@@ -563,6 +569,7 @@ fn known(value: &Known, input: &Input<'_>) -> String {
 pub(crate) fn kind_name(what: &RelatedKind) -> &'static str {
     match what {
         RelatedKind::NeverWritten(_) => "never_written",
+        RelatedKind::Argument(_) => "argument",
         RelatedKind::Destroyed(_) => "destroyed",
         RelatedKind::Returned { .. } => "returned",
         RelatedKind::Loaded { .. } => "loaded",

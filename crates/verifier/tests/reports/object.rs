@@ -3,8 +3,8 @@
 use skep_bpf::platform::{MapFlags, ProgType, section_rule};
 use skep_btf::{Btf, Kind, TypeId};
 use skep_object::{
-    Binding, CoreRelocations, ExternKind, GlobalData, LinkError, LinkOptions, LinkProblem, Linked,
-    MapDef, MapOrigin, Object,
+    Binding, CoreRelocations, GlobalData, KernelFunctions, LinkOptions, Linked, MapDef, MapOrigin,
+    Object,
 };
 use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
 use skep_verifier::{Input, MapFacts, Profile};
@@ -20,39 +20,28 @@ pub(crate) struct Program {
     gpl_compatible: bool,
 }
 
-/// The programs of an object; without those that call functions of the kernel, for which the linker
-/// has no place to look yet.
+/// The programs of an object.
 pub(crate) fn programs(path: &Path) -> Vec<Program> {
     let bytes = std::fs::read(path).expect("the object can be read");
     let name = path.file_name().expect("a file").to_string_lossy();
     let object = Object::parse_named(&bytes, &name).expect("an object");
     let programs = object.functions().iter().filter(|function| function.is_program);
     programs
-        .filter_map(|function| {
+        .map(|function| {
             let options = LinkOptions {
                 core_relocations: CoreRelocations::AsCompiled,
-                ..LinkOptions::default()
+                kernel_functions: KernelFunctions::ByName,
             };
-            let linked = match object.link(function.index, options) {
-                Ok(linked) => linked,
-                Err(LinkError {
-                    problem: LinkProblem::Extern { kind: ExternKind::KernelFunction, .. },
-                    ..
-                }) => {
-                    println!("{} calls functions of the kernel", function.name);
-                    return None;
-                }
-                Err(error) => panic!("{error}"),
-            };
+            let linked = object.link(function.index, options).expect("the program can be linked");
             let maps = linked.maps.iter().filter_map(|index| object.map(*index));
-            Some(Program {
+            Program {
                 name: function.name.clone(),
                 section: function.section_name.clone(),
                 maps: maps.map(|def| map_facts(&object, def)).collect(),
                 functions: functions(&object, &linked, function.prog_type()),
                 gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
                 linked,
-            })
+            }
         })
         .collect()
 }
