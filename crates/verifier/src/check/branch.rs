@@ -94,7 +94,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The numbers related to one, registers before slots, inner frames first.
+    /// The numbers related to one, registers before slots, inner frames first. Those of two
+    /// operands that are related to each other are noted twice, and for those that are too many
+    /// the relation is forgotten, as Linux does.
     fn collect_linked(&mut self, value: &Value, linked: &mut Vec<Linked>) {
         if !value.is_scalar() || value.id == 0 {
             return;
@@ -109,9 +111,6 @@ impl Walk<'_> {
             let slots = slots.map(|(slot, contents)| (Place::Slot(slot), &contents.value));
             for (place, _) in registers.chain(slots).filter(|(_, value)| is_linked(value)) {
                 let entry = Linked { frame: index as u8, place };
-                if linked.contains(&entry) {
-                    continue;
-                }
                 if linked.len() < MAX_LINKED {
                     linked.push(entry);
                 } else {

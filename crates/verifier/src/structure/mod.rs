@@ -11,7 +11,7 @@ pub(crate) mod reserved;
 
 use crate::input::Input;
 use crate::liveness::{Regs, live_registers};
-use crate::rejection::{Check, Rule, fault};
+use crate::rejection::{Check, Rule, fault, unsupported};
 use skep_bpf::codec::{DecodeErrorKind, Slot, SlotIndex, decode};
 use skep_bpf::insn::{Callee, HelperId, Insn, Offset};
 use skep_bpf::op::{
@@ -228,15 +228,24 @@ impl Code {
         let kind = Imm64Kind::ALL.iter().find(|kind| kind.row().src == slot.src());
         match kind {
             Some(Imm64Kind::Value | Imm64Kind::Code) => Ok(()),
-            Some(Imm64Kind::Variable) => {
-                crate::rejection::unsupported("kernel variables, which need kernel BTF")
-            }
+            Some(Imm64Kind::Variable) => unsupported("kernel variables, which need kernel BTF"),
             Some(kind) if kind.row().uses_next_imm || second.imm == 0 => {
                 maps.refer(*kind, slot.imm, second.imm, input)
             }
             _ => fault(Rule::Structure, "unrecognized bpf_ld_imm64 insn"),
         }
     }
+}
+
+/// Kernel functions must be there even where they are never called, except for the number that
+/// stands for one that was not found.
+fn check_kfunc_number(slot: Slot, input: &Input<'_>) -> Check {
+    let count = input.bytecode.kernel_functions.len();
+    let is_named = usize::try_from(slot.imm).is_ok_and(|number| number < count);
+    if slot.offset != 0 || !is_named && slot.imm != 0 {
+        return unsupported("calls of kernel functions by the numbers of a kernel");
+    }
+    Ok(())
 }
 
 /// What a slot is. The offset of an exit is not looked at.
@@ -261,11 +270,14 @@ fn find_functions(
     let mut entries = std::collections::BTreeSet::from([0]);
     for (i, slot) in slots.iter().enumerate() {
         let is_address = slot.is_wide() && slot.src() == Imm64Kind::Code.row().src;
-        let is_call = slot.opcode == class::JMP | code::CALL && slot.src() == call::LOCAL;
-        if !is_address && !is_call {
+        let callee = (slot.opcode == class::JMP | code::CALL).then(|| slot.src());
+        *at = Some(i);
+        if callee == Some(call::KFUNC) {
+            check_kfunc_number(*slot, input)?;
+        }
+        if !is_address && callee != Some(call::LOCAL) {
             continue;
         }
-        *at = Some(i);
         let target = i64::try_from(i).unwrap_or(i64::MAX).saturating_add(1 + i64::from(slot.imm));
         match usize::try_from(target).ok().filter(|target| *target < slots.len()) {
             Some(target) => entries.insert(target),

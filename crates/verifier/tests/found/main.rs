@@ -62,3 +62,42 @@ fn exits_have_any_offset() {
         assert_eq!(sentence.as_deref(), Some("BPF_EXIT uses reserved fields"));
     }
 }
+
+/// A kernel function that is not there is refused even where it is never called.
+#[test]
+fn kernel_functions_are_there() {
+    let call = |imm| Slot::new(0x85, 0, 2, 0, imm);
+    let slots = |imm| {
+        vec![
+            Slot::new(0xb7, 2, 0, 0, 1),
+            Slot::new(0x55, 2, 0, 1, 0),
+            call(imm),
+            Slot::new(0xb7, 0, 0, 0, 0),
+            Slot::new(0x95, 0, 0, 0, 0),
+        ]
+    };
+    let sentence = verdict(&Bytecode::from(slots(1))).expect("a rejection");
+    assert!(sentence.contains("kernel functions"), "{sentence}");
+    // The number of one that the loader did not find.
+    assert_eq!(verdict(&Bytecode::from(slots(0))), None);
+}
+
+/// At a comparison of two copies of a number at most six relations are kept, each counted twice:
+/// afterwards r9 is no copy of r6, and of r6 nothing is learnt.
+#[test]
+fn relations_of_both_operands_are_counted() {
+    let text = "\
+        r7 = *(u32 *)(r1 + 8)\n\
+        *(u64 *)(r10 - 24) = r7\n\
+        r6 = *(u32 *)(r10 - 24)\n\
+        r9 = r6\n\
+        if w9 & w7 goto +0\n\
+        if r9 < 1 goto +1\n\
+        goto +2\n\
+        if w6 s<= 0 goto +1\n\
+        r0 = *(u64 *)(r1 + 0)\n\
+        r0 = 0\n\
+        exit";
+    let sentence = of_text(text);
+    assert_eq!(sentence.as_deref(), Some("invalid bpf_context access off=0 size=8"));
+}
