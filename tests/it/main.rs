@@ -20,6 +20,8 @@ mod damage;
 
 mod readme;
 
+mod verdicts;
+
 mod xdp_filters;
 
 mod tidy;

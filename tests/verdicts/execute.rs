@@ -1,0 +1,174 @@
+//! Running what was accepted in the checked interpreter: it must never trap.
+
+use super::{Case, TYPES, maps};
+use crate::random::Random;
+use skep::context::{Context, RawMemory, Skb, Xdp};
+use skep::cpu::Cpu;
+use skep::host::Host;
+use skep::machine::{Machine, MapId};
+use skep::run::{Engine, Options, RunError};
+use skep::trap::TrapKind;
+use skep_bpf::insn::{Imm64, Insn};
+use skep_bpf::platform::ProgType;
+use skep_bpf::program::{Bytecode, Program};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Far more than verified programs of this kind need.
+const FUEL: u64 = 50_000_000;
+
+/// What programs may read of the context of a tracepoint at most (the kernel's
+/// `PERF_MAX_TRACE_SIZE`).
+const CONTEXT_BYTES: usize = 8192;
+
+/// What became of a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Ran {
+    /// It came to its end.
+    Finished,
+    /// The machine does not have what it needs.
+    Unsupported(String),
+    /// It trapped, which no accepted program may.
+    Trapped(String),
+}
+
+/// A machine with the maps.
+#[derive(Debug)]
+pub struct Runner {
+    /// One for each program type, to which its map of programs belongs.
+    machines: Vec<(ProgType, Bench)>,
+}
+
+#[derive(Debug)]
+struct Bench {
+    machine: Arc<Machine>,
+    cpu: Cpu,
+    maps: Vec<Option<MapId>>,
+}
+
+impl Runner {
+    /// Makes machine and maps.
+    ///
+    /// # Errors
+    ///
+    /// If the host does not give the memory.
+    pub fn new() -> Result<Runner, String> {
+        let types: BTreeSet<ProgType> = TYPES.iter().map(|of| of.0).collect();
+        let machines = types.into_iter().map(|of| Ok((of, Bench::new()?)));
+        Ok(Runner { machines: machines.collect::<Result<_, String>>()? })
+    }
+
+    /// Runs a case several times with random inputs and map contents.
+    ///
+    /// # Errors
+    ///
+    /// If the machine fails in another way than by a trap.
+    pub fn run(&mut self, case: &Case, random: &mut Random, times: usize) -> Result<Ran, String> {
+        let machine = self.machines.iter_mut().find(|entry| entry.0 == case.prog_type);
+        let (_, bench) = machine.ok_or("no machine for this program type")?;
+        bench.run(case, random, times)
+    }
+}
+
+impl Bench {
+    fn new() -> Result<Bench, String> {
+        let machine = Machine::new(Host::default()).map_err(|error| error.to_string())?;
+        let maps = maps::in_machine(&machine)?;
+        let machine = Arc::new(machine);
+        let cpu = Cpu::new(&machine).map_err(|error| error.to_string())?;
+        Ok(Bench { machine, cpu, maps })
+    }
+
+    fn run(&mut self, case: &Case, random: &mut Random, times: usize) -> Result<Ran, String> {
+        let program = match Program::new(&Bytecode::from(case.slots.clone())) {
+            Ok(program) => program,
+            // What is never reached may be anything for the verifier, but not for the machine.
+            Err(error) => return Ok(Ran::Unsupported(error.to_string())),
+        };
+        let Some((program, maps)) = self.with_own_maps(&program) else {
+            return Ok(Ran::Unsupported("a map".to_owned()));
+        };
+        let loaded = match self.machine.load("random", case.prog_type, program, &maps) {
+            Ok(loaded) => loaded,
+            Err(error) => return Ok(Ran::Unsupported(error.to_string())),
+        };
+        for _ in 0..times {
+            self.fill_maps(random)?;
+            let mut context = context(case.prog_type, random);
+            let options = Options { engine: Engine::Checked, fuel: FUEL };
+            match loaded.run(&mut self.cpu, context.as_mut(), options) {
+                Ok(_) => {}
+                Err(RunError::Trap(trap)) => match trap.kind {
+                    TrapKind::NoSuchHelper(_)
+                    | TrapKind::HelperContext { .. }
+                    | TrapKind::Unsupported { .. }
+                    | TrapKind::NoSocketBuffer => {
+                        return Ok(Ran::Unsupported(trap.kind.to_string()));
+                    }
+                    _ => return Ok(Ran::Trapped(trap.to_string())),
+                },
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok(Ran::Finished)
+    }
+
+    /// The program with its maps by their place among those of the machine; `None` if it uses one
+    /// that the machine does not have.
+    fn with_own_maps(&self, program: &Program) -> Option<(Program, Vec<MapId>)> {
+        let mut uses = [false; maps::MAPS.len()];
+        for insn in program.insns() {
+            if let Insn::LoadImm64 { imm, .. } = insn
+                && let Imm64::MapByIdx(index) | Imm64::MapValueByIdx { index, .. } = imm
+            {
+                *uses.get_mut(*index as usize)? = true;
+            }
+        }
+        let stand_in = self.maps.first().copied().flatten()?;
+        let all_there = uses.iter().zip(&self.maps).all(|(used, map)| !used || map.is_some());
+        let maps = self.maps.iter().map(|map| map.unwrap_or(stand_in)).collect();
+        all_there.then(|| (program.clone(), maps))
+    }
+
+    fn fill_maps(&self, random: &mut Random) -> Result<(), String> {
+        for (row, id) in maps::MAPS.iter().zip(&self.maps) {
+            let Some(map) = id.and_then(|id| self.machine.map(id)) else { continue };
+            let plain = row.flags.0 == 0 && row.value_bytes <= 64 && row.key_bytes > 0;
+            if !plain || row.map_type == skep_bpf::platform::MapType::PROG_ARRAY {
+                continue;
+            }
+            for key in 0..2_u64 {
+                let key = &key.to_ne_bytes()[..row.key_bytes as usize];
+                let value: Vec<u8> = (0..row.value_bytes.div_ceil(8))
+                    .flat_map(|_| random.word().to_ne_bytes())
+                    .collect();
+                let value = &value[..row.value_bytes as usize];
+                // A value of a per-CPU map is as many as there are processors; those keep theirs.
+                let _ = map.write(key, value, 0);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An input for a program type.
+fn context(prog_type: ProgType, random: &mut Random) -> Box<dyn Context> {
+    let len = 14 + random.below(80);
+    let packet: Vec<u8> = (0..len).map(|_| random.word() as u8).collect();
+    match prog_type {
+        ProgType::XDP => Box::new(Xdp { rx_queue_index: random.bits() as u32, ..Xdp::new(packet) }),
+        ProgType::SOCKET_FILTER | ProgType::SCHED_CLS | ProgType::CGROUP_SKB => {
+            let mut packet = packet;
+            // An IP header would have to be whole.
+            packet[12..14].copy_from_slice(&[0x12, 0x34]);
+            let mut skb = Skb::new(prog_type, packet);
+            skb.mark = random.bits() as u32;
+            skb.priority = random.bits() as u32;
+            skb.hash = random.bits() as u32;
+            Box::new(skb)
+        }
+        _ => {
+            Box::new(RawMemory { bytes: (0..CONTEXT_BYTES).map(|_| random.bits() as u8).collect() })
+        }
+    }
+}
