@@ -97,8 +97,6 @@ pub struct Prepared {
     pub maps: Vec<PreparedMap>,
     /// The object's programs, in its order.
     pub programs: Vec<PreparedProgram>,
-    /// Bytes of global data that were replaced.
-    globals: Vec<GlobalBytes>,
 }
 
 /// A map of an object, in its machine or not.
@@ -262,7 +260,7 @@ pub fn prepare(
     let mut programs: Vec<PreparedProgram> =
         programs.into_iter().map(|program| program.load(&machine, &maps)).collect();
     maps::fill_program_maps(&machine, &object, &maps, &mut programs);
-    Ok(Prepared { machine, object, maps, programs, globals: options.globals })
+    Ok(Prepared { machine, object, maps, programs })
 }
 
 /// What became of a program.
@@ -303,9 +301,8 @@ impl Prepared {
             attach_type: program.attach_type,
             sleepable: programs::is_sleepable(function),
         };
-        let (object, globals) = (&self.object, self.globals.as_slice());
-        let cpus = self.machine.host().cpus;
-        Some(Facts::new(&Surroundings { object, globals, cpus, profile }, task))
+        let (object, cpus) = (&self.object, self.machine.host().cpus);
+        Some(Facts::new(&Surroundings { object, cpus, profile }, task))
     }
 
     /// The map with a name.

@@ -3,7 +3,8 @@
 //!
 //! At level 1 it holds the path to a rejection, at level 2 every path, as the kernel's does. What
 //! the kernel says of its analyses (live registers, stack liveness, precision) is left out; ids
-//! are numbered in our way.
+//! are numbered in our way; where the kernel takes up a branch at level 1 it loses a line feed,
+//! which stands here.
 
 use std::io::{self, Write};
 
@@ -56,10 +57,14 @@ struct Waiting {
     source: Option<usize>,
 }
 
-/// A branch that was taken up and has not gone on yet.
-struct Resumed {
-    from: usize,
-    state: String,
+/// What the next instruction comes after, if not after the one before it.
+enum Coming {
+    /// A call: what it told the function is said once more.
+    Called,
+    /// A function's exit.
+    Returned { from: usize },
+    /// A branch that was taken up.
+    Resumed { from: usize },
 }
 
 struct Log<'a> {
@@ -68,10 +73,10 @@ struct Log<'a> {
     out: &'a mut dyn Write,
     /// What was not handed on yet.
     text: String,
-    /// The length of the instruction that the last line holds, without its number.
+    /// The length of the last line, if it holds an instruction and has no end yet.
     open: Option<usize>,
     waiting: Vec<Waiting>,
-    resumed: Option<Resumed>,
+    coming: Option<Coming>,
     /// The state before the instruction.
     before: Vec<String>,
     depth: usize,
@@ -92,7 +97,7 @@ impl<'a> Log<'a> {
             text: String::new(),
             open: None,
             waiting: Vec::new(),
-            resumed: None,
+            coming: None,
             before: Vec::new(),
             depth: 1,
             calls: Vec::new(),
@@ -115,14 +120,14 @@ impl<'a> Log<'a> {
             }),
             Event::Covered => {
                 self.close();
-                match self.resumed.take() {
-                    Some(Resumed { from, .. }) => {
-                        self.text += &format!("\nfrom {from} to {at}: safe\n");
+                self.text += &match self.coming.take() {
+                    Some(Coming::Returned { from } | Coming::Resumed { from }) => {
+                        format!("\nfrom {from} to {at}: safe\n")
                     }
-                    None => self.text += &format!("{at}: safe\n"),
-                }
+                    Some(Coming::Called) | None => format!("{at}: safe\n"),
+                };
             }
-            Event::Resumed => self.resume(observed),
+            Event::Resumed => self.resume(),
         }
     }
 
@@ -130,11 +135,16 @@ impl<'a> Log<'a> {
     fn before(&mut self, at: usize, observed: &Observed<'_>) {
         self.close();
         let state = observed.to_string();
-        if let Some(Resumed { from, state }) = self.resumed.take() {
-            self.text += &format!("\nfrom {from} to {at}:{state}\n");
-        } else if !self.begun {
-            self.text += &format!("{at}:{state}\n");
-        }
+        self.text += &match self.coming.take() {
+            Some(Coming::Resumed { from }) if self.level == Level::Two => {
+                format!("\nfrom {from} to {at}:{state}\n{at}:{state}\n")
+            }
+            Some(Coming::Resumed { .. }) => format!("{at}:{state}\n"),
+            Some(Coming::Returned { from }) => format!("\nfrom {from} to {at}:{state}\n"),
+            Some(Coming::Called) => format!("{at}:{state}\n"),
+            None if self.begun => String::new(),
+            None => format!("{at}:{state}\n"),
+        };
         self.begun = true;
         if let Some(line) = self.bytecode.debug.line_at(SlotIndex(at))
             && self.source != Some(line.slot.0)
@@ -145,8 +155,9 @@ impl<'a> Log<'a> {
             self.text += &format!("; {text} @ {file}:{}\n", line.line);
         }
         let insn = insn_text(&self.bytecode.slots, at);
-        self.text += &format!("{at}: {insn}");
-        self.open = Some(insn.len());
+        let line = format!("{at}: {insn}");
+        self.text += &line;
+        self.open = Some(line.len());
         self.before = parts(&state);
         self.depth = observed.depth();
     }
@@ -162,19 +173,23 @@ impl<'a> Log<'a> {
                 |part: &&String| (0..=5).any(|reg| part.starts_with(&format!("R{reg}=")));
             let caller = self.before.iter().filter(|part| !is_argument(part));
             let caller: Vec<&str> = caller.map(String::as_str).collect();
+            self.coming = Some(Coming::Called);
             self.text += &format!("caller:\n {}\ncallee:\n{state}\n", caller.join(" "));
         } else if observed.depth() < self.depth {
             self.close();
+            self.coming = Some(Coming::Returned { from: at });
             let callee = self.before.join(" ");
             let to = self.calls.pop().map_or(at, |call| call + 1);
             self.text +=
                 &format!("returning from callee:\n {callee}\nto caller at {to}:\n{state}\n");
         } else if let Some(len) = self.open.take() {
-            let operands = operands(&self.bytecode.slots, at);
+            let mut named: Vec<String> = operands(&self.bytecode.slots, at)
+                .into_iter()
+                .map(|reg| format!("R{}=", reg.index()))
+                .collect();
+            named.extend(stack_slot(&self.bytecode.slots, at, &self.before));
             let now = parts(&state);
-            let is_operand = |part: &str| {
-                operands.iter().any(|reg| part.starts_with(&format!("R{}=", reg.index())))
-            };
+            let is_operand = |part: &str| named.iter().any(|name| part.starts_with(name));
             let is_said = |part: &&String| {
                 part.ends_with(':') || !self.before.contains(part) || is_operand(part)
             };
@@ -187,7 +202,7 @@ impl<'a> Log<'a> {
         }
     }
 
-    fn resume(&mut self, observed: &Observed<'_>) {
+    fn resume(&mut self) {
         self.close();
         let Some(waiting) = self.waiting.pop() else { return };
         match self.level {
@@ -199,7 +214,7 @@ impl<'a> Log<'a> {
         }
         self.calls = waiting.calls;
         self.source = waiting.source;
-        self.resumed = Some(Resumed { from: waiting.from, state: observed.to_string() });
+        self.coming = Some(Coming::Resumed { from: waiting.from });
     }
 
     /// Ends the line of an instruction of which nothing more is said.
@@ -305,8 +320,26 @@ fn operands(slots: &[Slot], at: usize) -> Vec<Reg> {
     named.into_iter().flatten().collect()
 }
 
-/// How many spaces the kernel puts between an instruction of so many characters, its line feed
-/// counted, and the state (`vlog_alignment` of kernel/bpf/log.c).
+/// The slot of the stack that the instruction at a slot of code accesses, as it is printed; none if
+/// it accesses something else.
+fn stack_slot(slots: &[Slot], at: usize, before: &[String]) -> Option<String> {
+    let mem = match decode(slots, SlotIndex(at)).ok()? {
+        Insn::Load { mem, .. }
+        | Insn::Store { mem, .. }
+        | Insn::Atomic { mem, .. }
+        | Insn::LoadAcquire { mem, .. }
+        | Insn::StoreRelease { mem, .. } => mem,
+        _ => return None,
+    };
+    let base = format!("R{}=fp", mem.base.index());
+    let base = before.iter().find_map(|part| part.strip_prefix(&base))?;
+    let offset = base.parse::<i64>().ok()? + i64::from(mem.offset);
+    let depth = u64::try_from(-offset).ok()?.next_multiple_of(8);
+    Some(format!("fp-{depth}="))
+}
+
+/// How many spaces the kernel puts between a line of so many characters, its line feed counted, and
+/// the state (`vlog_alignment` of kernel/bpf/log.c).
 fn padding(len: usize) -> usize {
     (len + 4).max(40).next_multiple_of(8) - len - 1
 }
