@@ -29,3 +29,5 @@ mod verify;
 mod verify_vectors;
 
 mod reachable;
+
+mod verify_log;

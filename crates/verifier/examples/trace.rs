@@ -69,6 +69,7 @@ fn our_steps(case: &Case) -> Vec<Step> {
                 }
                 steps.push(Step::Covered(at));
             }
+            Event::Waiting => {}
             Event::Resumed => steps.push(Step::Resumed(at, observed.to_string())),
         }
     };

@@ -343,6 +343,7 @@ impl<'a> Walk<'a> {
         let (parent, history) = (self.parent, self.history);
         let trail = self.trails.fork(&mut self.trail);
         self.pending.push(Path { state, at, parent, decision, history, trail });
+        self.observe(Event::Waiting, self.at);
         Ok(())
     }
 
@@ -392,6 +393,7 @@ impl<'a> Walk<'a> {
         let mut add = force || (jumps >= 2 && insns >= 8);
         let place = (self.at, self.state.top().callsite);
         let mut list = self.by_place.remove(&place).unwrap_or_default();
+        let remembered_here = list.len() as u64;
         let mut covered = false;
         let mut looping = false;
         // The latest first.
@@ -432,8 +434,12 @@ impl<'a> Walk<'a> {
                 format!("infinite loop detected at insn {}", self.at),
             );
         }
-        if !covered && add {
-            list.push(self.remember());
+        if !covered {
+            let most = &mut self.stats.max_states_per_insn;
+            *most = remembered_here.max(*most);
+            if add {
+                list.push(self.remember());
+            }
         }
         self.by_place.insert(place, list);
         Ok(covered)

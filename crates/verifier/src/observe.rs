@@ -22,6 +22,8 @@ pub enum Event {
     After,
     /// The state is covered by one that was walked already: the path ends.
     Covered,
+    /// A branch was left to wait here. The last that waits is taken up first.
+    Waiting,
     /// A waiting branch is taken up.
     Resumed,
 }

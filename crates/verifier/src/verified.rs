@@ -14,6 +14,8 @@ pub struct Stats {
     pub total_states: u64,
     /// The largest number of remembered states at one time.
     pub peak_states: u64,
+    /// The largest number of remembered states at one instruction.
+    pub max_states_per_insn: u64,
 }
 
 /// What memory an instruction accesses.

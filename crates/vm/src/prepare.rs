@@ -9,6 +9,8 @@ mod maps;
 mod programs;
 mod verification;
 
+pub use facts::Facts;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use crate::helpers::Implementation;
 use crate::host::Host;
 use crate::machine::{LoadError, Loaded, Machine, MachineError, MapId};
 use crate::maps::Map;
-use facts::Surroundings;
+use facts::{Surroundings, Task};
 use skep_bpf::platform::HelperId;
 
 /// How an object is prepared.
@@ -288,6 +290,21 @@ impl PreparedProgram {
 }
 
 impl Prepared {
+    /// What the verifier is told of a program of the object; none if it has no code.
+    #[must_use]
+    pub fn facts<'a>(&self, program: &'a PreparedProgram, profile: Profile) -> Option<Facts<'a>> {
+        let function = self.object.function(program.function)?;
+        let task = Task {
+            name: &program.name,
+            linked: program.linked.as_ref()?,
+            prog_type: program.prog_type,
+            attach_type: program.attach_type,
+            sleepable: programs::is_sleepable(function),
+        };
+        let (object, cpus) = (&self.object, self.machine.host().cpus);
+        Some(Facts::new(&Surroundings { object, cpus, profile }, task))
+    }
+
     /// The map with a name.
     #[must_use]
     pub fn map(&self, name: &str) -> Option<&Arc<dyn Map>> {

@@ -1,6 +1,7 @@
 //! `skep verify`: what the verifier says of every program of an object, and why.
 
 mod lines;
+mod log;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use skep::prepare::{
     PrepareOptions, Prepared, PreparedProgram, ProgramFailure, Verdict, Verification, prepare,
 };
+use skep_verifier::Profile;
 use skep_verifier::report;
 
 use super::run::EngineName;
@@ -42,6 +44,10 @@ pub struct Verify {
     /// Show the numbers of the verification: states, stack, time
     #[arg(long)]
     stats: bool,
+    /// Show the log that the kernel's verifier would write: kernel or kernel=1 for the path to a
+    /// rejection, kernel=2 for every path
+    #[arg(long, value_enum, value_name = "LOG", conflicts_with_all = ["format", "json", "jsonl"])]
+    log: Option<LogForm>,
     /// The form of the answer
     #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
     format: Format,
@@ -64,6 +70,17 @@ enum Format {
     Sarif,
     /// Annotations of GitHub's workflows
     Github,
+}
+
+/// The logs that can be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum LogForm {
+    /// The path to a rejection
+    #[value(name = "kernel", alias = "kernel=1")]
+    KernelOne,
+    /// Every path
+    #[value(name = "kernel=2")]
+    KernelTwo,
 }
 
 /// The kernels whose verdicts are known.
@@ -124,7 +141,14 @@ pub fn run(
         return Err(Failure::Load(format!("{}: {why}", target.path.display())));
     }
     match if arguments.json { Format::Json } else { arguments.format } {
-        Format::Text => text(arguments, &programs, render)?,
+        Format::Text => {
+            for program in &programs {
+                if let Some(form) = arguments.log {
+                    show_log(&prepared, program, form, render)?;
+                }
+                text(arguments, program, render)?;
+            }
+        }
         Format::Json => render.json(&Document {
             object: target.file_name(),
             kernel_profile: arguments.kernel_profile.name(),
@@ -217,51 +241,72 @@ fn outcome(target: &Target, programs: &[&PreparedProgram]) -> Result<(), Failure
     }
 }
 
-/// A line for each program, and under it why it is refused.
-fn text(
-    arguments: &Verify,
-    programs: &[&PreparedProgram],
+/// The log of the kernel between the lines with which libbpf frames it.
+fn show_log(
+    prepared: &Prepared,
+    program: &PreparedProgram,
+    form: LogForm,
     render: &mut Render<'_>,
 ) -> Result<(), Failure> {
-    for program in programs {
-        let verdict = program.verdict();
-        let mut numbers = String::new();
-        if let Some(stats) = stats_of(verdict) {
-            numbers = format!(": {} instructions processed", stats.insns_processed);
-            if arguments.stats {
-                numbers += &format!(
-                    ", {} states (at most {} at a time)",
-                    stats.total_states, stats.peak_states
-                );
+    let profile = Profile::linux(prepared.machine.host().cpus);
+    let facts = prepared.facts(program, profile);
+    // What was not verified has no log.
+    let Some(facts) = facts.filter(|_| stats_of(program.verdict()).is_some()) else {
+        return Ok(());
+    };
+    let level = match form {
+        LogForm::KernelOne => log::Level::One,
+        LogForm::KernelTwo => log::Level::Two,
+    };
+    render.line(format_args!("-- BEGIN PROG LOAD LOG --"))?;
+    log::write(&facts.input(), level, render.out())?;
+    render.line(format_args!("-- END PROG LOAD LOG --"))?;
+    Ok(())
+}
+
+/// A line for a program, and under it why it is refused.
+fn text(
+    arguments: &Verify,
+    program: &PreparedProgram,
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    let verdict = program.verdict();
+    let mut numbers = String::new();
+    if let Some(stats) = stats_of(verdict) {
+        numbers = format!(": {} instructions processed", stats.insns_processed);
+        if arguments.stats {
+            numbers += &format!(
+                ", {} states (at most {} at a time)",
+                stats.total_states, stats.peak_states
+            );
+        }
+    }
+    if let (true, Verdict::Accepted(verified)) = (arguments.stats, verdict) {
+        numbers += &format!(", {} bytes of stack", verified.stack_depth());
+    }
+    if let (true, Some(time)) = (arguments.stats, program.verify_time) {
+        numbers += &format!(", in {}us", time.as_micros());
+    }
+    let label = format!("{} ({})", program.name, program.prog_type);
+    match verdict {
+        Verdict::Accepted(_) => {
+            let word = render.paint(GOOD, "accepted");
+            render.line(format_args!("{word} {label}{numbers}"))?;
+        }
+        Verdict::Rejected(_) => {
+            let word = render.paint(BAD, "rejected");
+            render.line(format_args!("{word} {label}{numbers}"))?;
+            if let Some(report) = &program.report {
+                show_report(render, report)?;
             }
         }
-        if let (true, Verdict::Accepted(verified)) = (arguments.stats, verdict) {
-            numbers += &format!(", {} bytes of stack", verified.stack_depth());
+        Verdict::NotLoaded(failure) => {
+            let word = render.paint(NOTE, "not loaded");
+            render.line(format_args!("{word} {label}: {failure}"))?;
         }
-        if let (true, Some(time)) = (arguments.stats, program.verify_time) {
-            numbers += &format!(", in {}us", time.as_micros());
-        }
-        let label = format!("{} ({})", program.name, program.prog_type);
-        match verdict {
-            Verdict::Accepted(_) => {
-                let word = render.paint(GOOD, "accepted");
-                render.line(format_args!("{word} {label}{numbers}"))?;
-            }
-            Verdict::Rejected(_) => {
-                let word = render.paint(BAD, "rejected");
-                render.line(format_args!("{word} {label}{numbers}"))?;
-                if let Some(report) = &program.report {
-                    show_report(render, report)?;
-                }
-            }
-            Verdict::NotLoaded(failure) => {
-                let word = render.paint(NOTE, "not loaded");
-                render.line(format_args!("{word} {label}: {failure}"))?;
-            }
-            Verdict::Unverified => {
-                let word = render.paint(NOTE, "not verified");
-                render.line(format_args!("{word} {label}"))?;
-            }
+        Verdict::Unverified => {
+            let word = render.paint(NOTE, "not verified");
+            render.line(format_args!("{word} {label}"))?;
         }
     }
     Ok(())

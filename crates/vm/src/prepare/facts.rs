@@ -27,8 +27,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) profile: Profile,
 }
 
-/// What the verifier is told, owned.
-pub(super) struct Facts<'a> {
+/// What the verifier is told of a program.
+pub struct Facts<'a> {
     task: Task<'a>,
     maps: Vec<MapFacts>,
     functions: Vec<FunctionFacts>,
@@ -52,7 +52,9 @@ impl<'a> Facts<'a> {
         }
     }
 
-    pub(super) fn input(&self) -> Input<'_> {
+    /// The same, as the verifier takes it.
+    #[must_use]
+    pub fn input(&self) -> Input<'_> {
         Input {
             bytecode: &self.task.linked.bytecode,
             prog_type: self.task.prog_type,

@@ -48,7 +48,7 @@ pub(super) fn link_all<'a>(object: &'a Object, options: &PrepareOptions) -> Vec<
             function,
             prog_type,
             attach_type,
-            sleepable: function.section_rule().is_some_and(|rule| rule.traits().sleepable),
+            sleepable: is_sleepable(function),
             code,
             verified: None,
             report: None,
@@ -57,6 +57,11 @@ pub(super) fn link_all<'a>(object: &'a Object, options: &PrepareOptions) -> Vec<
         }
     };
     object.programs().map(link).collect()
+}
+
+/// Whether the name of its section says that a program may sleep.
+pub(super) fn is_sleepable(function: &Function) -> bool {
+    function.section_rule().is_some_and(|rule| rule.traits().sleepable)
 }
 
 /// The types of a program: as the options say, or the name of its section.
