@@ -8,12 +8,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use skep::context::{Lirc, Signal, parse_pulses};
 use skep::cpu::Cpu;
 use skep::prepare::{GlobalBytes, MapSize, PrepareOptions, Prepared, prepare};
 use skep::run::Options;
 use skep_object::{MapIndex, Object};
 use skep_tests::engines::ENGINES;
+
+use crate::command::{Ran, program, skep};
 
 const OBJECTS: &str = "/usr/lib/udev/rc_keymaps/protocols";
 
@@ -89,6 +92,30 @@ impl Train {
             value.resize(self.pattern_bytes() as usize, 0);
             value
         })
+    }
+
+    /// Runs the recording, with what is damaged in it, by `skep run`.
+    fn run(&self, more: &[&str]) -> Ran {
+        let text = |path: &Path| path.to_str().expect("it is UTF-8").to_owned();
+        let mut arguments: Vec<String> = ["run", "--pulses"].map(Into::into).into();
+        arguments.extend([text(&self.path), text(&self.object())]);
+        for (name, value) in &self.parameters {
+            arguments.extend(["--set".to_owned(), format!("{name}={value}")]);
+        }
+        let patterns = tempfile::NamedTempFile::new().expect("a temporary file");
+        if !self.patterns.is_empty() {
+            let hex = |value: Vec<u8>| value.iter().map(|byte| format!("{byte:02x}")).collect();
+            let values = (0..).zip(self.pattern_values().map(hex));
+            let entry = |(key, value): (u32, String)| json!({"key": key, "value": value});
+            let entries = Value::from_iter(values.map(entry));
+            std::fs::write(patterns.path(), entries.to_string()).expect("it can be written");
+            let (bytes, count) = (self.pattern_bytes(), self.patterns.len());
+            arguments.extend(["--resize".to_owned(), format!("{PATTERNS}={bytes},{count}")]);
+            let map = format!("{PATTERNS}={}", text(patterns.path()));
+            arguments.extend(["--map".to_owned(), map]);
+        }
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
+        skep(&arguments)
     }
 
     fn prepare(&self, bytes: &[u8]) -> Prepared {
@@ -197,4 +224,78 @@ fn decode(
         said.extend(event.decoded.iter().map(ToString::to_string));
     }
     Ok(said)
+}
+
+#[test]
+fn skep_run_decodes() {
+    if !Path::new(OBJECTS).is_dir() {
+        println!("skipped: the decoders of ir-keytable are not installed");
+        return;
+    }
+    for train in trains() {
+        let ran = train.run(&[]);
+        assert_eq!(ran.code, 0, "{}: {}", train.path.display(), ran.err);
+        let text = ran.text();
+        // `  18  +907: key protocol 66 ...`
+        let decoded: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with(' '))
+            .filter_map(|line| line.split_once(": ").map(|(_, what)| what))
+            .collect();
+        assert_eq!(decoded, train.expected, "{}", train.path.display());
+
+        let ran = train.run(&["--json", "--engine", "checked"]);
+        assert_eq!(ran.code, 0, "{}: {}", train.path.display(), ran.err);
+        let document = ran.json();
+        let signals = train.whole.len() + train.damaged.len();
+        assert_eq!(document["runs"].as_u64(), Some(signals as u64), "{}", train.path.display());
+        let decoded: Vec<String> =
+            document["decoded"].as_array().expect("a list").iter().map(said).collect();
+        assert_eq!(decoded, train.expected, "{}", train.path.display());
+    }
+}
+
+/// An element of `decoded` as text output has it.
+fn said(decoded: &Value) -> String {
+    let number = |name: &str| decoded[name].as_i64().expect("a number");
+    match decoded["kind"].as_str().expect("text") {
+        "key" => {
+            let scancode = decoded["scancode"].as_str().expect("text");
+            let (protocol, toggle) = (number("protocol"), number("toggle"));
+            format!("key protocol {protocol} scancode {scancode} toggle {toggle}")
+        }
+        "pointer" => format!("pointer x {} y {}", number("x"), number("y")),
+        other => other.to_owned(),
+    }
+}
+
+#[test]
+fn recordings_are_read_or_refused() {
+    let hello = program("hello.bpf.o");
+    let run = |recording: &str, prog_type: &str| {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), recording).expect("it can be written");
+        let path = file.path().to_str().expect("it is UTF-8");
+        let arguments = ["--unverified", "--verdicts", "--type", prog_type, "--pulses", path];
+        skep(&[&["run", &hello], &arguments[..]].concat())
+    };
+    let ran = run("+9000 -4500 # timeout 7", "lirc_mode2");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let text = ran.text();
+    let shown = "Hello World 0\n   0  +9000\nHello World 1\n   1  -4500\nHello World 2\n   2  \
+                 timeout 7\n3 events, nothing decoded; ";
+    assert!(text.starts_with(shown), "{text}");
+    for (recording, prog_type, code, why) in [
+        ("+9000 4500", "lirc_mode2", 3, "line 1, column 7: needed is +MICROSECONDS"),
+        ("+9000\nspace 16777216", "lirc_mode2", 3, "line 2, column 7: needed is a number from 1"),
+        ("# nothing", "lirc_mode2", 3, "it has no events"),
+        ("+9000", "xdp", 2, "--pulses is for programs of type lirc_mode2"),
+    ] {
+        let ran = run(recording, prog_type);
+        assert_eq!((ran.code, ran.text()), (code, String::new()), "{recording}: {}", ran.err);
+        assert!(ran.err.contains(why), "{recording}: {}", ran.err);
+    }
+    let ran = skep(&["run", &hello, "--unverified", "--type", "lirc_mode2"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("give a recording with --pulses FILE"), "{}", ran.err);
 }

@@ -1,9 +1,9 @@
-//! What a program is run on, from options: a packet for one type of program or another, or plain
-//! memory, with the fields of a TOML file.
+//! What a program is run on, from options: a packet for one type of program or another, an event
+//! or plain memory, with the fields of a TOML file.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use skep::context::{Context, RawMemory, Redirect, Skb, Vlan, Xdp};
+use skep::context::{Context, Lirc, RawMemory, Redirect, Signal, Skb, Vlan, Xdp};
 use skep_bpf::platform::{ProgType, context_of, return_name};
 
 use crate::value::hex;
@@ -15,6 +15,8 @@ pub enum Input {
     Xdp(Xdp),
     /// A packet in the stack.
     Skb(Box<Skb>),
+    /// An event of an infrared receiver.
+    Infrared(Lirc),
     /// Plain memory.
     Memory(RawMemory),
 }
@@ -71,6 +73,9 @@ impl Input {
         // The types whose context is a socket buffer, as far as a packet makes one.
         let takes_skb = context_of(prog_type).is_some_and(|row| row.c_type.contains("__sk_buff"))
             && !matches!(prog_type, ProgType::SK_SKB | ProgType::FLOW_DISSECTOR);
+        if prog_type == ProgType::LIRC_MODE2 {
+            return Ok(Some(Input::Infrared(Lirc::new(Signal::Timeout(Signal::MAX_VALUE)))));
+        }
         if takes_skb {
             let fields: SkbFields = toml::from_str(fields).map_err(|e| e.to_string())?;
             return Ok(Some(Input::Skb(Box::new(skb(prog_type, &fields)))));
@@ -78,13 +83,14 @@ impl Input {
         Ok(None)
     }
 
-    /// The same input with another packet, or other memory.
+    /// The same input with another packet, or other memory. Events have no bytes.
     #[must_use]
     pub fn with_bytes(&self, bytes: &[u8]) -> Input {
         let mut input = self.clone();
         match &mut input {
             Input::Xdp(xdp) => xdp.packet = bytes.to_vec(),
             Input::Skb(skb) => skb.packet = bytes.to_vec(),
+            Input::Infrared(_) => {}
             Input::Memory(memory) => memory.bytes = bytes.to_vec(),
         }
         input
@@ -96,6 +102,7 @@ impl Input {
         match self {
             Input::Xdp(xdp) => &xdp.packet,
             Input::Skb(skb) => &skb.packet,
+            Input::Infrared(_) => &[],
             Input::Memory(memory) => &memory.bytes,
         }
     }
@@ -105,6 +112,7 @@ impl Input {
         match self {
             Input::Xdp(xdp) => xdp,
             Input::Skb(skb) => &mut **skb,
+            Input::Infrared(event) => event,
             Input::Memory(memory) => memory,
         }
     }
@@ -135,7 +143,7 @@ impl Input {
                 ("tstamp", json!(skb.tstamp)),
                 ("redirect", redirect(skb.redirect)),
             ],
-            Input::Memory(_) => Vec::new(),
+            Input::Infrared(_) | Input::Memory(_) => Vec::new(),
         }
     }
 }

@@ -8,7 +8,8 @@ use serde_json::Value;
 use skep::cpu::Cpu;
 use skep::host::Host;
 use skep::prepare::{
-    GlobalBytes, PrepareOptions, Prepared, PreparedProgram, ProgramFailure, Verification, prepare,
+    GlobalBytes, MapSize, PrepareOptions, Prepared, PreparedProgram, ProgramFailure, Verification,
+    prepare,
 };
 use skep::run::{Finished, Options, RunError};
 use skep_bpf::platform::{AttachType, ProgType, types_named};
@@ -70,6 +71,8 @@ pub struct Wanted<'a> {
     pub verification: Verification,
     /// Global variables to set.
     pub settings: &'a [Setting],
+    /// Maps to make in another size than declared.
+    pub sizes: &'a [Setting],
     /// Maps to fill, with the files to fill them from.
     pub maps: &'a [Setting],
 }
@@ -168,6 +171,8 @@ impl Session {
             .map(|setting| global(&object, setting))
             .collect::<Result<Vec<_>, _>>()
             .map_err(Failure::Usage)?;
+        let map_sizes = wanted.sizes.iter().map(|size| map_size(&object, size));
+        let map_sizes = map_sizes.collect::<Result<Vec<_>, _>>().map_err(Failure::Usage)?;
         let printed = Arc::new(Mutex::new(Printed::default()));
         let options = PrepareOptions {
             host: host(&printed),
@@ -175,6 +180,7 @@ impl Session {
             attach_type: wanted.types.map(|types| types.1),
             verification: wanted.verification,
             globals,
+            map_sizes,
             ..PrepareOptions::default()
         };
         let file = target.path.display();
@@ -304,6 +310,23 @@ fn global(object: &Object, setting: &Setting) -> Result<GlobalBytes, String> {
     let typed = Typed::new(object.btf(), variable.var);
     let bytes = typed.bytes(&parse(value), len).map_err(fail)?;
     Ok(GlobalBytes { map, offset, bytes })
+}
+
+/// The size that a setting of a map means: `BYTES` of a value, `BYTES,ENTRIES` or `,ENTRIES`.
+fn map_size(object: &Object, setting: &Setting) -> Result<MapSize, String> {
+    let Setting { name, value } = setting;
+    let (map, _) = object.map_named(name).ok_or_else(|| {
+        let names: Vec<&str> = object.maps().iter().map(|map| map.name.as_str()).collect();
+        format!("--resize {name}: there is no such map; there are {}", names.join(", "))
+    })?;
+    let (bytes, entries) = value.split_once(',').unwrap_or((value, ""));
+    let number = |text: &str| match text {
+        "" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| {
+            format!("--resize {name}: needed is BYTES, BYTES,ENTRIES or ,ENTRIES, found {value:?}")
+        }),
+    };
+    Ok(MapSize { map, value_bytes: number(bytes)?, max_entries: number(entries)? })
 }
 
 /// A value as a user writes it: a number (`0x` for hexadecimal), JSON, or plain text.

@@ -1,6 +1,7 @@
 //! `skep run`: runs a program on packets, or raw code on memory, and shows what it did.
 
 mod json;
+mod pulses;
 mod raw;
 mod text;
 
@@ -24,7 +25,8 @@ use crate::verdict::{ProgramDocument, show_report};
 
 /// Runs a program and shows what it did.
 ///
-/// A program of type xdp, tc, socket or cgroup/skb needs a packet: --packet or --pcap.
+/// A program of type xdp, tc, socket or cgroup/skb needs a packet: --packet or --pcap. One of type
+/// lirc_mode2 decodes what an infrared receiver saw: --pulses.
 #[derive(Args, Debug)]
 pub struct Run {
     /// The object: FILE.o, or FILE.o:NAME where there are several programs
@@ -52,10 +54,18 @@ pub struct Run {
     /// Packets from a capture, pcap or pcapng
     #[arg(long, value_name = "IN")]
     pcap: Option<PathBuf>,
+    /// What an infrared receiver saw, as ir-ctl or mode2 write it: +9000 -4500 ... or pulse 9000
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["raw", "memory", "packet", "pcap", "ctx", "write", "repeat"]
+    )]
+    pulses: Option<PathBuf>,
     /// Write the packets that were not dropped, as the program left them
     #[arg(short = 'w', long, value_name = "OUT")]
     write: Option<PathBuf>,
-    /// Show every packet and its verdict, not only the first ones
+    /// Show every packet and its verdict, not only the first ones; of infrared, every event, not
+    /// only those that ended in something decoded
     #[arg(long)]
     verdicts: bool,
     /// Fields of the context, from a TOML file
@@ -73,6 +83,10 @@ pub struct Run {
     /// Set a global variable before the program is loaded (again for more)
     #[arg(long, value_name = "VAR=VALUE")]
     set: Vec<Setting>,
+    /// Make a map with values of so many bytes, or for so many elements: BYTES, BYTES,ENTRIES or
+    /// ,ENTRIES (again for more)
+    #[arg(long, value_name = "MAP=SIZE")]
+    resize: Vec<Setting>,
     /// Fill a map from a JSON file: a list of {"key": ..., "value": ...} (again for more)
     #[arg(long, value_name = "NAME=FILE")]
     map: Vec<Setting>,
@@ -163,12 +177,15 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
         true => Verification::Off,
         false => Verification::Linux,
     };
-    let (settings, maps) = (&arguments.set, &arguments.map);
-    let opened = Session::open(&Wanted { target, types, verification, settings, maps })?;
+    let (settings, sizes, maps) = (&arguments.set, &arguments.resize, &arguments.map);
+    let opened = Session::open(&Wanted { target, types, verification, settings, sizes, maps })?;
     let mut session = match opened {
         Opened::Ready(session) => *session,
         Opened::Rejected(rejected) => return refuse(arguments, target, &rejected, render),
     };
+    if pulses::are_meant(arguments, &session) {
+        return pulses::run(arguments, target, &mut session, render);
+    }
     let template = template(arguments, &session)?;
     let packets = packets(arguments, &session)?;
     let mut writer = arguments.write.as_deref().map(|path| open(path, arguments)).transpose()?;
@@ -211,12 +228,22 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
         let flushed = writer.into_inner().flush();
         flushed.map_err(|error| Failure::file(&path, error))?;
     }
+    let (after, changes) = contents_after(arguments, &session, &before);
+    finish(arguments, &session, &totals, &changes, &after, document, render)
+}
+
+/// What is in the maps, and what of it is to be shown.
+fn contents_after(
+    arguments: &Run,
+    session: &Session,
+    before: &Contents,
+) -> (Contents, Vec<Change>) {
     let after = Contents::read(&session.prepared);
     let changes = match arguments.dump_maps {
         true => after.everything(),
         false => before.changes(&session.prepared, &after),
     };
-    finish(arguments, &session, &totals, &changes, &after, document, render)
+    (after, changes)
 }
 
 /// Says why the program does not run.

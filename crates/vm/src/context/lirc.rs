@@ -40,6 +40,18 @@ impl Signal {
     }
 }
 
+/// As recordings have it ([`parse_pulses`](super::parse_pulses)): `+560`, `timeout 20000`.
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Signal::Space(us) => write!(f, "-{us}"),
+            Signal::Pulse(us) => write!(f, "+{us}"),
+            Signal::Timeout(us) => write!(f, "timeout {us}"),
+            Signal::Carrier(hz) => write!(f, "carrier {hz}"),
+        }
+    }
+}
+
 /// What a decoder made of the signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Decoded {
@@ -108,5 +120,58 @@ impl Context for Lirc {
     fn leave(&mut self, _: &Machine, cpu: &mut CpuState) -> Result<(), ContextError> {
         self.decoded = std::mem::take(&mut cpu.input.decoded);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::helpers::tests::{Bench, load};
+    use crate::run::{Options, RunError};
+    use crate::trap::TrapKind;
+
+    #[test]
+    fn decoders_see_a_sample_and_are_heard() {
+        let mut bench = Bench::new();
+        let text = "
+            r6 = r1
+            r7 = *(u32 *)(r1 + 0)
+            r2 = 64
+            r3 = r7
+            r4 = 2048
+            call bpf_rc_keydown
+            r1 = r6
+            call bpf_rc_repeat
+            r1 = r6
+            r2 = -4
+            r3 = 2
+            call bpf_rc_pointer_rel
+            r0 = 0
+            exit";
+        let decoder = load(&bench.machine, ProgType::LIRC_MODE2, text);
+        for (signal, sample) in [
+            (Signal::Space(4500), 4500),
+            (Signal::Pulse(Signal::MAX_VALUE), 0x01ff_ffff),
+            (Signal::Carrier(38_000), 0x0200_9470),
+            (Signal::Timeout(20_000), 0x0300_4e20),
+        ] {
+            let mut event = Lirc::new(signal);
+            bench.run(&decoder, &mut event);
+            let key = Decoded::Key { protocol: 64, scancode: sample, toggle: 1 };
+            let pointer = Decoded::Pointer { x: -4, y: 2 };
+            assert_eq!(event.decoded, [key, Decoded::Repeat, pointer], "{signal}");
+        }
+    }
+
+    #[test]
+    fn helpers_of_decoders_need_the_event() {
+        let mut bench = Bench::new();
+        let text = "r1 = r10\ncall bpf_rc_repeat\nr0 = 0\nexit";
+        let decoder = load(&bench.machine, ProgType::LIRC_MODE2, text);
+        let mut event = Lirc::new(Signal::Pulse(1));
+        let error = decoder.run(&mut bench.cpu, &mut event, Options::default());
+        let Err(RunError::Trap(trap)) = error else { panic!("{error:?}") };
+        assert!(matches!(trap.kind, TrapKind::HelperContext { .. }), "{}", trap.kind);
+        assert_eq!(event.decoded, []);
     }
 }

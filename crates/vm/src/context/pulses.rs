@@ -156,6 +156,8 @@ mod tests {
         ];
         assert_eq!(parse_pulses(text), Ok(signals.to_vec()));
         assert_eq!(parse_pulses(" \n# nothing"), Ok(Vec::new()));
+        let printed: Vec<String> = signals.iter().map(ToString::to_string).collect();
+        assert_eq!(parse_pulses(&printed.join(" ")), Ok(signals.to_vec()));
     }
 
     #[test]

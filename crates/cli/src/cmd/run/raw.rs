@@ -136,6 +136,7 @@ fn refuse_object_options(arguments: &Run) -> Result<(), Failure> {
         ("--verdicts", arguments.verdicts),
         ("--ctx", arguments.ctx.is_some()),
         ("--set", !arguments.set.is_empty()),
+        ("--resize", !arguments.resize.is_empty()),
         ("--map", !arguments.map.is_empty()),
         ("--dump-maps", arguments.dump_maps),
         ("--type", arguments.type_name.is_some()),
