@@ -5,6 +5,7 @@
 //! same. Places are lines of C where the program has line information, else instructions.
 
 mod drawing;
+mod events;
 mod github;
 mod help;
 mod json;
@@ -117,8 +118,8 @@ impl Report {
 
     fn add(&mut self, related: &Related, input: &Input<'_>, places: &Places<'_>) {
         let place = places.place(related.at);
-        let Some(label) = wording::related(related, input, places) else { return };
-        let kind = wording::kind_name(&related.what);
+        let Some(label) = events::label(related, input, places) else { return };
+        let kind = events::kind_name(&related.what);
         let same_spot = |span: &&mut Span| {
             span.place.insn == place.insn
                 || place.source.is_some() && span.place.source == place.source

@@ -105,11 +105,18 @@ fn shown<'a>(report: &'a Report, place: &'a Place) -> (&'a str, usize, &'a str) 
     }
 }
 
-/// Lines that are shown together: gaps stand for lines that are not known.
+/// Lines that are shown in one piece. Those in between are not known, and empty; as many as lie
+/// between lines of one function.
 fn runs(excerpt: &Excerpt<'_>) -> Vec<core::ops::RangeInclusive<usize>> {
-    let first = excerpt.lines.keys().next().copied();
-    let last = excerpt.lines.keys().next_back().copied();
-    first.zip(last).map(|(first, last)| first..=last).into_iter().collect()
+    const MAX_GAP: usize = 1000;
+    let mut runs: Vec<core::ops::RangeInclusive<usize>> = Vec::new();
+    for &line in excerpt.lines.keys() {
+        match runs.last_mut() {
+            Some(run) if line - run.end() <= MAX_GAP => *run = *run.start()..=line,
+            _ => runs.push(line..=line),
+        }
+    }
+    runs
 }
 
 fn snippet<'a>(
@@ -120,7 +127,9 @@ fn snippet<'a>(
     let mut starts = BTreeMap::new();
     for line in run.clone() {
         starts.insert(line, source.len());
-        source.push_str(excerpt.lines.get(&line).copied().unwrap_or_default());
+        let text = excerpt.lines.get(&line).copied().unwrap_or_default();
+        // A line is one line, whatever is recorded of it.
+        source.push_str(&text.replace(['\n', '\r'], " "));
         source.push('\n');
     }
     let marks = excerpt.marks.iter().filter(|mark| run.contains(&mark.line));

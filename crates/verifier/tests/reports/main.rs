@@ -5,6 +5,8 @@ mod object;
 
 use object::{Program, programs};
 use serde_json::Value;
+use skep_bpf::codec::SlotIndex;
+use skep_bpf::debug_info::{DebugInfo, SourceLine};
 use skep_bpf::program::Bytecode;
 use skep_verifier::report::{Report, Style, github, json, sarif, text};
 use skep_verifier::{Rule, verify};
@@ -77,6 +79,58 @@ fn programs_without_lines_are_reported() {
             insta::assert_snapshot!(format!("{name}_bytes"), text(&report, Style::Plain));
         }
     }
+}
+
+/// Line information comes from outside, and may be anything.
+#[test]
+fn odd_lines_do_no_harm() {
+    let texts = [
+        "",
+        "\t",
+        "x",
+        "\u{e4}\u{f6}(",
+        "a = b",
+        "a\nb\r\nc",
+        "\u{0}\u{7f}",
+        "if (((",
+        "=",
+        "x->",
+        "*&",
+    ];
+    let numbers = [0, 1, 2, 3, 40, 4_194_303, u32::MAX];
+    let path = folder("rejected").join("map_index_unbounded.bpf.o");
+    let programs = programs(&path);
+    let [program] = programs.as_slice() else { panic!("{} programs", programs.len()) };
+    let mut rendered = 0;
+    for (turn, text) in texts.iter().cycle().take(500).enumerate() {
+        let mut input = program.input();
+        let line = |slot: usize| {
+            let pick = |by: usize| numbers[(slot * by + turn) % numbers.len()];
+            let file = if (slot + turn).is_multiple_of(5) { "b.c" } else { "./a.c" };
+            SourceLine {
+                slot: SlotIndex(slot),
+                file: file.into(),
+                line: pick(3),
+                column: pick(5),
+                text: (*text).into(),
+            }
+        };
+        let slots = input.bytecode.slots.clone();
+        let mut bytecode = Bytecode::from(slots);
+        let lines = (0..bytecode.slots.len()).map(line).collect();
+        bytecode.debug = DebugInfo::new(lines, Vec::new());
+        input.bytecode = &bytecode;
+        let rejection = verify(&input).expect_err("the kernel rejects it");
+        let report = Report::new(&rejection, &input, &program.name);
+        rendered += text_of(&report).len();
+        assert!(github(&report).starts_with("::error "));
+        assert!(sarif([&report])["runs"].is_array() && json(&report)["code"].is_string());
+    }
+    assert!(rendered > 0);
+}
+
+fn text_of(report: &Report) -> String {
+    text(report, Style::Plain)
 }
 
 #[test]
