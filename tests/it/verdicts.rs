@@ -14,7 +14,7 @@ use std::env;
 use std::time::{Duration, Instant};
 
 /// How many programs are compared, of each generator, unless the environment says otherwise.
-const PROGRAMS: u64 = 1_500;
+const PROGRAMS: u64 = 1_000;
 /// One in so many rejected programs is compared by its sentence as well, which takes time.
 const SENTENCES: u64 = 16;
 /// Of a hundred programs that both accept, so many must take as many instructions at least.
