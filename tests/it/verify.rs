@@ -87,6 +87,18 @@ fn types_can_be_given() {
     assert_eq!(nonsense.code, 2, "{}", nonsense.err);
 }
 
+/// A constant decides which paths there are, a map's size which accesses are allowed.
+#[test]
+fn verdicts_are_for_the_object_as_it_is_changed() {
+    let (object, fixed) =
+        (example("rejected", "map_index_off_by_one"), program("load_balancer.bpf.o"));
+    assert_eq!(skep(&["verify", &object]).code, 1);
+    let larger = skep(&["verify", &object, "--resize", "by_interface=264"]);
+    assert_eq!(larger.code, 0, "{}", larger.text());
+    let misspelt = skep(&["verify", &fixed, "--set", "gugus=1"]);
+    assert_eq!(misspelt.code, 2, "{}", misspelt.err);
+}
+
 #[test]
 fn run_refuses_what_is_rejected() {
     let rejected = example("rejected", "packet_bounds_missing");

@@ -165,14 +165,7 @@ impl Session {
         let bytes = read_file(&target.path)?;
         let object = target.object()?;
         let function = target.program(&object)?.index;
-        let globals = wanted
-            .settings
-            .iter()
-            .map(|setting| global(&object, setting))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(Failure::Usage)?;
-        let map_sizes = wanted.sizes.iter().map(|size| map_size(&object, size));
-        let map_sizes = map_sizes.collect::<Result<Vec<_>, _>>().map_err(Failure::Usage)?;
+        let (globals, map_sizes) = changes(&object, wanted.settings, wanted.sizes)?;
         let printed = Arc::new(Mutex::new(Printed::default()));
         let options = PrepareOptions {
             host: host(&printed),
@@ -279,6 +272,22 @@ impl Session {
         contents::write(&self.prepared, def, map.as_ref(), &entries)
             .map_err(|why| Failure::Load(format!("{path}: {why}")))
     }
+}
+
+/// What is to be changed of an object before it is loaded: global variables, sizes of maps.
+///
+/// # Errors
+///
+/// If there is no such variable or map, or a value does not fit.
+pub fn changes(
+    object: &Object,
+    settings: &[Setting],
+    sizes: &[Setting],
+) -> Result<(Vec<GlobalBytes>, Vec<MapSize>), Failure> {
+    let globals = settings.iter().map(|setting| global(object, setting));
+    let sizes = sizes.iter().map(|size| map_size(object, size));
+    let globals = globals.collect::<Result<_, _>>().map_err(Failure::Usage)?;
+    Ok((globals, sizes.collect::<Result<_, _>>().map_err(Failure::Usage)?))
 }
 
 /// The bytes that a setting of a global variable means, and where they go.

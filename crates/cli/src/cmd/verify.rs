@@ -19,7 +19,7 @@ use super::run::EngineName;
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
 use crate::render::{BAD, GOOD, NOTE, Render};
-use crate::session::type_named;
+use crate::session::{Setting, changes, type_named};
 use crate::verdict::{ProgramDocument, show_report, stats_of};
 
 /// Verifies programs as Linux does, and says why what it refuses is refused.
@@ -41,6 +41,13 @@ pub struct Verify {
     /// The type of all programs, in place of what their sections say (xdp, tc, socket, ...)
     #[arg(long = "type", value_name = "TYPE")]
     type_name: Option<String>,
+    /// Set a global variable before the programs are verified (again for more)
+    #[arg(long, value_name = "VAR=VALUE", conflicts_with = "jsonl")]
+    set: Vec<Setting>,
+    /// Make a map with values of so many bytes, or for so many elements: BYTES, BYTES,ENTRIES or
+    /// ,ENTRIES (again for more)
+    #[arg(long, value_name = "MAP=SIZE", conflicts_with = "jsonl")]
+    resize: Vec<Setting>,
     /// Show the numbers of the verification: states, stack, time
     #[arg(long)]
     stats: bool,
@@ -166,7 +173,11 @@ fn prepared(arguments: &Verify, target: &Target) -> Result<Prepared, Failure> {
         Some(name) => Some(type_named(name)?),
         None => None,
     };
+    let object = target.object()?;
+    let (globals, map_sizes) = changes(&object, &arguments.set, &arguments.resize)?;
     let options = PrepareOptions {
+        globals,
+        map_sizes,
         prog_type: types.map(|types| types.0),
         attach_type: types.map(|types| types.1),
         verification: match arguments.kernel_profile {
