@@ -49,7 +49,11 @@ fn examples_are_accepted() {
 fn forms_of_an_answer() {
     let (hello, balancer) = (program("hello.bpf.o"), program("load_balancer.bpf.o"));
     let rejected = example("rejected", "packet_bounds_missing");
-    let unloaded = example("rejected", "iterator_not_destroyed");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let unloaded = folder.path().join("unloaded.o").display().to_string();
+    let options = ["asm", "-", "-o", &unloaded, "--section", "gugus"];
+    let written = skep_with_input(&options, b"r0 = 0\nexit\n");
+    assert_eq!(written.code, 0, "{}", written.err);
     let many: [&[&str]; 4] = [
         &["verify", &balancer],
         &["verify", "--stats", &hello],
@@ -68,7 +72,7 @@ fn forms_of_an_answer() {
     for form in ["text", "json", "sarif", "github"] {
         let ran = skep(&["verify", "--format", form, &unloaded]);
         assert_eq!(ran.code, 3, "{form}: {}", ran.text());
-        assert!(ran.text().contains("bpf_iter_num_new is not defined"), "{form}: {}", ran.text());
+        assert!(ran.text().contains("does not say its program type"), "{form}: {}", ran.text());
     }
     let sarif = skep(&["verify", "--format", "sarif", &rejected]).json();
     let result = &sarif["runs"][0]["results"][0];
@@ -169,7 +173,7 @@ fn objects_have_the_kernels_verdicts() {
     }
     println!("{agree} of {compared} verdicts agree");
     assert!(compared >= 190, "only {compared} programs were compared");
-    assert!(agree >= 170, "only {agree} of {compared} verdicts agree");
+    assert!(agree >= 178, "only {agree} of {compared} verdicts agree");
 }
 
 /// Verifies text as a socket filter with these maps.

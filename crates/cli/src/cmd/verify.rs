@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use skep::prepare::{
     PrepareOptions, Prepared, PreparedProgram, ProgramFailure, Verdict, Verification, prepare,
 };
+use skep_object::{KernelFunctions, LinkOptions};
 use skep_verifier::Profile;
 use skep_verifier::report;
 
@@ -180,6 +181,8 @@ fn prepared(arguments: &Verify, target: &Target) -> Result<Prepared, Failure> {
         map_sizes,
         prog_type: types.map(|types| types.0),
         attach_type: types.map(|types| types.1),
+        // What they do is of no matter for a verdict, only what they are declared to do.
+        link: LinkOptions { kernel_functions: KernelFunctions::ByName, ..LinkOptions::default() },
         verification: match arguments.kernel_profile {
             KernelProfile::Linux6_18 => Verification::Linux,
         },

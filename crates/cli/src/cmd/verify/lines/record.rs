@@ -2,7 +2,8 @@
 
 use serde::Deserialize;
 use skep::maps::MapSpec;
-use skep_bpf::codec::{Slot, SlotIndex};
+use skep_bpf::codec::{Slot, SlotIndex, decode};
+use skep_bpf::insn::{Callee, Insn};
 use skep_bpf::op::Imm64Kind;
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::Bytecode;
@@ -38,6 +39,8 @@ pub(super) struct Record {
     #[serde(default)]
     relocs: Vec<Reloc>,
     #[serde(default)]
+    kfunc_relocs: Vec<KernelCall>,
+    #[serde(default)]
     maps: Vec<Map>,
     #[serde(default)]
     pub(super) aux_progs: Vec<Auxiliary>,
@@ -57,6 +60,13 @@ pub(super) struct Record {
 #[derive(Deserialize, Debug)]
 struct Reloc {
     insn: usize,
+}
+
+/// A call of a kernel function, by name.
+#[derive(Deserialize, Debug)]
+struct KernelCall {
+    insn: usize,
+    kfunc: String,
 }
 
 #[derive(Deserialize, Debug)]
@@ -145,7 +155,7 @@ impl Record {
             return Err(format!("load_flags: {unknown:#x} are no flags of Linux 6.18"));
         }
         Ok(Case {
-            bytecode: bytecode(self.bytes()?, &self.relocs)?,
+            bytecode: self.bytecode()?,
             prog_type: ProgType(self.prog_type),
             attach_type: AttachType(self.expected_attach_type),
             functions: self.functions()?,
@@ -153,6 +163,28 @@ impl Record {
             strict_alignment: self.load_flags & STRICT_ALIGNMENT != 0,
             checkpoint_everywhere: self.load_flags & STATE_FREQUENCY != 0,
         })
+    }
+
+    /// The code, with maps by index and kernel functions by name.
+    fn bytecode(&self) -> Result<Bytecode, String> {
+        let mut code = bytecode(self.bytes()?, &self.relocs)?;
+        for KernelCall { insn, kfunc } in &self.kfunc_relocs {
+            let call = decode(&code.slots, SlotIndex(*insn));
+            let Ok(Insn::Call { callee: Callee::Kfunc { .. } }) = call else {
+                return Err(format!("kfunc_relocs: slot {insn} does not call a kernel function"));
+            };
+            let names = &mut code.kernel_functions;
+            let known = names.iter().position(|name| name == kfunc);
+            let index = known.unwrap_or_else(|| {
+                names.push(kfunc.clone());
+                names.len() - 1
+            });
+            if let Some(slot) = code.slots.get_mut(*insn) {
+                // There are at most as many as slots.
+                slot.imm = i32::try_from(index).unwrap_or(i32::MAX);
+            }
+        }
+        Ok(code)
     }
 
     /// The programs that are loaded before.
