@@ -7,18 +7,17 @@
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
-use skep_bpf::platform::{AttachType, MapFlags, ProgType};
-use skep_btf::{Btf, Kind, TypeId};
-use skep_object::{
-    Binding, CoreRelocations, FunctionIndex, GlobalData, LinkOptions, Linked, MapDef, MapOrigin,
-    Object,
-};
-use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
+use skep::prepare::{function_facts, map_facts};
+use skep_bpf::platform::{AttachType, ProgType};
+use skep_object::{CoreRelocations, LinkOptions, Object};
 use skep_verifier::{Input, MapFacts, Profile, Rule, verify};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// The processors of the machine that the verdicts are from.
+const CPUS: u32 = 2;
 
 #[derive(Deserialize)]
 struct Record {
@@ -113,11 +112,11 @@ impl Tally {
             .maps
             .iter()
             .filter_map(|index| object.map(*index))
-            .map(|def| map_facts(object, def))
+            .map(|def| map_facts(object, CPUS, def))
             .collect();
         let named_type = |name: &String| ProgType::named(&format!("BPF_PROG_TYPE_{name}"));
         let prog_type = record.prog_type.as_ref().and_then(named_type).unwrap_or(ProgType::UNSPEC);
-        let functions = functions(object, &linked, prog_type);
+        let functions = function_facts(object, &linked, prog_type);
         let input = Input {
             bytecode: &linked.bytecode,
             prog_type,
@@ -129,7 +128,7 @@ impl Tally {
             profile: Profile {
                 strict_alignment: record.load_flags & 1 != 0,
                 checkpoint_everywhere: record.load_flags & 8 != 0,
-                ..Profile::linux(2)
+                ..Profile::linux(CPUS)
             },
         };
         let start = Instant::now();
@@ -213,49 +212,4 @@ impl Tally {
             println!("slow {elapsed:?} for {insns} insns: {name}");
         }
     }
-}
-
-fn functions(object: &Object, linked: &Linked, prog_type: ProgType) -> Vec<FunctionFacts> {
-    let Some(btf) = object.btf() else { return Vec::new() };
-    let facts = |index: FunctionIndex, entry| {
-        let function = object.function(index)?;
-        let global = function.binding != Binding::Local && !function.hidden;
-        let id = btf.find_func(&function.name)?;
-        Some(FunctionFacts::from_btf(btf, id, entry, global, prog_type))
-    };
-    linked.parts.iter().filter_map(|part| facts(part.function, part.start)).collect()
-}
-
-fn map_facts(object: &Object, def: &MapDef) -> MapFacts {
-    let types = object.btf().zip(def.value_type);
-    let read_only = def.flags.contains(MapFlags::RDONLY_PROG);
-    let frozen = match def.origin {
-        MapOrigin::Global(GlobalData::ReadOnly) => Some(object.initial_bytes(def).to_vec()),
-        _ => None,
-    };
-    MapFacts {
-        flags: def.flags,
-        has_types: types.is_some(),
-        fields: types.map_or(Vec::new(), |(btf, id)| fields(btf, def, id)),
-        frozen: frozen.filter(|_| read_only),
-        inner: def.inner.as_ref().map(|inner| Box::new(map_facts(object, inner))),
-        ..MapFacts::new(def.map_type, def.key_size, def.value_size, def.max_entries)
-    }
-}
-
-/// The special fields of a map's values. For global data, those of its variables.
-fn fields(btf: &Btf, def: &MapDef, value_type: TypeId) -> Vec<SpecialField> {
-    if !def.is_global_data() {
-        return special_fields(btf, value_type);
-    }
-    let mut found = Vec::new();
-    for variable in &def.variables {
-        let Some(Kind::Var { ty, .. }) = variable.var.map(|var| btf.kind(var)) else { continue };
-        let shift = |field: SpecialField| SpecialField {
-            offset: field.offset + variable.offset as u32,
-            ..field
-        };
-        found.extend(special_fields(btf, *ty).into_iter().map(shift));
-    }
-    found
 }

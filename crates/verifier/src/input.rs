@@ -3,6 +3,10 @@
 //! Everything a verdict depends on is here: types, maps, licence, functions and the profile of the
 //! machine. What is proved holds for that and nothing else.
 
+mod fields;
+
+pub use fields::{FieldTarget, SpecialField, SpecialKind, object_fields, special_fields};
+
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType, context_of};
 use skep_bpf::program::Bytecode;
@@ -120,118 +124,6 @@ impl MapFacts {
     /// Whether a value has a field of this kind.
     pub(crate) fn has_field(&self, kind: SpecialKind) -> bool {
         self.fields.iter().any(|field| field.kind == kind)
-    }
-}
-
-/// A part of a map's value that has a meaning for the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpecialField {
-    /// What it is.
-    pub kind: SpecialKind,
-    /// Where it begins, in bytes.
-    pub offset: u32,
-    /// Its size in bytes.
-    pub size: u32,
-}
-
-/// The kinds of special fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SpecialKind {
-    /// `struct bpf_spin_lock`.
-    SpinLock,
-    /// `struct bpf_res_spin_lock`.
-    ResilientSpinLock,
-    /// `struct bpf_timer`.
-    Timer,
-    /// `struct bpf_wq`.
-    Workqueue,
-    /// `struct bpf_task_work`.
-    TaskWork,
-    /// `struct bpf_list_head`.
-    ListHead,
-    /// `struct bpf_list_node`.
-    ListNode,
-    /// `struct bpf_rb_root`.
-    TreeRoot,
-    /// `struct bpf_rb_node`.
-    TreeNode,
-    /// `struct bpf_refcount`.
-    Refcount,
-    /// A pointer to a kernel object, or to memory of the user.
-    Pointer,
-}
-
-impl SpecialKind {
-    const NAMED: [(&'static str, SpecialKind); 10] = [
-        ("bpf_spin_lock", SpecialKind::SpinLock),
-        ("bpf_res_spin_lock", SpecialKind::ResilientSpinLock),
-        ("bpf_timer", SpecialKind::Timer),
-        ("bpf_wq", SpecialKind::Workqueue),
-        ("bpf_task_work", SpecialKind::TaskWork),
-        ("bpf_list_head", SpecialKind::ListHead),
-        ("bpf_list_node", SpecialKind::ListNode),
-        ("bpf_rb_root", SpecialKind::TreeRoot),
-        ("bpf_rb_node", SpecialKind::TreeNode),
-        ("bpf_refcount", SpecialKind::Refcount),
-    ];
-
-    /// The name of the C structure, or `kptr`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        Self::NAMED.iter().find(|row| row.1 == self).map_or("kptr", |row| row.0)
-    }
-}
-
-/// The special fields in values of a type. Of a section of global data the offsets of its variables
-/// must be filled in, which compilers leave to the loader; else ask for each variable.
-#[must_use]
-pub fn special_fields(btf: &Btf, value_type: TypeId) -> Vec<SpecialField> {
-    let mut fields = Vec::new();
-    collect_fields(btf, value_type, 0, 0, &mut fields);
-    fields
-}
-
-/// Fields of nested structures count, those of pointers' targets do not.
-fn collect_fields(btf: &Btf, id: TypeId, at: u32, depth: u32, fields: &mut Vec<SpecialField>) {
-    const MAX_DEPTH: u32 = 8;
-    const MAX_ELEMENTS: u32 = 64;
-    let Ok(id) = btf.resolve(id) else { return };
-    if depth > MAX_DEPTH {
-        return;
-    }
-    match btf.kind(id) {
-        Kind::Struct(composite) | Kind::Union(composite) => {
-            let named = SpecialKind::NAMED.iter().find(|row| row.0 == btf.name(id));
-            if let Some((_, kind)) = named {
-                fields.push(SpecialField { kind: *kind, offset: at, size: composite.size });
-                return;
-            }
-            for member in btf.members(composite) {
-                let offset = at.saturating_add(member.bit_offset / 8);
-                collect_fields(btf, member.ty, offset, depth + 1, fields);
-            }
-        }
-        Kind::Array(array) => {
-            let Ok(size) = btf.size_of(array.element) else { return };
-            let Ok(size) = u32::try_from(size) else { return };
-            for index in 0..array.count.min(MAX_ELEMENTS) {
-                let offset = at.saturating_add(index.saturating_mul(size));
-                collect_fields(btf, array.element, offset, depth + 1, fields);
-            }
-        }
-        Kind::Datasec { vars, .. } => {
-            for var in btf.datasec_vars(*vars) {
-                if let Kind::Var { ty, .. } = btf.kind(var.ty) {
-                    collect_fields(btf, *ty, at.saturating_add(var.offset), depth + 1, fields);
-                }
-            }
-        }
-        Kind::Ptr(target) => {
-            if let Kind::TypeTag(_) = btf.kind(*target) {
-                fields.push(SpecialField { kind: SpecialKind::Pointer, offset: at, size: 8 });
-            }
-        }
-        _ => {}
     }
 }
 

@@ -9,7 +9,7 @@ mod maps;
 mod programs;
 mod verification;
 
-pub use facts::Facts;
+pub use facts::{Facts, function_facts, map_facts};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use crate::check::memory::Place;
 use crate::check::pointer_compare::facts_of;
 use crate::explore::Walk;
-use crate::input::{MapFacts, SpecialKind};
+use crate::input::MapFacts;
 use crate::rejection::{Check, Rule, detailed, fault, unsupported};
 use crate::state::value::{Kind, MAX_VAR_OFF, MapRef, Reach, Value};
 use skep_bpf::insn::Reg;
@@ -90,7 +90,7 @@ impl Walk<'_> {
             if first >= end || start >= last {
                 continue;
             }
-            if field.kind == SpecialKind::Pointer {
+            if field.kind.is_pointer() {
                 if direct {
                     return unsupported("kernel pointers in map values");
                 }

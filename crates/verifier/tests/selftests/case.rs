@@ -1,13 +1,12 @@
 //! From a program of an object to what the verifier takes, as libbpf hands it to the kernel.
 
 use crate::record::Record;
-use skep_bpf::platform::{AttachType, MapFlags, ProgType};
-use skep_btf::{Btf, Kind, TypeId};
+use skep::prepare::{function_facts, map_facts};
+use skep_bpf::platform::{AttachType, ProgType};
 use skep_object::{
-    Binding, CoreRelocations, ExternKind, GlobalData, KernelFunctions, LinkOptions, LinkProblem,
-    Linked, MapDef, MapOrigin, Object,
+    CoreRelocations, ExternKind, KernelFunctions, LinkOptions, LinkProblem, Linked, Object,
 };
-use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
+use skep_verifier::input::FunctionFacts;
 use skep_verifier::{Input, MapFacts, Profile};
 
 const STRICT_ALIGNMENT: u32 = 1;
@@ -60,8 +59,8 @@ impl Case {
         let maps = linked.maps.iter().filter_map(|index| object.map(*index));
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
         Ok(Case {
-            maps: maps.map(|def| map_facts(object, def)).collect(),
-            functions: functions(object, &linked, function.prog_type()),
+            maps: maps.map(|def| map_facts(object, cpus, def)).collect(),
+            functions: function_facts(object, &linked, function.prog_type()),
             linked,
             prog_type: function.prog_type(),
             attach_type: function.attach_type(),
@@ -111,48 +110,4 @@ fn cause(problem: &LinkProblem) -> String {
         LinkProblem::Extern { kind: ExternKind::Kconfig, .. } => "kernel configuration".to_owned(),
         other => other.to_string(),
     }
-}
-
-fn functions(object: &Object, linked: &Linked, prog_type: ProgType) -> Vec<FunctionFacts> {
-    let Some(btf) = object.btf() else { return Vec::new() };
-    let facts = |part: &skep_object::Part| {
-        let function = object.function(part.function)?;
-        let global = function.binding != Binding::Local && !function.hidden;
-        let id = btf.find_func(&function.name)?;
-        Some(FunctionFacts::from_btf(btf, id, part.start, global, prog_type))
-    };
-    linked.parts.iter().filter_map(facts).collect()
-}
-
-fn map_facts(object: &Object, def: &MapDef) -> MapFacts {
-    let types = object.btf().zip(def.value_type);
-    let frozen = (def.origin == MapOrigin::Global(GlobalData::ReadOnly)).then(|| {
-        let mut bytes = object.initial_bytes(def).to_vec();
-        bytes.resize(def.value_size as usize, 0);
-        bytes
-    });
-    MapFacts {
-        flags: def.flags,
-        has_types: types.is_some(),
-        fields: types.map_or(Vec::new(), |(btf, id)| fields(btf, def, id)),
-        frozen: frozen.filter(|_| def.flags.contains(MapFlags::RDONLY_PROG)),
-        inner: def.inner.as_ref().map(|inner| Box::new(map_facts(object, inner))),
-        ..MapFacts::new(def.map_type, def.key_size, def.value_size, def.max_entries)
-    }
-}
-
-/// The special fields of a map's values. For global data, those of its variables, whose places the
-/// types of an object do not say.
-fn fields(btf: &Btf, def: &MapDef, value_type: TypeId) -> Vec<SpecialField> {
-    if !def.is_global_data() {
-        return special_fields(btf, value_type);
-    }
-    let mut found = Vec::new();
-    for variable in &def.variables {
-        let Some(Kind::Var { ty, .. }) = variable.var.map(|var| btf.kind(var)) else { continue };
-        let offset = u32::try_from(variable.offset).expect("a map's value is smaller");
-        let place = |field: SpecialField| SpecialField { offset: field.offset + offset, ..field };
-        found.extend(special_fields(btf, *ty).into_iter().map(place));
-    }
-    found
 }

@@ -41,12 +41,12 @@ impl<'a> Facts<'a> {
         let object = around.object;
         let maps = task.linked.maps.iter().filter_map(|index| {
             let def = object.map(*index)?;
-            Some(map_facts(around, def))
+            Some(map_facts(object, around.cpus, def))
         });
         Facts {
             task,
             maps: maps.collect(),
-            functions: functions(object, task.linked, task.prog_type),
+            functions: function_facts(object, task.linked, task.prog_type),
             gpl_compatible: object.license().is_some_and(is_gpl_compatible),
             profile: around.profile,
         }
@@ -68,9 +68,11 @@ impl<'a> Facts<'a> {
     }
 }
 
-fn map_facts(around: &Surroundings<'_>, def: &MapDef) -> MapFacts {
-    let types = around.object.btf().zip(def.value_type);
-    let spec = spec(around.cpus, def);
+/// What an object says of a map, on a machine with so many processors.
+#[must_use]
+pub fn map_facts(object: &Object, cpus: u32, def: &MapDef) -> MapFacts {
+    let types = object.btf().zip(def.value_type);
+    let spec = spec(cpus, def);
     let is_constant = def.origin == MapOrigin::Global(GlobalData::ReadOnly)
         && def.flags.contains(MapFlags::RDONLY_PROG);
     MapFacts {
@@ -78,8 +80,8 @@ fn map_facts(around: &Surroundings<'_>, def: &MapDef) -> MapFacts {
         flags: spec.flags,
         has_types: types.is_some(),
         fields: types.map_or(Vec::new(), |(btf, id)| fields(btf, def, id)),
-        frozen: is_constant.then(|| initial_bytes(around.object, def).unwrap_or_default()),
-        inner: def.inner.as_deref().map(|inner| Box::new(map_facts(around, inner))),
+        frozen: is_constant.then(|| initial_bytes(object, def).unwrap_or_default()),
+        inner: def.inner.as_deref().map(|inner| Box::new(map_facts(object, cpus, inner))),
         ..MapFacts::new(spec.map_type, spec.key_bytes, spec.value_bytes, spec.max_entries)
     }
 }
@@ -91,22 +93,20 @@ fn fields(btf: &Btf, def: &MapDef, value_type: TypeId) -> Vec<SpecialField> {
         return special_fields(btf, value_type);
     }
     let of_variable = |variable: &skep_object::Variable| {
-        let Some(Kind::Var { ty, .. }) = variable.var.map(|var| btf.kind(var)) else {
-            return Vec::new();
-        };
         let start = u32::try_from(variable.offset).unwrap_or(u32::MAX);
-        let shift = |field: SpecialField| SpecialField {
-            offset: field.offset.saturating_add(start),
-            ..field
-        };
-        special_fields(btf, *ty).into_iter().map(shift).collect()
+        let mut fields = variable.var.map_or(Vec::new(), |var| special_fields(btf, var));
+        for field in &mut fields {
+            field.offset = field.offset.saturating_add(start);
+        }
+        fields
     };
     def.variables.iter().flat_map(of_variable).collect()
 }
 
-/// What BTF says of the functions; nothing if it does not describe every one of them, which makes
-/// all but the first static.
-fn functions(object: &Object, linked: &Linked, prog_type: ProgType) -> Vec<FunctionFacts> {
+/// What BTF says of the functions of a program; nothing if it does not describe every one of them,
+/// which makes all but the first static.
+#[must_use]
+pub fn function_facts(object: &Object, linked: &Linked, prog_type: ProgType) -> Vec<FunctionFacts> {
     let facts = |part: &Part| {
         let (btf, function) = (object.btf()?, object.function(part.function)?);
         let records = object.func_records(&function.section_name);
