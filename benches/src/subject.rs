@@ -21,6 +21,18 @@ pub trait Subject {
     /// What the engine says if the run does not reach its exit.
     fn run(&mut self) -> Result<Outcome, String>;
 
+    /// Runs the program several times; the outcome is the last run's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Subject::run`].
+    fn repeat(&mut self, runs: u64) -> Result<Outcome, String> {
+        for _ in 1..runs {
+            self.run()?;
+        }
+        self.run()
+    }
+
     /// The memory that the program was given, as it is now.
     ///
     /// # Errors
@@ -111,16 +123,11 @@ impl Paced<'_> {
 
     /// Runs the subject as often as its pace says: the result and nanoseconds per run.
     fn sample(&mut self) -> Result<(u64, f64), Disagreement> {
-        let mut r0 = 0;
         let start = now_ns();
-        for _ in 0..self.runs {
-            match self.subject.run() {
-                Ok(outcome) => r0 = outcome.r0,
-                Err(message) => return Err(self.failed(message)),
-            }
-        }
+        let outcome = self.subject.repeat(self.runs);
         let spent = now_ns() - start;
-        Ok((r0, spent as f64 / self.runs as f64))
+        let outcome = outcome.map_err(|message| self.failed(message))?;
+        Ok((outcome.r0, spent as f64 / self.runs as f64))
     }
 
     /// Doubles the runs until they fill a sample.

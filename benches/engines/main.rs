@@ -1,8 +1,10 @@
-//! Our interpreters against others', on the programs in `kernels/`:
-//! `cargo bench -p skep-benches --bench interpreters -- [--json] [--rounds N] [--sample-us N]
-//! [KERNEL..]`.
+//! Our engines against others', on the programs in `kernels/`:
+//! `cargo bench -p skep-benches --bench engines -- [--json] [--rounds N] [--sample-us N]
+//! [--engines NAME,..] [KERNEL..]`.
 
+mod engine;
 mod kernel;
+mod linux;
 mod native;
 mod ours;
 mod rbpf_engine;
@@ -12,27 +14,38 @@ mod sbpf_engine;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use skep::run::Engine;
 use skep_benches::{Outcome, Settings, Subject, measure};
 
+use engine::{ENGINES, Engine, Expected};
 use kernel::{KERNELS, Kernel};
 use native::Native;
-use ours::Ours;
 use report::{Measured, Row};
-use sbpf_engine::Version;
 
 struct Arguments {
     json: bool,
     settings: Settings,
+    engines: Vec<Engine>,
     kernels: Vec<&'static Kernel>,
+}
+
+/// The engines that a list names.
+fn engines(list: &str) -> Result<Vec<Engine>, String> {
+    let find = |name: &str| {
+        let found = ENGINES.iter().find(|engine| engine.name == name).copied();
+        found.ok_or_else(|| {
+            let names: Vec<&str> = ENGINES.iter().map(|engine| engine.name).collect();
+            format!("no engine {name:?}; engines are {}", names.join(", "))
+        })
+    };
+    list.split(',').map(find).collect()
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut settings = Settings { rounds: 21, sample: Duration::from_millis(2) };
-    let (mut json, mut kernels) = (false, Vec::new());
+    let (mut json, mut kernels, mut chosen) = (false, Vec::new(), ENGINES.to_vec());
     while let Some(argument) = given.next() {
-        let mut number = || {
-            let value = given.next().ok_or_else(|| format!("{argument} needs a number"))?;
+        let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value"));
+        let number = |value: String| {
             let positive = value.parse::<u32>().ok().filter(|&number| number > 0);
             positive.ok_or_else(|| format!("{argument} needs a positive number, not {value:?}"))
         };
@@ -40,8 +53,9 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             // What `cargo bench` passes on.
             "--bench" => {}
             "--json" => json = true,
-            "--rounds" => settings.rounds = number()? as usize,
-            "--sample-us" => settings.sample = Duration::from_micros(number()?.into()),
+            "--rounds" => settings.rounds = number(value()?)? as usize,
+            "--sample-us" => settings.sample = Duration::from_micros(number(value()?)?.into()),
+            "--engines" => chosen = engines(&value()?)?,
             name => {
                 let found = KERNELS.iter().find(|kernel| kernel.name == name);
                 kernels.push(found.ok_or_else(|| {
@@ -54,40 +68,33 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
     if kernels.is_empty() {
         kernels = KERNELS.iter().collect();
     }
-    Ok(Arguments { json, settings, kernels })
+    Ok(Arguments { json, settings, engines: chosen, kernels })
 }
 
-/// The engines that a kernel runs on; the first is the one that others are compared to.
-fn row(kernel: &Kernel, native: Option<&Native>, settings: Settings) -> Result<Row, String> {
-    let mut fast = Ours::new(kernel, Engine::Fast)?;
-    let outcome = fast.run()?;
-    let memory = fast.memory()?;
-    let mut engines: Vec<(&str, Box<dyn Subject>)> = vec![("skep", Box::new(fast))];
-    let mut checked = Ours::new(kernel, Engine::Checked)?;
-    match checked.run() {
-        Ok(_) => engines.push(("skep-checked", Box::new(checked))),
-        Err(error) => eprintln!("{}: left out the checked interpreter: {error}", kernel.name),
-    }
-    engines.push(("rbpf", Box::new(rbpf_engine::Rbpf::new(kernel)?)));
-    for (name, version) in [("sbpf-v3", Version::V3), ("sbpf-v4", Version::V4)] {
-        let sbpf = sbpf_engine::Sbpf::new(kernel, version, outcome, &memory)?;
-        engines.push((name, Box::new(sbpf)));
-    }
-    if let Some(native) = native {
-        engines.push(("native", Box::new(native.kernel(kernel)?)));
-    }
-    let insns = outcome.insns.ok_or("our engine counts instructions")?;
-    let mut executed = Vec::new();
-    for (name, engine) in &mut engines {
-        let Outcome { r0, insns: own } =
-            engine.run().map_err(|error| format!("{name}: {error}"))?;
-        if r0 != outcome.r0 {
-            return Err(format!("{name}: r0 is {r0:#x}, but skep's {:#x}", outcome.r0));
+/// A kernel on the engines that take it.
+fn row(
+    kernel: &Kernel,
+    engines: &[Engine],
+    native: Option<&Native>,
+    settings: Settings,
+) -> Result<Row, String> {
+    let expected = Expected::of(kernel)?;
+    let mut subjects: Vec<(&str, Box<dyn Subject>)> = Vec::new();
+    for engine in engines {
+        match engine.subject(kernel, &expected, native) {
+            Ok(subject) => subjects.push((engine.name, subject)),
+            Err(error) => eprintln!("{}: left out {}: {error}", kernel.name, engine.name),
         }
+    }
+    let insns = expected.outcome.insns.ok_or("our interpreter counts instructions")?;
+    let mut executed = Vec::new();
+    for (name, subject) in &mut subjects {
+        let Outcome { insns: own, .. } =
+            subject.run().map_err(|error| format!("{name}: {error}"))?;
         executed.push(own.unwrap_or(insns));
     }
-    let samples = measure(&mut engines, settings).map_err(|error| error.to_string())?;
-    let names = engines.iter().map(|(name, _)| (*name).to_owned());
+    let samples = measure(&mut subjects, settings).map_err(|error| error.to_string())?;
+    let names = subjects.iter().map(|(name, _)| (*name).to_owned());
     let engines = names
         .zip(samples)
         .zip(executed)
@@ -106,7 +113,7 @@ fn run() -> Result<(), String> {
     }
     let mut rows = Vec::new();
     for kernel in arguments.kernels {
-        let row = row(kernel, native.as_ref(), arguments.settings);
+        let row = row(kernel, &arguments.engines, native.as_ref(), arguments.settings);
         rows.push(row.map_err(|error| format!("{}: {error}", kernel.name))?);
     }
     if arguments.json {

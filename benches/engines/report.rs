@@ -3,6 +3,9 @@
 use serde_json::{Value, json};
 use skep_benches::{Spread, geometric_mean, ratio};
 
+/// The engines that run machine code, which ours are compared to run by run.
+const MACHINE_CODE: [&str; 4] = ["native", "linux", "rbpf-jit", "sbpf-v4-jit"];
+
 /// Kernels that the main figure leaves out: one is all entry and exit, the other a loop of 16-bit
 /// loads, which no other kernel has.
 const APART: [&str; 2] = ["empty", "ipcsum"];
@@ -46,11 +49,15 @@ impl Measured {
     }
 }
 
-/// The engines that ran every kernel, in order.
+/// The engines that ran some kernel, in order.
 fn names(rows: &[Row]) -> Vec<&str> {
-    let Some(first) = rows.first() else { return Vec::new() };
-    let all = first.engines.iter().map(|engine| engine.name.as_str());
-    all.filter(|name| rows.iter().all(|row| row.engine(name).is_some())).collect()
+    let mut names: Vec<&str> = Vec::new();
+    for engine in rows.iter().flat_map(|row| &row.engines) {
+        if !names.contains(&engine.name.as_str()) {
+            names.push(&engine.name);
+        }
+    }
+    names
 }
 
 /// A mean over kernels: all, or those that are not apart.
@@ -68,10 +75,10 @@ fn slower(row: &Row, name: &str) -> Option<f64> {
     row.engine(name).map(|engine| row.slower(engine))
 }
 
-/// How many times as long as native code an engine takes for a run.
-fn to_native(row: &Row, name: &str) -> Option<f64> {
-    let (engine, native) = (row.engine(name)?, row.engine("native")?);
-    Some(ratio(&engine.samples, &native.samples))
+/// How many times as long as another engine one takes for a run.
+fn times(row: &Row, name: &str, other: &str) -> Option<f64> {
+    let (engine, other) = (row.engine(name)?, row.engine(other)?);
+    Some(ratio(&engine.samples, &other.samples))
 }
 
 /// Prints tables.
@@ -84,7 +91,11 @@ pub(crate) fn table(rows: &[Row]) {
     println!();
     for row in rows {
         print!("{:<10}{:>9}", row.kernel, row.insns);
-        for engine in names.iter().filter_map(|name| row.engine(name)) {
+        for name in &names {
+            let Some(engine) = row.engine(name) else {
+                print!("{:>30}", "-");
+                continue;
+            };
             let Spread { p10, median, p90 } = engine.spread();
             let mark = if engine.executed == row.insns { "" } else { "*" };
             print!("{:>30}", format!("{median:.1} ({p10:.1}-{p90:.1}){mark}"));
@@ -94,9 +105,10 @@ pub(crate) fn table(rows: &[Row]) {
     println!("\n* with zero extensions that the engine needs; charged per instruction executed.");
     section(rows, "ns per instruction", &names, per_insn);
     section(rows, &format!("times as long as {first}, per instruction"), peers, slower);
-    if names.contains(&"native") {
-        let others: Vec<&str> = names.iter().copied().filter(|&name| name != "native").collect();
-        section(rows, "times as long as native code, per run", &others, to_native);
+    for base in MACHINE_CODE.into_iter().filter(|base| names.contains(base)) {
+        let others: Vec<&str> = names.iter().copied().filter(|&name| name != base).collect();
+        let title = format!("times as long as {base}, per run");
+        section(rows, &title, &others, |row, name| times(row, name, base));
     }
 }
 
@@ -131,7 +143,7 @@ pub(crate) fn json(rows: &[Row]) {
                 "ns_per_run": { "median": median, "p10": p10, "p90": p90 },
                 "ns_per_insn": row.ns_per_insn(engine),
                 "times_first_per_insn": row.slower(engine),
-                "times_native_per_run": to_native(row, &engine.name),
+                "times_native_per_run": times(row, &engine.name, "native"),
             })
         };
         row.engines.iter().map(engine).collect()
@@ -146,7 +158,7 @@ pub(crate) fn json(rows: &[Row]) {
                 "engine": name,
                 "ns_per_insn": mean(rows, all, |row| per_insn(row, name)),
                 "times_first_per_insn": mean(rows, all, |row| slower(row, name)),
-                "times_native_per_run": mean(rows, all, |row| to_native(row, name)),
+                "times_native_per_run": mean(rows, all, |row| times(row, name, "native")),
             })
         };
         names.iter().map(engine).collect()

@@ -1,4 +1,5 @@
-//! solana-sbpf's interpreter, with its instruction meter and address translation, as by default.
+//! solana-sbpf's interpreter and compiler, with instruction meter and address translation, as by
+//! default.
 //!
 //! Version 3 and later of its instruction set take what clang writes for `-mcpu=v3`: 32-bit jumps,
 //! calls by distance, memory instructions in their Linux classes. Its verifier is left out, which
@@ -73,6 +74,7 @@ pub(crate) struct Sbpf {
     stack_bytes: usize,
     // The mapping leads into the memory and the stack; all live as long as this.
     mapping: Box<MemoryMapping>,
+    compiled: bool,
     memory: AlignedMemory<{ ebpf::HOST_ALIGN }>,
     _stack: AlignedMemory<{ ebpf::HOST_ALIGN }>,
 }
@@ -82,18 +84,24 @@ impl Sbpf {
     pub(crate) fn new(
         kernel: &Kernel,
         version: Version,
+        compiled: bool,
         outcome: Outcome,
         memory: &[u8],
     ) -> Result<Sbpf, String> {
         let slots = kernel.slots()?;
-        let mut sbpf = Sbpf::load(kernel, version, &slots)?;
+        let mut sbpf = Sbpf::load(kernel, version, compiled, &slots)?;
         // With wrong values a kernel may well run out of its memory.
         let same =
             sbpf.run().is_ok_and(|found| found == outcome) && sbpf.memory.as_slice() == memory;
-        if same { Ok(sbpf) } else { Sbpf::load(kernel, version, &zero_extended(&slots)?) }
+        if same { Ok(sbpf) } else { Sbpf::load(kernel, version, compiled, &zero_extended(&slots)?) }
     }
 
-    fn load(kernel: &Kernel, version: SBPFVersion, slots: &[Slot]) -> Result<Sbpf, String> {
+    fn load(
+        kernel: &Kernel,
+        version: SBPFVersion,
+        compiled: bool,
+        slots: &[Slot],
+    ) -> Result<Sbpf, String> {
         let mut loader = BuiltinProgram::<Meter>::new_mock();
         Zero::register(&mut loader, HELPER_NAME).map_err(|error| error.to_string())?;
         let loader = Arc::new(loader);
@@ -101,6 +109,9 @@ impl Sbpf {
         let registry = FunctionRegistry::default();
         let executable = Executable::from_text_bytes(&text, Arc::clone(&loader), version, registry)
             .map_err(|error| error.to_string())?;
+        if compiled {
+            executable.jit_compile().map_err(|error| error.to_string())?;
+        }
         let config = executable.get_config();
         let mut stack = AlignedMemory::zero_filled(config.stack_size());
         let mut memory = AlignedMemory::from_slice(&kernel.memory());
@@ -115,7 +126,16 @@ impl Sbpf {
         let mapping = Box::new(mapping.map_err(|error| error.to_string())?);
         let frames = vec![CallFrame::default(); config.max_call_depth];
         let stack_bytes = config.stack_size();
-        Ok(Sbpf { loader, executable, frames, stack_bytes, mapping, memory, _stack: stack })
+        Ok(Sbpf {
+            loader,
+            executable,
+            frames,
+            stack_bytes,
+            mapping,
+            compiled,
+            memory,
+            _stack: stack,
+        })
     }
 }
 
@@ -127,7 +147,7 @@ impl Subject for Sbpf {
         let loader = Arc::clone(&self.loader);
         let mut vm = EbpfVm::new(loader, version, &mut meter, self.stack_bytes);
         vm.registers[1] = ebpf::MM_INPUT_START;
-        let mut mode = ExecutionMode::Interpreted;
+        let mut mode = if self.compiled { ExecutionMode::Jit } else { ExecutionMode::Interpreted };
         match vm.execute_program(&self.executable, &mut mode, &mut self.frames) {
             (insns, StableResult::Ok(r0)) => Ok(Outcome { r0, insns: Some(insns) }),
             (_, StableResult::Err(error)) => Err(error.to_string()),
