@@ -27,12 +27,13 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The packages that each package may depend on.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("crates/bpf", &[]),
     ("crates/btf", &[]),
     ("crates/object", &["skep-bpf", "skep-btf"]),
     ("crates/verifier", &["skep-bpf", "skep-btf"]),
-    ("crates/vm", &["skep-bpf", "skep-btf", "skep-object", "skep-verifier"]),
+    ("crates/jit", &["skep-bpf", "skep-verifier"]),
+    ("crates/vm", &["skep-bpf", "skep-btf", "skep-jit", "skep-object", "skep-verifier"]),
     ("crates/net", &[]),
     ("crates/kernel", &[]),
     ("crates/cli", &["skep", "skep-bpf", "skep-btf", "skep-net", "skep-object", "skep-verifier"]),

@@ -1,0 +1,54 @@
+//! Machine code as the tiers make it: bytes that run at any address, and what is known of them.
+
+/// Machine code of a program.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Code {
+    /// The instructions. They refer to each other by distance, so they run at any address.
+    pub bytes: Vec<u8>,
+    /// The offset of the function of type [`crate::abi::Enter`].
+    pub enter: u32,
+    /// The offset at which the fault handler goes on, with [`crate::abi::TrapRecord`] filled in.
+    pub fault_exit: u32,
+    /// The offset of each function's entry, in the order of the program's functions.
+    pub entries: Vec<u32>,
+    /// The accesses that can fault, by offset.
+    pub accesses: Vec<Access>,
+    /// Where the code of an instruction starts, by offset: for listings and profilers. A run of
+    /// code may belong to an instruction that stands elsewhere in the program.
+    pub places: Vec<Place>,
+}
+
+/// An access to guest memory that can fault. The guest address is the low half of a register plus
+/// a displacement, modulo 2^32.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Access {
+    /// The offset in the code of the machine instruction that accesses.
+    pub offset: u32,
+    /// The eBPF instruction, as an index.
+    pub insn: u32,
+    /// The displacement in bytes.
+    pub disp: i32,
+    /// The number of the machine register in the target's encoding.
+    pub reg: u8,
+    /// The number of bytes.
+    pub len: u8,
+    /// Whether it writes, or reads and writes (0 or 1).
+    pub write: u8,
+    /// Reserved, 0.
+    pub unused: u8,
+}
+
+/// Where the code of an instruction starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The offset in the code.
+    pub offset: u32,
+    /// The eBPF instruction as an index, or [`Place::NONE`].
+    pub insn: u32,
+}
+
+impl Place {
+    /// Stands for no instruction: entries, exits and shared pieces.
+    pub const NONE: u32 = u32::MAX;
+}

@@ -1,0 +1,67 @@
+//! What is compiled: a program whose references are numbers, and what is known about it.
+
+use std::fmt;
+
+use skep_bpf::insn::Insn;
+use skep_bpf::platform::HelperId;
+use skep_bpf::program::{Pc, Program};
+use skep_verifier::Verified;
+
+/// A program to compile.
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The program: its functions and slots.
+    pub program: &'a Program,
+    /// Its instructions, in which every 64-bit immediate is a number.
+    pub insns: &'a [Insn<Pc>],
+    /// The proof that it is safe, if there is one. Nothing that a proof says keeps generated code
+    /// in the window: that it does by itself.
+    pub proof: Option<&'a Verified>,
+    /// Whether fuel is counted. Without, loops must be bounded otherwise, and the number of
+    /// instructions executed is not known.
+    pub metered: bool,
+    /// How a helper is called.
+    pub helper: &'a (dyn Fn(HelperId) -> Binding + 'a),
+    /// What [`crate::abi::RunState::site`] is for tail calls and calls through registers.
+    pub site: u64,
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("insns", &self.insns.len())
+            .field("proof", &self.proof.is_some())
+            .field("metered", &self.metered)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a helper is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Binding {
+    /// Through [`crate::abi::Runtime::helper`].
+    Generic {
+        /// The value of [`crate::abi::RunState::site`] during the call.
+        site: u64,
+        /// How many of `r1` to `r5` it reads.
+        args: u8,
+    },
+    /// Directly, a function of type [`crate::abi::HelperFn`] that neither traps nor unwinds.
+    Plain {
+        /// Its host address.
+        address: u64,
+        /// How many of `r1` to `r5` it reads.
+        args: u8,
+    },
+}
+
+impl Binding {
+    /// How many of `r1` to `r5` the helper reads.
+    #[must_use]
+    pub const fn args(self) -> u8 {
+        match self {
+            Binding::Generic { args, .. } | Binding::Plain { args, .. } => args,
+        }
+    }
+}
