@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 use skep::prepare::{function_facts, map_facts};
 use skep_bpf::platform::{AttachType, ProgType};
-use skep_object::{CoreRelocations, LinkOptions, Object};
+use skep_object::{CoreRelocations, KernelFunctions, LinkOptions, Object};
 use skep_verifier::{Input, MapFacts, Profile, Rule, verify};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -98,8 +98,10 @@ impl Tally {
             self.absent += 1;
             return;
         };
-        let options =
-            LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+        let options = LinkOptions {
+            core_relocations: CoreRelocations::AsCompiled,
+            kernel_functions: KernelFunctions::ByName,
+        };
         let Ok(linked) = object.link(function.index, options) else {
             self.unlinked += 1;
             return;

@@ -82,6 +82,7 @@ impl Comparison<'_> {
             Kind::MapValue(_)
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
+            | Kind::Slice(_)
             | Kind::TracepointBuffer => {
                 old.kind == current.kind
                     && old.off == current.off
@@ -163,6 +164,11 @@ impl Comparison<'_> {
         }
         if old.is_iterator() {
             return self.iterators(&old.value, &current.value);
+        }
+        if old.is_dynptr() {
+            // Which one it is does not matter, but what it points to does.
+            return old.value.kind == current.value.kind
+                && self.ids.same(old.value.ref_id, current.value.ref_id);
         }
         !old.is_spilled() || (current.is_spilled() && self.values(&old.value, &current.value))
     }

@@ -159,6 +159,8 @@ pub enum ParamKind {
         /// NULL may be passed.
         or_null: bool,
     },
+    /// A dynamic pointer.
+    Dynptr,
     /// Something else, as it is declared; programs that need it are refused.
     Other(String),
 }
@@ -243,7 +245,7 @@ fn param_kind(btf: &Btf, id: TypeId, tags: &[&str], prog_type: ProgType) -> Para
         return ParamKind::Context;
     }
     if is_struct && name == "bpf_dynptr" {
-        return other();
+        return if tags.is_empty() { ParamKind::Dynptr } else { other() };
     }
     let or_null = match tags {
         [] => true,

@@ -7,7 +7,7 @@ use crate::domain::{Ranges, Signed, Unsigned};
 use crate::input::MapFacts;
 use crate::precision::Nodes;
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
-use crate::state::value::{ADD_CONST, Kind, Reach, Value};
+use crate::state::value::{ADD_CONST, Kind, Reach, Slice, Value};
 use crate::state::{Frame, State};
 use core::fmt;
 use skep_bpf::codec::SlotIndex;
@@ -113,6 +113,7 @@ impl fmt::Display for Letters<'_> {
                 Byte::Misc => "m",
                 Byte::Zero => "0",
                 Byte::Iterator => "i",
+                Byte::Dynptr => "d",
             })?;
         }
         Ok(())
@@ -180,7 +181,7 @@ impl PrintedValue<'_> {
                 Reach::BeyondEnd => String::from("r=0xfffffffffffffffe"),
             });
         }
-        if let Kind::Memory { size, .. } = value.kind {
+        if let Kind::Memory { size, .. } | Kind::Slice(Slice { size, .. }) = value.kind {
             parts.push(format!("sz={}", Unsigned(u64::from(size))));
         }
         match constant {

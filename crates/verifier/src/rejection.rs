@@ -86,6 +86,8 @@ rules! {
     PointerComparison = 28;
     /// The verifier does not support it, although the kernel may.
     Unsupported = 29;
+    /// Misuse of a dynamic pointer.
+    Dynptr = 30;
 }
 
 impl fmt::Display for Rule {

@@ -15,6 +15,7 @@ mod number;
 mod facts;
 
 pub mod context;
+pub mod dynptr;
 pub mod helper;
 pub mod kfunc;
 pub mod licence;

@@ -35,7 +35,7 @@ impl Walk<'_> {
         }
         self.called[function] = true;
         if self.code.functions[function].changes_packet {
-            self.state.update(|value| value.kind.is_packet(), |value| *value = Value::UNKNOWN);
+            self.forget_packet();
         }
         self.clobber_caller_saved();
         self.state.set(Reg::R0, Value::UNKNOWN);
@@ -101,6 +101,10 @@ impl Walk<'_> {
                 self.check_argument_offset(reg, &value, ArgKind::Anything)?;
                 self.check_memory_parameter(reg, value, *size)
             }
+            ParamKind::Dynptr => {
+                self.check_argument_offset(reg, &value, ArgKind::Anything)?;
+                self.existing_dynptr(reg).map(|_| ())
+            }
             ParamKind::Other(declared) => {
                 unsupported(format_args!("parameters of global functions declared {declared}"))
             }
@@ -133,6 +137,9 @@ impl Walk<'_> {
                     id: self.new_id(),
                     ..Value::pointer(Kind::Memory { size: *size, record: false })
                 },
+                ParamKind::Dynptr => {
+                    Value { id: self.new_id(), ..Value::pointer(Kind::ConstDynptr) }
+                }
                 ParamKind::Other(declared) => {
                     return unsupported(format_args!(
                         "parameters of global functions declared {declared}"

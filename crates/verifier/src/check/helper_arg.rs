@@ -1,6 +1,7 @@
 //! What a helper requires of its arguments.
 
 use crate::check::call::ARGUMENTS;
+use crate::check::dynptr::{DynptrFacts, DynptrPlace};
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::stack::{Byte, byte_of, slot_of};
@@ -26,6 +27,10 @@ pub(crate) struct Arguments {
     pub(crate) returned_size: u64,
     /// The key, if it is known.
     pub(crate) constant_key: Option<u64>,
+    /// The dynamic pointer that was passed.
+    pub(crate) dynptr: Option<DynptrFacts>,
+    /// The dynamic pointer that is given up.
+    pub(crate) released_dynptr: Option<DynptrPlace>,
 }
 
 /// The kinds of pointers that an argument may be, as the kernel names them.
@@ -36,17 +41,37 @@ struct Accepted {
 
 const MEMORY: Accepted = Accepted {
     names: "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_",
-    accepts: |value| {
-        matches!(
-            value.kind,
-            Kind::Stack { .. }
-                | Kind::Packet(_)
-                | Kind::PacketMeta(_)
-                | Kind::MapValue(_)
-                | Kind::Memory { .. }
-        )
+    accepts: |value| match value.kind {
+        Kind::Slice(slice) => !slice.read_only,
+        kind => is_memory(kind),
     },
 };
+/// The same, and memory that can only be read.
+const READABLE: Accepted = Accepted {
+    accepts: |value| {
+        is_memory(value.kind) || matches!(value.kind, Kind::ReadOnlyMemory { .. } | Kind::Slice(_))
+    },
+    ..MEMORY
+};
+/// Keys and values of maps: what a dynamic pointer gave counts only if its kind is not noted.
+const ELEMENT: Accepted = Accepted {
+    accepts: |value| match value.kind {
+        Kind::Slice(slice) => !slice.read_only && slice.class.is_none(),
+        kind => is_memory(kind),
+    },
+    ..MEMORY
+};
+
+fn is_memory(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Stack { .. }
+            | Kind::Packet(_)
+            | Kind::PacketMeta(_)
+            | Kind::MapValue(_)
+            | Kind::Memory { .. }
+    )
+}
 const SOCK_COMMON: Accepted = Accepted {
     names: "sock_common, sock, tcp_sock, xdp_sock",
     accepts: |value| value.kind.is_socket(),
@@ -63,10 +88,21 @@ const CONST_MAP: Accepted =
 const SCALAR: Accepted = Accepted { names: "scalar", accepts: Value::is_scalar };
 const MAP_VALUE: Accepted =
     Accepted { names: "map_value", accepts: |value| matches!(value.kind, Kind::MapValue(_)) };
+const DYNPTR: Accepted = Accepted {
+    names: "fp, dynptr_ptr",
+    accepts: |value| matches!(value.kind, Kind::Stack { .. } | Kind::ConstDynptr),
+};
 const RECORD: Accepted = Accepted {
     names: "ringbuf_mem",
     accepts: |value| matches!(value.kind, Kind::Memory { record: true, .. }),
 };
+
+/// Helpers whose memory the kernel does not declare to be read only, though they only read it.
+const NOT_DECLARED_READ_ONLY: &[HelperId] = &[
+    HelperId::SYS_BPF,
+    HelperId::TCP_RAW_GEN_SYNCOOKIE_IPV4,
+    HelperId::TCP_RAW_GEN_SYNCOOKIE_IPV6,
+];
 
 /// Kernel objects that are sockets, made by the casts of sockets.
 fn is_kernel_socket(value: &Value) -> bool {
@@ -97,7 +133,7 @@ impl Walk<'_> {
         if value.is_zero() && null_allowed {
             self.mark_precise(&value);
         } else {
-            let accepted = self.accepted(kind, arguments)?;
+            let accepted = self.accepted(row.id, kind, arguments)?;
             let nullable = value.or_null && !null_allowed;
             if nullable || !(accepted.accepts)(&value) {
                 return refuse_kind(reg, value.type_name(), accepted.names);
@@ -123,16 +159,22 @@ impl Walk<'_> {
     }
 
     /// What a pointer argument must be. Maps of sockets take sockets as their values.
-    fn accepted(&self, kind: ArgKind, arguments: &Arguments) -> Check<Accepted> {
+    fn accepted(&self, id: HelperId, kind: ArgKind, arguments: &Arguments) -> Check<Accepted> {
         Ok(match kind {
             ArgKind::MapValue { .. } => {
                 let map = arguments.map.map(|map| self.map(map)).transpose()?;
                 match map.map(|map| map.map_type) {
                     Some(MapType::SOCKMAP | MapType::SOCKHASH) => ANY_SOCKET,
-                    _ => MEMORY,
+                    _ => ELEMENT,
                 }
             }
-            ArgKind::MapKey | ArgKind::Memory { .. } | ArgKind::FixedMemory { .. } => MEMORY,
+            ArgKind::MapKey => ELEMENT,
+            ArgKind::Memory { uses: MemoryUse::Read, .. }
+                if !NOT_DECLARED_READ_ONLY.contains(&id) =>
+            {
+                READABLE
+            }
+            ArgKind::Memory { .. } | ArgKind::FixedMemory { .. } => MEMORY,
             ArgKind::Scalar | ArgKind::Size { .. } | ArgKind::AllocSize => SCALAR,
             ArgKind::Context { .. } => CONTEXT,
             ArgKind::ConstMap => CONST_MAP,
@@ -143,7 +185,7 @@ impl Walk<'_> {
             ArgKind::ReleasedSocket | ArgKind::Socket { .. } => ANY_SOCKET,
             ArgKind::Unchecked | ArgKind::Anything => SCALAR,
             ArgKind::Stack { .. } | ArgKind::Function => return unsupported("callbacks"),
-            ArgKind::Dynptr(_) => return unsupported("dynamic pointers"),
+            ArgKind::Dynptr(_) => DYNPTR,
             ArgKind::Timer => return unsupported("timers"),
             ArgKind::KptrSlot | ArgKind::ReleasedKptr => {
                 return unsupported("kernel pointers in map values");
@@ -171,7 +213,14 @@ impl Walk<'_> {
         }
         match value.kind {
             Kind::Stack { .. } | Kind::Packet(_) | Kind::PacketMeta(_) | Kind::Scalar => Ok(()),
-            Kind::MapValue(_) | Kind::Memory { .. } if !value.or_null => Ok(()),
+            Kind::MapValue(_)
+            | Kind::Memory { .. }
+            | Kind::ReadOnlyMemory { .. }
+            | Kind::Slice(_)
+                if !value.or_null =>
+            {
+                Ok(())
+            }
             Kind::Btf { .. } => self.check_unmodified(reg, value, true),
             _ => self.check_unmodified(reg, value, false),
         }
@@ -234,6 +283,7 @@ impl Walk<'_> {
                     format!("R{} is not a known constant'", reg.index()),
                 ),
             },
+            ArgKind::Dynptr(uses) => self.dynptr_argument(reg, uses, arguments),
             ArgKind::SpinLock => self.check_lock(row.id, reg, value),
             ArgKind::ConstString => self.check_string(reg, value),
             _ => Ok(()),
@@ -319,6 +369,14 @@ impl Walk<'_> {
             Kind::Memory { size: available, .. } => {
                 self.check_region(reg, off, size, available, zero_allowed)
             }
+            Kind::ReadOnlyMemory { size: available } if access == Access::Read => {
+                self.check_region(reg, off, size, available, zero_allowed)
+            }
+            Kind::Slice(slice) if slice.read_only && access == Access::Write => fault(
+                Rule::Permission,
+                format!("R{} cannot write into {}", reg.index(), value.type_name()),
+            ),
+            Kind::Slice(slice) => self.check_region(reg, off, size, slice.size, zero_allowed),
             Kind::Stack { .. } => {
                 let fixed = value.scalar.as_constant().is_some();
                 match filled {
@@ -326,7 +384,8 @@ impl Walk<'_> {
                         if size == 0 && !zero_allowed {
                             return fault(Rule::HelperArgument, "invalid zero-sized read");
                         }
-                        self.stack_range(reg, off, size, access)?;
+                        let range = self.stack_range(reg, off, size, access)?;
+                        self.check_no_dynptr(range)?;
                         *filled = Some((reg, size));
                         Ok(())
                     }

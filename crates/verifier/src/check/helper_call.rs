@@ -6,7 +6,7 @@ use crate::domain::Scalar;
 use crate::explore::Walk;
 use crate::input::SpecialKind;
 use crate::rejection::{Check, Rule, fault, unsupported};
-use crate::state::value::{Kind, Value};
+use crate::state::value::{Kind, Slice, Value};
 use crate::state::{Lock, Reference};
 use skep_bpf::insn::{HelperId, Reg};
 use skep_bpf::platform::helper::HelperRow;
@@ -48,14 +48,19 @@ impl Walk<'_> {
                 format!("func {id}#{} reference has not been acquired before", id.0),
             );
         }
+        if let Some(place) = arguments.released_dynptr {
+            self.release_dynptr(place);
+        }
         self.check_special(id)?;
         self.clobber_caller_saved();
         self.set_result(row, &arguments)?;
         if let Some(map) = arguments.map {
             self.check_map_helper(map, id)?;
         }
-        if row.traits.changes_packet {
-            self.state.update(|value| value.kind.is_packet(), |value| *value = Value::UNKNOWN);
+        // A write through a dynamic pointer to the packet may move the packet.
+        let written = arguments.dynptr.filter(|_| id == HelperId::DYNPTR_WRITE);
+        if row.traits.changes_packet || written.is_some_and(|dynptr| dynptr.class.is_packet()) {
+            self.forget_packet();
         }
         Ok(())
     }
@@ -90,6 +95,14 @@ impl Walk<'_> {
         Ok(row)
     }
 
+    /// Pointers into the packet are meaningless numbers from now on.
+    pub(crate) fn forget_packet(&mut self) {
+        self.state.update(
+            |value| value.kind.is_packet() || value.kind.is_packet_slice(),
+            |value| *value = Value::UNKNOWN,
+        );
+    }
+
     /// What some helpers require beyond their signature.
     fn check_special(&mut self, id: HelperId) -> Check {
         match id {
@@ -119,6 +132,19 @@ impl Walk<'_> {
                     id.0, self.input.prog_type.0
                 ),
             ),
+            HelperId::DYNPTR_FROM_MEM => {
+                let data = self.state.reg(Reg::R1);
+                if matches!(data.kind, Kind::MapValue(_)) && !data.or_null {
+                    return Ok(());
+                }
+                fault(
+                    Rule::HelperArgument,
+                    format!(
+                        "Unsupported reg type {} for bpf_dynptr_from_mem data",
+                        data.type_name()
+                    ),
+                )
+            }
             HelperId::SNPRINTF => unsupported("the format string of bpf_snprintf"),
             _ => Ok(()),
         }
@@ -206,7 +232,19 @@ impl Walk<'_> {
             ReturnKind::Btf { type_name, trusted, .. } => {
                 Value::pointer(Kind::Btf { type_name, trusted })
             }
-            ReturnKind::DynptrSliceOrNull => return unsupported("dynamic pointers"),
+            ReturnKind::DynptrSliceOrNull => {
+                let Ok(size) = u32::try_from(arguments.returned_size) else {
+                    return unsupported("slices of 4 GiB and more");
+                };
+                let Some(dynptr) = arguments.dynptr else {
+                    return fault(
+                        Rule::HelperArgument,
+                        "verifier internal error: no dynptr arg found",
+                    );
+                };
+                let slice = Slice { size, read_only: false, dynptr: dynptr.id, class: None };
+                Value { ref_id: dynptr.ref_id, ..Value::pointer(Kind::Slice(slice)) }
+            }
             ReturnKind::PercpuCopy { .. } => {
                 return unsupported("per-CPU variables of the kernel");
             }

@@ -9,24 +9,19 @@ use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::Reference;
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
+use skep_bpf::platform::ProgType;
+use skep_bpf::platform::dynptr::DynptrRow;
 use skep_bpf::platform::kfunc::{IteratorStep, KfuncParam, KfuncReturn, KfuncRow};
 
 impl Walk<'_> {
     /// A call of the kernel function with a number in the code's list.
     pub(crate) fn kfunc_call(&mut self, number: i32) -> Check {
+        if let Some(row) = DynptrRow::named(self.kfunc_name(number)?) {
+            self.check_kfunc_allowed(row.name, row.prog_types)?;
+            return self.dynptr_call(row);
+        }
         let row = self.kfunc(number)?;
-        if !self.input.gpl_compatible {
-            return fault(
-                Rule::HelperNotAllowed,
-                "cannot call kernel function from non-GPL compatible program",
-            );
-        }
-        if !row.is_allowed(self.input.prog_type) {
-            return fault(
-                Rule::HelperNotAllowed,
-                format!("calling kernel function {} is not allowed", row.name),
-            );
-        }
+        self.check_kfunc_allowed(row.name, row.prog_types)?;
         let mut released = None;
         for (index, (reg, param)) in ARGUMENTS.into_iter().zip(row.params).enumerate() {
             match param {
@@ -74,12 +69,34 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn kfunc(&self, number: i32) -> Check<&'static KfuncRow> {
+    /// Whether the program may call a kernel function at all.
+    fn check_kfunc_allowed(&self, name: &str, prog_types: Option<&[ProgType]>) -> Check {
+        if !self.input.gpl_compatible {
+            return fault(
+                Rule::HelperNotAllowed,
+                "cannot call kernel function from non-GPL compatible program",
+            );
+        }
+        if prog_types.is_some_and(|types| !types.contains(&self.input.prog_type)) {
+            return fault(
+                Rule::HelperNotAllowed,
+                format!("calling kernel function {name} is not allowed"),
+            );
+        }
+        Ok(())
+    }
+
+    fn kfunc_name(&self, number: i32) -> Check<&str> {
         let names = &self.input.bytecode.kernel_functions;
         let name = usize::try_from(number).ok().and_then(|number| names.get(number));
-        let Some(name) = name else {
-            return unsupported("calls of kernel functions by the numbers of a kernel");
-        };
+        match name {
+            Some(name) => Ok(name),
+            None => unsupported("calls of kernel functions by the numbers of a kernel"),
+        }
+    }
+
+    fn kfunc(&self, number: i32) -> Check<&'static KfuncRow> {
+        let name = self.kfunc_name(number)?;
         match KfuncRow::named(name) {
             Some(row) => Ok(row),
             None => unsupported(format_args!("calls of the kernel function {name}")),

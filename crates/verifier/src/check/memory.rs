@@ -180,6 +180,11 @@ impl Walk<'_> {
             Kind::ReadOnlyMemory { size } => {
                 self.check_region(reg, off, place.bytes(), size, false)
             }
+            Kind::Slice(slice) if slice.read_only && access == Access::Write => fault(
+                Rule::Permission,
+                format!("R{} cannot write into {}", reg.index(), pointer.type_name()),
+            ),
+            Kind::Slice(slice) => self.check_region(reg, off, place.bytes(), slice.size, false),
             Kind::Packet(_) | Kind::PacketMeta(_) => {
                 if access == Access::Write && !self.may_write_packet() {
                     return fault(Rule::Permission, "cannot write into packet");
@@ -202,6 +207,8 @@ impl Walk<'_> {
             | Kind::Scalar
             | Kind::Context
             | Kind::Stack { .. }
+            | Kind::ConstDynptr
+            | Kind::Dynptr { .. }
             | Kind::Iterator { .. }
             | Kind::PacketEnd => self.not_a_pointer(reg, &pointer),
         }
@@ -283,7 +290,7 @@ impl Walk<'_> {
             Kind::Context => Region::Context,
             Kind::Packet(_) | Kind::PacketMeta(_) => Region::Packet,
             Kind::MapValue(map) if !map.inner => Region::MapValue(map.index),
-            Kind::Memory { .. } | Kind::ReadOnlyMemory { .. } => Region::Memory,
+            Kind::Memory { .. } | Kind::ReadOnlyMemory { .. } | Kind::Slice(_) => Region::Memory,
             _ => Region::Several,
         };
         let before = *self.regions[at].get_or_insert(region);

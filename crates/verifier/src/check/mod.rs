@@ -4,6 +4,8 @@ pub(crate) mod alu;
 pub(crate) mod branch;
 pub(crate) mod call;
 pub(crate) mod context;
+pub(crate) mod dynptr;
+pub(crate) mod dynptr_call;
 pub(crate) mod exit;
 pub(crate) mod global_call;
 pub(crate) mod helper_arg;

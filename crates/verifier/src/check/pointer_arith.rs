@@ -124,9 +124,12 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::TracepointBuffer
         | Kind::Btf { .. }
         | Kind::Memory { .. }
-        | Kind::ReadOnlyMemory { .. } => true,
+        | Kind::ReadOnlyMemory { .. }
+        | Kind::Slice(_) => true,
         Kind::FlowKeys => known.is_some(),
         Kind::ConstMap(_) => known == Some(0) && op == AluOp::Add,
+        // The kernel allows it, and refuses to use the result.
+        Kind::ConstDynptr => true,
         Kind::Invalid
         | Kind::Scalar
         | Kind::PacketEnd
@@ -134,6 +137,7 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::SockCommon
         | Kind::TcpSock
         | Kind::XdpSock
+        | Kind::Dynptr { .. }
         | Kind::Iterator { .. } => false,
     };
     if allowed {

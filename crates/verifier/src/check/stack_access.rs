@@ -100,7 +100,7 @@ impl Walk<'_> {
                 ),
             );
         }
-        self.check_plain(place.base, range)?;
+        self.check_plain((!range.fixed).then_some(place.base), range)?;
         self.liveness.read(range.frame, slot_of(range.end - 1), slot_of(range.first));
         let mut value = if range.fixed {
             self.fill(range, discard)?
@@ -114,19 +114,22 @@ impl Walk<'_> {
         Ok(value)
     }
 
-    /// Nothing in a range is part of an object that only calls may touch.
-    fn check_plain(&self, reg: Reg, range: StackRange) -> Check {
+    /// Nothing in a range is part of an object that only calls may touch. The kernel names the
+    /// register only where the range is not fixed, and for helpers.
+    fn check_plain(&self, reg: Option<Reg>, range: StackRange) -> Check {
         let stack = &self.state.frame(range.frame).stack;
         let is_object = |off: &i64| {
-            stack.get(slot_of(*off)).is_some_and(|slot| slot.bytes[byte_of(*off)] == Byte::Iterator)
+            stack.get(slot_of(*off)).is_some_and(|slot| {
+                matches!(slot.bytes[byte_of(*off)], Byte::Iterator | Byte::Dynptr)
+            })
         };
         match (range.first..range.end).find(is_object) {
             None => Ok(()),
             Some(off) => fault(
                 Rule::Stack,
                 format!(
-                    "invalid read from stack R{} off {}+{} size {}",
-                    reg.index(),
+                    "invalid read from stack {}off {}+{} size {}",
+                    reg.map_or(String::new(), |reg| format!("R{} ", reg.index())),
                     range.first,
                     off - range.first,
                     range.end - range.first
@@ -196,6 +199,7 @@ impl Walk<'_> {
     fn store_fixed(&mut self, range: StackRange, stored: Stored) -> Check {
         let size = (range.end - range.first) as usize;
         let place = slot_of(range.first);
+        self.overwrite_dynptr(range.frame, place)?;
         if size == SLOT_BYTES {
             self.liveness.write(range.frame, place);
         }
@@ -269,6 +273,9 @@ impl Walk<'_> {
     fn store_variable(&mut self, range: StackRange, stored: Stored) -> Check {
         let zero = self.is_stored_zero(stored);
         let mut zero_used = false;
+        for place in slot_of(range.end - 1)..=slot_of(range.first) {
+            self.overwrite_dynptr(range.frame, place)?;
+        }
         let frame = self.state.frame_mut(range.frame);
         for off in range.first..range.end {
             let slot = &mut frame.stack[slot_of(off)];
@@ -326,7 +333,7 @@ impl Walk<'_> {
             return fault(Rule::HelperArgument, "invalid zero-sized read");
         }
         let range = self.stack_range(reg, off, bytes, access)?;
-        self.check_plain(reg, range)?;
+        self.check_plain(Some(reg), range)?;
         if !fills && range.first < range.end {
             self.liveness.read(range.frame, slot_of(range.end - 1), slot_of(range.first));
         }

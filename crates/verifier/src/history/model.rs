@@ -184,6 +184,7 @@ impl From<&Value> for Known {
             Kind::PacketMeta(reach) => Base::PacketMeta { proved: proved(reach) },
             Kind::PacketEnd => Base::PacketEnd,
             Kind::Memory { size, record } => Base::Memory { size, record },
+            Kind::Slice(slice) => Base::Memory { size: slice.size, record: false },
             other => Base::Other(other.name()),
         };
         let bounds = value.scalar.wide();

@@ -100,6 +100,18 @@ impl Advice<'_> {
                 let name = self.helper().map_or("the helper".to_owned(), |id| format!("`{id}`"));
                 format!("declare the map with the type that {name} is for")
             }
+            Rule::Dynptr if message.starts_with("cannot overwrite") => {
+                "submit or discard the record first, and then use the variable again; no other bytes of it are yours".to_owned()
+            }
+            Rule::Dynptr if message.contains("uninitialized") => {
+                "pass the address of a variable `struct bpf_dynptr` of its own, unmoved".to_owned()
+            }
+            Rule::Dynptr if message.starts_with("potential write") => {
+                "pass a variable to fill that is not the dynamic pointer itself".to_owned()
+            }
+            Rule::Dynptr => {
+                "make it first, on every path that leads here: `bpf_dynptr_from_mem(memory, size, 0, &pointer);`".to_owned()
+            }
             Rule::FramePointer => "copy R10 to another register, and change that".to_owned(),
             Rule::Structure
             | Rule::PacketLoad

@@ -243,6 +243,13 @@ explained! {
         "/* depends on what the message names */"
         "/* depends on what the message names */"
     }
+    Dynptr {
+        "a dynamic pointer is made, used and given up by calls only"
+        "A `struct bpf_dynptr` lies on the stack, in 16 bytes at a multiple of eight. It is made by a call, such as `bpf_dynptr_from_mem` or `bpf_ringbuf_reserve_dynptr`, before others use it. Stores over its bytes end it; over one to a record of a ring buffer, which must be submitted or discarded, there are none."
+        "Its bytes are an address and a size of the kernel's, which nothing checks again."
+        "struct bpf_dynptr record;\n\nbpf_ringbuf_reserve_dynptr(&events, 64, 0, &record);\nmemset(&record, 0, sizeof(record));"
+        "struct bpf_dynptr record;\n\nbpf_ringbuf_reserve_dynptr(&events, 64, 0, &record);\nbpf_ringbuf_discard_dynptr(&record, 0);"
+    }
 }
 
 #[cfg(test)]

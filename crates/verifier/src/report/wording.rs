@@ -87,6 +87,22 @@ fn about_program(rejection: &Rejection, helper: Option<&Called>) -> String {
         _ if message.starts_with("expected an initialized") => {
             format!("`{name}` is called with something that is no iterator yet")
         }
+        Rule::Dynptr if message.starts_with("Expected an initialized") => {
+            format!("`{name}` is called with something that is no dynamic pointer")
+        }
+        Rule::Dynptr if message.starts_with("Expected a dynptr") => {
+            format!("`{name}` is for dynamic pointers of another kind")
+        }
+        Rule::Dynptr if message.starts_with("cannot overwrite") => {
+            "this writes over a dynamic pointer whose record is not given back yet".to_owned()
+        }
+        Rule::Dynptr if message.starts_with("potential write") => {
+            format!("`{name}` would write over a dynamic pointer")
+        }
+        Rule::Dynptr if message.contains("uninitialized") => {
+            format!("`{name}` cannot make a dynamic pointer there")
+        }
+        Rule::Dynptr => format!("`{name}` wants a dynamic pointer on the stack"),
         Rule::CallDepth => "this call makes too many functions active".to_owned(),
         Rule::Lock if message.contains("BPF_EXIT") => {
             "the program ends here, and still holds the lock".to_owned()

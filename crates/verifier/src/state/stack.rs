@@ -25,6 +25,8 @@ pub(crate) enum Byte {
     Zero,
     /// Part of an iterator.
     Iterator,
+    /// Part of a dynamic pointer; all of the slot is, then.
+    Dynptr,
 }
 
 /// Eight bytes of the stack.
@@ -52,6 +54,11 @@ impl Slot {
     /// Whether all of it is part of an iterator.
     pub(crate) fn is_whole_iterator(&self) -> bool {
         self.bytes.iter().all(|byte| *byte == Byte::Iterator)
+    }
+
+    /// Whether it is part of a dynamic pointer.
+    pub(crate) fn is_dynptr(&self) -> bool {
+        self.bytes[0] == Byte::Dynptr
     }
 
     /// Whether it holds a spilled number.

@@ -8,6 +8,7 @@
 use crate::domain::Scalar;
 use crate::precision::Node;
 use core::fmt;
+use skep_bpf::platform::dynptr::DynptrClass;
 
 /// The bit of a number's id that says: plus the constant `off`.
 pub(crate) const ADD_CONST: u32 = 1 << 31;
@@ -31,6 +32,17 @@ pub(crate) enum Reach {
     AtEnd,
     /// The pointer is beyond the end.
     BeyondEnd,
+}
+
+/// Memory that a dynamic pointer gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Slice {
+    pub(crate) size: u32,
+    pub(crate) read_only: bool,
+    /// The id of the dynamic pointer.
+    pub(crate) dynptr: u32,
+    /// What the dynamic pointer points to, if the kernel's type of the memory says so.
+    pub(crate) class: Option<DynptrClass>,
 }
 
 /// What a register holds.
@@ -59,6 +71,17 @@ pub(crate) enum Kind {
     },
     ReadOnlyMemory {
         size: u32,
+    },
+    /// Memory that a dynamic pointer gave.
+    Slice(Slice),
+    /// A dynamic pointer that only is used, not changed: an argument of a callback or of a global
+    /// function. Its identity is the id.
+    ConstDynptr,
+    /// In slots of the stack only: a dynamic pointer, and whether this is its first slot. Its
+    /// identity is the id.
+    Dynptr {
+        class: DynptrClass,
+        first: bool,
     },
     /// In slots of the stack only: an iterator, whether this is its first slot, whether it may
     /// give more elements, and how many it gave.
@@ -96,6 +119,10 @@ impl Kind {
             Kind::Memory { record: false, .. } => "mem",
             Kind::Memory { record: true, .. } => "ringbuf_mem",
             Kind::ReadOnlyMemory { .. } => "rdonly_mem",
+            Kind::Slice(Slice { read_only: false, .. }) => "mem",
+            Kind::Slice(Slice { read_only: true, .. }) => "rdonly_mem",
+            Kind::ConstDynptr => "dynptr_ptr",
+            Kind::Dynptr { .. } => "dynptr",
             Kind::Iterator { .. } => "iter",
             Kind::Btf { trusted: false, .. } => "ptr_",
             Kind::Btf { trusted: true, .. } => "trusted_ptr_",
@@ -127,6 +154,14 @@ impl Kind {
     /// Whether it belongs to the packet: start, metadata or end.
     pub(crate) fn is_packet(self) -> bool {
         matches!(self, Kind::Packet(_) | Kind::PacketMeta(_) | Kind::PacketEnd)
+    }
+
+    /// Whether it points into the packet by way of a dynamic pointer.
+    pub(crate) fn is_packet_slice(self) -> bool {
+        match self {
+            Kind::Slice(Slice { class, .. }) => class.is_some_and(DynptrClass::is_packet),
+            _ => false,
+        }
     }
 
     /// Whether it is a socket as the UAPI shows it.
@@ -224,6 +259,7 @@ impl Value {
             | Kind::MapValue(_)
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
+            | Kind::Slice(_)
             | Kind::ConstMap(_) => true,
             Kind::Btf { trusted, .. } => trusted || self.ref_id != 0,
             _ => false,
