@@ -51,8 +51,7 @@ impl Advice<'_> {
                 "make the program sleepable, if its type allows that, as in `SEC(\"fentry.s/...\")`; or use a helper that does not wait".to_owned()
             }
             Rule::HelperNotAllowed => {
-                let name = self.helper().map_or("this helper".to_owned(), |id| id.to_string());
-                format!("`skep explain {name}` lists the program types that have it")
+                format!("`skep explain {}` lists the program types that have it", self.helper()?)
             }
             Rule::Arithmetic if message.starts_with("div") => {
                 "divide by something that is not zero".to_owned()
@@ -338,6 +337,10 @@ impl Advice<'_> {
         let call = match helper {
             Some(Called::Helper(HelperId::RINGBUF_RESERVE)) => {
                 format!("`bpf_ringbuf_submit({name}, 0);` or `bpf_ringbuf_discard({name}, 0);`")
+            }
+            Some(Called::Helper(HelperId::RINGBUF_RESERVE_DYNPTR)) => {
+                "`bpf_ringbuf_submit_dynptr(&it, 0);` or `bpf_ringbuf_discard_dynptr(&it, 0);`"
+                    .to_owned()
             }
             Some(Called::Kernel(new)) if new.ends_with("_new") => {
                 let destroy = new.replace("_new", "_destroy");
