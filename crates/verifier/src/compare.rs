@@ -6,9 +6,10 @@
 
 use crate::ids::IdMap;
 use crate::precision::{Node, Nodes};
+use crate::state::State;
+use crate::state::frame::{Active, Place};
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
 use crate::state::value::{ADD_CONST, Kind, Reach, Value};
-use crate::state::{Frame, State};
 use crate::structure::Code;
 
 /// How two states are compared.
@@ -58,16 +59,17 @@ impl Comparison<'_> {
         })
     }
 
-    fn frames(&mut self, old: &Frame, current: &Frame, at: usize) -> bool {
+    fn frames(&mut self, old: &Active, current: &Active, at: usize) -> bool {
         let live = self.code.live.get(at).copied().unwrap_or(u16::MAX);
         let is_live = |index: usize| live >> index & 1 == 1;
-        let registers = old.regs.iter().zip(&current.regs).enumerate();
-        registers.filter(|(index, _)| is_live(*index)).all(|(_, (a, b))| self.values(a, b))
-            && self.stacks(&old.stack, &current.stack)
+        let mut registers = old.regs().iter().zip(current.regs()).enumerate();
+        registers.all(|(reg, (a, b))| {
+            !is_live(reg) || self.values(a, b, || old.node(Place::Reg(reg), a))
+        }) && self.stacks(old, current)
     }
 
-    /// Whether the old value covers the current one.
-    fn values(&mut self, old: &Value, current: &Value) -> bool {
+    /// Whether the old value, which has a node, covers the current one.
+    fn values(&mut self, old: &Value, current: &Value, node: impl Fn() -> Node) -> bool {
         if self.mode == Mode::Exact {
             return self.exact(old, current);
         }
@@ -78,7 +80,7 @@ impl Comparison<'_> {
             return false;
         }
         match old.kind {
-            Kind::Scalar => self.numbers(old, current),
+            Kind::Scalar => self.numbers(old, current, node),
             Kind::MapValue(_)
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
@@ -104,8 +106,8 @@ impl Comparison<'_> {
         }
     }
 
-    fn numbers(&mut self, old: &Value, current: &Value) -> bool {
-        if self.mode == Mode::Covers && !self.nodes.is_precise(old.node) {
+    fn numbers(&mut self, old: &Value, current: &Value, node: impl Fn() -> Node) -> bool {
+        if self.mode == Mode::Covers && !self.nodes.is_precise(node()) {
             return true;
         }
         let (old_sum, current_sum) = (old.id & ADD_CONST != 0, current.id & ADD_CONST != 0);
@@ -127,9 +129,11 @@ impl Comparison<'_> {
             && self.ids.same(old.ref_id, current.ref_id)
     }
 
-    fn stacks(&mut self, old: &[Slot], current: &[Slot]) -> bool {
-        old.iter().enumerate().all(|(index, a)| match current.get(index) {
-            Some(b) => self.slots(a, b),
+    fn stacks(&mut self, old: &Active, current: &Active) -> bool {
+        let place = |index| Place::Slot(index);
+        let (before, now) = (old.stack(), current.stack());
+        before.iter().enumerate().all(|(index, a)| match now.get(index) {
+            Some(b) => self.slots(a, b, |value| old.node(place(index), value)),
             None if self.mode == Mode::Exact => false,
             None => a.is_all_misc(),
         })
@@ -144,7 +148,7 @@ impl Comparison<'_> {
         uncounted(old.kind) == uncounted(current.kind) && self.ids.same(old.ref_id, current.ref_id)
     }
 
-    fn slots(&mut self, old: &Slot, current: &Slot) -> bool {
+    fn slots(&mut self, old: &Slot, current: &Slot, node: impl Fn(&Value) -> Node) -> bool {
         if self.mode == Mode::Exact && old.bytes != current.bytes {
             return false;
         }
@@ -153,7 +157,8 @@ impl Comparison<'_> {
         }
         // Eight bytes of anything are a number of which nothing is known.
         if let (Some(a), Some(b)) = (as_number(old), as_number(current)) {
-            return self.values(&a, &b);
+            let nowhere = !old.is_spilled();
+            return self.values(a, b, || if nowhere { Node::NONE } else { node(a) });
         }
         for index in 0..SLOT_BYTES {
             match (old.bytes[index], current.bytes[index]) {
@@ -170,16 +175,18 @@ impl Comparison<'_> {
             return old.value.kind == current.value.kind
                 && self.ids.same(old.value.ref_id, current.value.ref_id);
         }
-        !old.is_spilled() || (current.is_spilled() && self.values(&old.value, &current.value))
+        !old.is_spilled()
+            || (current.is_spilled()
+                && self.values(&old.value, &current.value, || node(&old.value)))
     }
 }
 
 /// A slot as a number of eight bytes, if it is one.
-fn as_number(slot: &Slot) -> Option<Value> {
+fn as_number(slot: &Slot) -> Option<&Value> {
     if slot.is_spilled_scalar64() {
-        Some(slot.value)
+        Some(&slot.value)
     } else if slot.is_all_misc() {
-        Some(Value::UNKNOWN)
+        Some(&Value::UNKNOWN)
     } else {
         None
     }
@@ -194,15 +201,16 @@ pub(crate) fn counterparts(code: &Code, old: &State, current: &State, at: usize)
         let callsite = old.frames.get(index + 1).map_or(at, |frame| frame.callsite);
         let live_at = if index == depth { at } else { callsite };
         let live = code.live.get(live_at).copied().unwrap_or(u16::MAX);
-        let registers = a.regs.iter().zip(&b.regs).enumerate();
-        let registers = registers.filter(|(reg, _)| live >> reg & 1 == 1).map(|(_, pair)| pair);
-        let spilled = a.stack.iter().zip(&b.stack);
+        let registers = a.regs().iter().zip(b.regs()).enumerate();
+        let registers = registers.filter(|(reg, _)| live >> reg & 1 == 1);
+        let registers = registers.map(|(reg, (a, b))| (Place::Reg(reg), a, b));
+        let spilled = a.stack().iter().zip(b.stack().iter()).enumerate();
         let spilled = spilled
-            .filter(|(a, b)| a.is_spilled_scalar() && b.is_spilled_scalar())
-            .map(|(a, b)| (&a.value, &b.value));
-        for (a, b) in registers.chain(spilled) {
-            if a.is_scalar() && b.is_scalar() {
-                found.push([a.node, b.node]);
+            .filter(|(_, (a, b))| a.is_spilled_scalar() && b.is_spilled_scalar())
+            .map(|(slot, (a, b))| (Place::Slot(slot), &a.value, &b.value));
+        for (place, old, current) in registers.chain(spilled) {
+            if old.is_scalar() && current.is_scalar() {
+                found.push([a.node(place, old), b.node(place, current)]);
             }
         }
     }

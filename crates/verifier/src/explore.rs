@@ -15,8 +15,9 @@ use crate::observe::{Event, Observed};
 use crate::precision::{Node, Nodes};
 use crate::rejection::{Check, Decision, Fault, Rejection, Rule, fault};
 use crate::stack_liveness::StackLiveness;
+use crate::state::State;
+use crate::state::frame::Frame;
 use crate::state::value::{Kind, Value};
-use crate::state::{Frame, State};
 use crate::structure::Code;
 use crate::verified::{Region, Stats};
 use skep_bpf::codec::SlotIndex;
@@ -123,7 +124,7 @@ impl<'a> Walk<'a> {
         observer: Option<&'a mut Observer<'a>>,
     ) -> Walk<'a> {
         let mut frame = Frame::new(0, 0, 0, 0);
-        frame.regs[Reg::R1.index()] = Value::pointer(Kind::Context);
+        frame.set(Reg::R1, Value::pointer(Kind::Context));
         let len = code.slots.len();
         let functions = code.functions.len();
         let liveness = StackLiveness::new(&code, 0);
@@ -133,7 +134,7 @@ impl<'a> Walk<'a> {
             code: Rc::new(code),
             nodes: Nodes::new(),
             state: State {
-                frames: vec![Rc::new(frame)],
+                frames: vec![frame.into()],
                 references: Vec::new(),
                 lock: None,
                 may_goto: 0,
@@ -192,7 +193,7 @@ impl<'a> Walk<'a> {
         let mut frame = Frame::new(0, 0, function, 0);
         self.set_parameters(function, &mut frame)?;
         self.state =
-            State { frames: vec![Rc::new(frame)], references: Vec::new(), lock: None, may_goto: 0 };
+            State { frames: vec![frame.into()], references: Vec::new(), lock: None, may_goto: 0 };
         self.visited_cycles = Visits::default();
         self.at = self.code.functions[function].entry;
         self.parent = None;
@@ -475,7 +476,7 @@ impl<'a> Walk<'a> {
             let a = Value { node: b.node, ..*a };
             a == *b
         };
-        let registers = old.top().regs.iter().zip(&self.state.top().regs);
+        let registers = old.top().regs().iter().zip(self.state.top().regs());
         old.frames.len() == self.state.frames.len()
             && registers.into_iter().all(same_but_for_nodes)
             && old.may_goto == self.state.may_goto
@@ -550,13 +551,7 @@ impl<'a> Walk<'a> {
     /// Remembers the state here; its numbers count as not mattering until they do.
     fn remember(&mut self) -> usize {
         for frame in &mut self.state.frames {
-            let frame = Rc::make_mut(frame);
-            let slots = frame.stack.iter_mut().filter(|slot| slot.is_spilled());
-            for value in frame.regs.iter_mut().chain(slots.map(|slot| &mut slot.value)) {
-                if value.is_scalar() {
-                    value.node = self.nodes.entry(value.node);
-                }
-            }
+            frame.checkpoint(&mut self.nodes);
         }
         let cycle = cycle_of(&self.code, &self.state, self.at);
         if let Some(cycle) = &cycle {

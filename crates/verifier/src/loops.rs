@@ -9,10 +9,10 @@
 
 use crate::explore::Walk;
 use crate::state::State;
+use crate::state::frame::Place;
 use crate::state::value::Value;
 use crate::structure::Code;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 /// A cycle of the code, entered by a chain of calls.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -87,22 +87,21 @@ impl Walk<'_> {
     /// mattered so far: they are likely to differ in every turn.
     pub(crate) fn widen(&self, earlier: &State, state: &mut State) {
         for (old, frame) in earlier.frames.iter().zip(&mut state.frames) {
-            let differs = |old: &Value, value: &Value| {
-                old.is_scalar()
+            let differs = |place: Place, before: &Value, value: &Value| {
+                before.is_scalar()
                     && value.is_scalar()
-                    && !self.nodes.is_precise(old.node)
-                    && (old.scalar != value.scalar || old.id != value.id || old.off != value.off)
+                    && !self.nodes.is_precise(old.node(place, before))
+                    && (before.scalar != value.scalar
+                        || before.id != value.id
+                        || before.off != value.off)
             };
-            let frame = Rc::make_mut(frame);
-            for (old, value) in old.regs.iter().zip(&mut frame.regs) {
-                if differs(old, value) {
-                    *value = Value::UNKNOWN;
-                }
-            }
-            for (old, slot) in old.stack.iter().zip(&mut frame.stack) {
-                if old.is_spilled() && slot.is_spilled() && differs(&old.value, &slot.value) {
-                    slot.value = Value::UNKNOWN;
-                }
+            let places = frame.places(|value| value.is_scalar());
+            let changed = places.filter(|(place, value)| {
+                old.value(*place).is_some_and(|before| differs(*place, before, value))
+            });
+            let changed: Vec<Place> = changed.map(|(place, _)| place).collect();
+            for place in changed {
+                *frame.value_mut(place) = Value::UNKNOWN;
             }
         }
     }

@@ -6,9 +6,9 @@
 use crate::domain::{Ranges, Signed, Unsigned};
 use crate::input::MapFacts;
 use crate::precision::Nodes;
+use crate::state::State;
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
 use crate::state::value::{ADD_CONST, Kind, Reach, Slice, Value};
-use crate::state::{Frame, State};
 use core::fmt;
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::insn::Reg;
@@ -72,14 +72,15 @@ impl fmt::Display for Observed<'_> {
         if index > 0 {
             write!(f, " frame{index}:")?;
         }
-        let frame: &Frame = self.state.top();
+        let frame = self.state.top();
         for reg in Reg::ALL {
-            let value = &frame.regs[reg.index()];
+            let value = &frame.reg(reg.index());
             if value.kind != Kind::Invalid {
                 write!(f, " R{}={}", reg.index(), self.value(value))?;
             }
         }
-        for (number, slot) in frame.stack.iter().enumerate() {
+        for number in 0..frame.stack().len() {
+            let Some(slot) = &frame.slot(number) else { continue };
             if slot.bytes.iter().all(|byte| *byte == Byte::Invalid) {
                 continue;
             }

@@ -159,7 +159,7 @@ impl Walk<'_> {
 
     /// A number about to be copied gets an id for its copies to share.
     pub(crate) fn share_id(&mut self, reg: Reg) -> Value {
-        let mut value = *self.state.reg(reg);
+        let mut value = self.state.reg(reg);
         if !value.is_scalar() {
             return value;
         }

@@ -4,6 +4,7 @@ use crate::domain::{Scalar, is_branch_taken, refine, refine_same};
 use crate::explore::{Step, Walk};
 use crate::rejection::Check;
 use crate::state::State;
+use crate::state::frame::Place;
 use crate::state::value::{ADD_CONST, Kind, Value};
 use skep_bpf::insn::{Reg, Src};
 use skep_bpf::op::{AluOp, Cond, Width};
@@ -13,12 +14,6 @@ use skep_bpf::op::{AluOp, Cond, Width};
 struct Linked {
     frame: u8,
     place: Place,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    Reg(usize),
-    Slot(usize),
 }
 
 /// As many related numbers are refined with one; the others lose the relation.
@@ -105,11 +100,7 @@ impl Walk<'_> {
         let is_linked = |other: &Value| other.is_scalar() && other.id & !ADD_CONST == id;
         let mut dropped = Vec::new();
         for (index, frame) in self.state.frames.iter().enumerate().rev() {
-            let registers = frame.regs.iter().take(Reg::R10.index()).enumerate();
-            let registers = registers.map(|(reg, value)| (Place::Reg(reg), value));
-            let slots = frame.stack.iter().enumerate().filter(|(_, slot)| slot.is_spilled());
-            let slots = slots.map(|(slot, contents)| (Place::Slot(slot), &contents.value));
-            for (place, _) in registers.chain(slots).filter(|(_, value)| is_linked(value)) {
+            for (place, _) in frame.places(is_linked) {
                 let entry = Linked { frame: index as u8, place };
                 if linked.len() < MAX_LINKED {
                     linked.push(entry);
@@ -126,11 +117,11 @@ impl Walk<'_> {
     /// What is learnt of one operand depends on the other, and of a related number on both.
     fn join_nodes(&mut self, dst: Reg, src: Option<Reg>, linked: &[Linked]) {
         if let Some(src) = src {
-            let (a, b) = (*self.state.reg(dst), *self.state.reg(src));
+            let (a, b) = (self.state.reg(dst), self.state.reg(src));
             if a.is_scalar() && b.is_scalar() && dst != src {
                 let node = self.nodes.join(a.node, b.node);
-                self.state.top_mut().regs[dst.index()].node = node;
-                self.state.top_mut().regs[src.index()].node = node;
+                self.state.reg_mut(dst).node = node;
+                self.state.reg_mut(src).node = node;
             }
         }
         if linked.len() > 1 {
@@ -172,37 +163,32 @@ fn decide(cond: Cond, width: Width, left: &Value, right: &Value) -> Option<bool>
 
 fn refine_in(state: &mut State, cond: Cond, width: Width, dst: Reg, src: Src, taken: bool) {
     let left = state.reg(dst).scalar;
-    let frame = state.top_mut();
     match src {
         Src::Reg(src) if src == dst => {
             let (refined, _) = refine_same(cond, width, left, taken).as_linux();
-            frame.regs[dst.index()].scalar = refined;
+            state.reg_mut(dst).scalar = refined;
         }
         Src::Reg(src) => {
-            let right = frame.regs[src.index()].scalar;
+            let right = state.reg(src).scalar;
             let (left, right) = refine(cond, width, left, right, taken).as_linux();
-            frame.regs[dst.index()].scalar = left;
-            frame.regs[src.index()].scalar = right;
+            state.reg_mut(dst).scalar = left;
+            state.reg_mut(src).scalar = right;
         }
         Src::Imm(imm) => {
             let right = Scalar::constant(i64::from(imm) as u64);
             let (left, _) = refine(cond, width, left, right, taken).as_linux();
-            frame.regs[dst.index()].scalar = left;
+            state.reg_mut(dst).scalar = left;
         }
     }
 }
 
 fn value_at(state: &mut State, linked: Linked) -> &mut Value {
-    let frame = state.frame_mut(linked.frame);
-    match linked.place {
-        Place::Reg(reg) => &mut frame.regs[reg],
-        Place::Slot(slot) => &mut frame.stack[slot].value,
-    }
+    state.frame_mut(linked.frame).value_mut(linked.place)
 }
 
 /// What was learnt of a register holds of the numbers related to it.
 fn sync_linked(state: &mut State, reg: Reg, linked: &[Linked]) {
-    let known = *state.reg(reg);
+    let known = state.reg(reg);
     if !known.is_scalar() || known.id == 0 {
         return;
     }

@@ -2,10 +2,10 @@
 
 use crate::explore::{Step, Walk};
 use crate::rejection::{Check, Rule, fault};
+use crate::state::MAX_FRAMES;
+use crate::state::frame::Frame;
 use crate::state::value::{Kind, Value};
-use crate::state::{Frame, MAX_FRAMES};
 use skep_bpf::insn::Reg;
-use std::rc::Rc;
 
 /// The registers that hold arguments.
 pub(crate) const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
@@ -30,16 +30,16 @@ impl Walk<'_> {
         let instance = self.liveness.enter(&self.code, outer, self.at, function);
         let mut frame = Frame::new(index, self.at, function, instance);
         for reg in ARGUMENTS {
-            frame.regs[reg.index()] = *self.state.reg(reg);
+            frame.set(reg, self.state.reg(reg));
         }
         self.clobber_caller_saved();
-        self.state.frames.push(Rc::new(frame));
+        self.state.frames.push(frame.into());
         Ok(Step::Jump(entry))
     }
 
     /// The end of a function: r0 goes to the caller.
     pub(crate) fn return_to_caller(&mut self) -> Check<Step> {
-        let result = *self.state.reg(Reg::R0);
+        let result = self.state.reg(Reg::R0);
         if let Kind::Stack { .. } = result.kind {
             return fault(Rule::Stack, "cannot return stack pointer to the caller");
         }
@@ -52,7 +52,8 @@ impl Walk<'_> {
 
     /// A call destroys r0 to r5.
     pub(crate) fn clobber_caller_saved(&mut self) {
-        let regs = &mut self.state.top_mut().regs;
-        regs[..=Reg::R5.index()].fill(Value::INVALID);
+        for reg in [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {
+            self.state.set(reg, Value::INVALID);
+        }
     }
 }

@@ -43,7 +43,7 @@ impl Walk<'_> {
 
     /// The field of an access, and the offset in the context.
     fn context_field(&self, place: Place, access: Access) -> Check<(&'static FieldRow, u32)> {
-        let pointer = *self.state.reg(place.base);
+        let pointer = self.state.reg(place.base);
         self.check_unmodified(place.base, &pointer, false)?;
         let off = i64::from(pointer.off) + i64::from(place.off);
         let fields = context_for(self.input.prog_type, self.input.attach_type);

@@ -57,12 +57,12 @@ impl Walk<'_> {
     }
 
     fn released_dynptr(&mut self, reg: Reg) -> Check<DynptrPlace> {
-        let value = *self.state.reg(reg);
+        let value = self.state.reg(reg);
         if value.kind == Kind::ConstDynptr {
             return fault(Rule::Dynptr, "cannot release unowned const bpf_dynptr");
         }
         let place = dynptr_place(&value).ok().flatten();
-        let stack = |place: &DynptrPlace| self.state.frame(place.frame).stack.get(place.slot);
+        let stack = |place: &DynptrPlace| self.state.frame(place.frame).stack().get(place.slot);
         let held = |place: &DynptrPlace| stack(place).is_some_and(|slot| slot.value.ref_id != 0);
         let Some(place) = place.filter(held) else {
             return fault(
@@ -82,7 +82,7 @@ impl Walk<'_> {
 
     /// A dynamic pointer that was made before, which the call reads.
     pub(crate) fn existing_dynptr(&mut self, reg: Reg) -> Check<DynptrFacts> {
-        let value = *self.state.reg(reg);
+        let value = self.state.reg(reg);
         if value.kind == Kind::ConstDynptr {
             // What callbacks and global functions are given counts as memory of the program.
             let class = DynptrClass::Local;
@@ -108,7 +108,7 @@ impl Walk<'_> {
 
     /// The dynamic pointer whose first slot this is.
     fn dynptr_at(&self, place: DynptrPlace) -> Option<DynptrFacts> {
-        let stack = &self.state.frame(place.frame).stack;
+        let stack = self.state.frame(place.frame).stack();
         let (first, second) = (stack.get(place.slot)?, stack.get(place.slot.checked_sub(1)?)?);
         let whole = |slot: &Slot| slot.bytes.iter().all(|byte| *byte == Byte::Dynptr);
         match first.value.kind {
@@ -127,7 +127,7 @@ impl Walk<'_> {
         class: DynptrClass,
         shared: Option<u32>,
     ) -> Check {
-        let value = *self.state.reg(reg);
+        let value = self.state.reg(reg);
         let sentence = "Dynptr has to be an uninitialized dynptr";
         let Kind::Stack { frame } = value.kind else {
             if value.kind == Kind::ConstDynptr {
@@ -159,10 +159,10 @@ impl Walk<'_> {
                 reference.id
             }
         };
-        let stack = &mut self.state.frame_mut(frame).stack;
+        let stack = self.state.frame_mut(frame);
         for (slot, first) in [(place.slot, true), (place.slot - 1, false)] {
             let value = Value { id, ref_id, ..Value::pointer(Kind::Dynptr { class, first }) };
-            stack[slot] = Slot { bytes: [Byte::Dynptr; SLOT_BYTES], value };
+            *stack.slot_mut(slot) = Slot { bytes: [Byte::Dynptr; SLOT_BYTES], value };
         }
         Ok(())
     }
@@ -170,16 +170,17 @@ impl Walk<'_> {
     /// Gives back the reference of a dynamic pointer: it ends, with its copies and the memory they
     /// gave.
     pub(crate) fn release_dynptr(&mut self, place: DynptrPlace) {
-        let ref_id = self.state.frame(place.frame).stack[place.slot].value.ref_id;
+        let slot = self.state.frame(place.frame).stack().get(place.slot);
+        let ref_id = slot.map_or(0, |slot| slot.value.ref_id);
         self.state.release(ref_id);
         for frame in 0..self.state.frames.len() {
             // Frames are at most eight.
             let frame = frame as u8;
             let is_copy = |slot: &Slot| slot.is_dynptr() && slot.value.ref_id == ref_id;
-            for slot in 0..self.state.frame(frame).stack.len() {
-                if is_copy(&self.state.frame(frame).stack[slot]) {
+            for slot in 0..self.state.frame(frame).stack().len() {
+                if self.state.frame(frame).stack().get(slot).is_some_and(is_copy) {
                     self.liveness.write(frame, slot);
-                    self.state.frame_mut(frame).stack[slot] = Slot::INVALID;
+                    *self.state.frame_mut(frame).slot_mut(slot) = Slot::INVALID;
                 }
             }
         }
@@ -187,7 +188,7 @@ impl Walk<'_> {
 
     /// Before a store to a slot: a dynamic pointer there ends, unless it holds a reference.
     pub(crate) fn overwrite_dynptr(&mut self, frame: u8, slot: usize) -> Check {
-        let stack = &self.state.frame(frame).stack;
+        let stack = self.state.frame(frame).stack();
         let Some(written) = stack.get(slot).filter(|slot| slot.is_dynptr()) else {
             return Ok(());
         };
@@ -199,7 +200,7 @@ impl Walk<'_> {
         let other = if first { slot - 1 } else { slot + 1 };
         for slot in [slot, other] {
             self.liveness.write(frame, slot);
-            self.state.frame_mut(frame).stack[slot] = Slot::INVALID;
+            *self.state.frame_mut(frame).slot_mut(slot) = Slot::INVALID;
         }
         let gave = |value: &Value| matches!(value.kind, Kind::Slice(Slice { dynptr, class: None, .. }) if dynptr == id);
         self.state.update(gave, |value| *value = Value::UNKNOWN);
@@ -208,7 +209,7 @@ impl Walk<'_> {
 
     /// A helper does not fill stack that holds a dynamic pointer.
     pub(crate) fn check_no_dynptr(&self, range: StackRange) -> Check {
-        let stack = &self.state.frame(range.frame).stack;
+        let stack = self.state.frame(range.frame).stack();
         let is_dynptr = |off: &i64| {
             stack.get(slot_of(*off)).is_some_and(|slot| slot.bytes[byte_of(*off)] == Byte::Dynptr)
         };

@@ -6,7 +6,7 @@ use crate::check::pointer_compare::set_not_null;
 use crate::explore::{Step, Walk};
 use crate::input::{FunctionFacts, ParamKind};
 use crate::rejection::{Check, Rule, fault, unsupported};
-use crate::state::Frame;
+use crate::state::frame::Frame;
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::{Access, ArgKind};
@@ -74,7 +74,7 @@ impl Walk<'_> {
     /// An argument is what a parameter asks for.
     fn check_parameter(&mut self, reg: Reg, param: &ParamKind) -> Check {
         let number = reg.index();
-        let value = *self.state.reg(reg);
+        let value = self.state.reg(reg);
         match param {
             ParamKind::Number if value.is_scalar() => Ok(()),
             ParamKind::Number => fault(Rule::HelperArgument, format!("R{number} is not a scalar")),
@@ -129,7 +129,7 @@ impl Walk<'_> {
     pub(crate) fn set_parameters(&mut self, function: usize, frame: &mut Frame) -> Check {
         let facts = self.global_facts(function)?;
         for (reg, param) in ARGUMENTS.into_iter().zip(&facts.params) {
-            frame.regs[reg.index()] = match param {
+            let value = match param {
                 ParamKind::Number => Value::UNKNOWN,
                 ParamKind::Context => Value::pointer(Kind::Context),
                 ParamKind::Memory { size, or_null } => Value {
@@ -146,6 +146,7 @@ impl Walk<'_> {
                     ));
                 }
             };
+            frame.set(reg, value);
         }
         Ok(())
     }

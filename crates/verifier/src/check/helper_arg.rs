@@ -262,7 +262,7 @@ impl Walk<'_> {
             ArgKind::FixedMemory { uses, size } => {
                 let raw = (uses == MemoryUse::Write).then_some(&mut arguments.filled);
                 self.helper_memory(reg, i64::from(size), access_of(uses), false, raw)?;
-                let value = *self.state.reg(reg);
+                let value = self.state.reg(reg);
                 self.check_aligned(&value, 0, size, uses != MemoryUse::Read)
             }
             ArgKind::Size { or_zero } => {
@@ -353,7 +353,7 @@ impl Walk<'_> {
         zero_allowed: bool,
         filled: Option<&mut Option<(Reg, i64)>>,
     ) -> Check {
-        let value = *self.state.reg(reg);
+        let value = self.state.reg(reg);
         let off = i64::from(value.off);
         if value.or_null {
             return refuse_kind(reg, value.type_name(), "fp");
@@ -426,7 +426,7 @@ impl Walk<'_> {
         let Some(off) = key.fixed_offset().filter(|_| is_array && size <= 8) else {
             return Ok(None);
         };
-        let Some(slot) = self.state.frame(frame).stack.get(slot_of(off)).copied() else {
+        let Some(slot) = self.state.frame(frame).slot(slot_of(off)) else {
             return Ok(None);
         };
         let bytes = &slot.bytes[byte_of(off)..];

@@ -108,14 +108,14 @@ impl Walk<'_> {
         match id {
             HelperId::TAIL_CALL => {
                 // A known slot of the array makes the call a direct one.
-                let index = *self.state.reg(Reg::R3);
+                let index = self.state.reg(Reg::R3);
                 if index.as_constant().is_some() {
                     self.mark_precise(&index);
                 }
                 self.check_resources("tail_call", true)
             }
             HelperId::GET_LOCAL_STORAGE => {
-                let flags = *self.state.reg(Reg::R2);
+                let flags = self.state.reg(Reg::R2);
                 if !flags.is_zero() {
                     return fault(
                         Rule::HelperArgument,

@@ -53,7 +53,7 @@ impl Walk<'_> {
     }
 
     fn begin_iterator(&mut self, row: &'static IteratorRow, place: IteratorPlace) -> Check {
-        let stack = &self.state.frame(place.frame).stack;
+        let stack = self.state.frame(place.frame).stack();
         let mut slots = slots_of(row, place);
         let is_used = |slot: usize| stack.get(slot).is_some_and(Slot::is_iterator);
         if slots.any(is_used) {
@@ -74,7 +74,7 @@ impl Walk<'_> {
             let kind = Kind::Iterator { name: row.name, first, active: true, turns: 0 };
             let ref_id = if first { reference.id } else { 0 };
             let value = Value { ref_id, ..Value::pointer(kind) };
-            frame.stack[slot] = Slot { bytes: [Byte::Iterator; SLOT_BYTES], value };
+            *frame.slot_mut(slot) = Slot { bytes: [Byte::Iterator; SLOT_BYTES], value };
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Walk<'_> {
     fn check_active(&mut self, row: &'static IteratorRow, place: IteratorPlace) -> Check {
         let last = place.slot;
         self.liveness.read(place.frame, last + 1 - usize::from(row.slots), last);
-        let stack = &self.state.frame(place.frame).stack;
+        let stack = self.state.frame(place.frame).stack();
         let is_part = |(index, slot): (usize, usize)| {
             stack.get(slot).is_some_and(|slot| {
                 slot.is_whole_iterator()
@@ -98,13 +98,14 @@ impl Walk<'_> {
     }
 
     fn end_iterator(&mut self, row: &'static IteratorRow, place: IteratorPlace) -> Check {
-        let id = self.state.frame(place.frame).stack[place.slot].value.ref_id;
+        let slot = self.state.frame(place.frame).stack().get(place.slot);
+        let id = slot.map_or(0, |slot| slot.value.ref_id);
         if !self.state.release(id) {
             return fault(Rule::Reference, "the iterator's reference was given back before");
         }
         let frame = self.state.frame_mut(place.frame);
         for slot in slots_of(row, place) {
-            frame.stack[slot] = Slot::INVALID;
+            *frame.slot_mut(slot) = Slot::INVALID;
         }
         Ok(())
     }
@@ -118,8 +119,9 @@ impl Walk<'_> {
                 self.widen(earlier, &mut turn);
             }
             // The element is part of the iterator, and gone with it.
-            let ref_id = turn.frame(place.frame).stack[place.slot].value.ref_id;
-            let element = *turn.reg(Reg::R0);
+            let slot = turn.frame(place.frame).stack().get(place.slot);
+            let ref_id = slot.map_or(0, |slot| slot.value.ref_id);
+            let element = turn.reg(Reg::R0);
             turn.set(Reg::R0, Value { or_null: false, id: 0, ref_id, ..element });
             self.push(turn, self.at + 1, None)?;
             set_progress(&mut self.state, place, false, turns);
@@ -152,7 +154,7 @@ fn slots_of(row: &IteratorRow, place: IteratorPlace) -> impl Iterator<Item = usi
 
 /// Whether an iterator may give more elements, and how many it gave.
 fn progress(state: &State, place: IteratorPlace) -> Option<(bool, u32)> {
-    let slot = state.frame(place.frame).stack.get(place.slot)?;
+    let slot = state.frame(place.frame).stack().get(place.slot)?;
     match slot.value.kind {
         Kind::Iterator { active, turns, .. } if slot.is_iterator() => Some((active, turns)),
         _ => None,
@@ -161,7 +163,7 @@ fn progress(state: &State, place: IteratorPlace) -> Option<(bool, u32)> {
 
 fn set_progress(state: &mut State, place: IteratorPlace, is_active: bool, count: u32) {
     let frame = state.frame_mut(place.frame);
-    if let Kind::Iterator { active, turns, .. } = &mut frame.stack[place.slot].value.kind {
+    if let Kind::Iterator { active, turns, .. } = &mut frame.slot_mut(place.slot).value.kind {
         *active = is_active;
         *turns = count;
     }
@@ -170,7 +172,7 @@ fn set_progress(state: &mut State, place: IteratorPlace, is_active: bool, count:
 /// Whether an iterator that may give more elements gave another number in the two states.
 pub(crate) fn turns_differ(old: &State, current: &State) -> bool {
     let pairs = old.frames.iter().zip(&current.frames);
-    let mut slots = pairs.flat_map(|(a, b)| a.stack.iter().zip(&b.stack));
+    let mut slots = pairs.flat_map(|(a, b)| a.stack().iter().zip(b.stack().iter()));
     slots.any(|(a, b)| match (a.value.kind, b.value.kind) {
         (
             Kind::Iterator { active: true, turns: old, .. },

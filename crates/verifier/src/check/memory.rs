@@ -52,7 +52,7 @@ impl Walk<'_> {
 
     /// A store instruction, operands read.
     pub(crate) fn store_insn(&mut self, mem: Mem, size: Size, stored: Stored) -> Check {
-        let pointer = *self.state.reg(mem.base);
+        let pointer = self.state.reg(mem.base);
         self.store(Place::of(mem, size), stored)?;
         self.same_pointers(pointer)
     }
@@ -106,7 +106,7 @@ impl Walk<'_> {
             let value = self.load(place, Extend::Zero, false)?;
             self.state.set(reg, value);
         }
-        let pointer = *self.state.reg(mem.base);
+        let pointer = self.state.reg(mem.base);
         self.same_pointers(pointer)?;
         self.store(place, Stored::Unknown)
     }
@@ -132,7 +132,7 @@ impl Walk<'_> {
     /// What a load gives; `discard` if it goes to no register.
     pub(crate) fn load(&mut self, place: Place, extend: Extend, discard: bool) -> Check<Value> {
         self.check_alignment(&place, false)?;
-        let pointer = *self.state.reg(place.base);
+        let pointer = self.state.reg(place.base);
         if let Kind::Stack { .. } = pointer.kind {
             return self.load_stack(place, extend, discard);
         }
@@ -149,7 +149,7 @@ impl Walk<'_> {
     /// A store.
     pub(crate) fn store(&mut self, place: Place, stored: Stored) -> Check {
         self.check_alignment(&place, false)?;
-        let pointer = *self.state.reg(place.base);
+        let pointer = self.state.reg(place.base);
         if let Kind::Stack { .. } = pointer.kind {
             return self.store_stack(place, stored);
         }
@@ -161,7 +161,7 @@ impl Walk<'_> {
 
     /// An access to anything but stack and context.
     fn check_memory(&mut self, place: Place, access: Access) -> Check {
-        let pointer = *self.state.reg(place.base);
+        let pointer = self.state.reg(place.base);
         let reg = place.base;
         let off = i64::from(place.off) + i64::from(pointer.off);
         if pointer.or_null || !pointer.kind.is_pointer() {
@@ -225,7 +225,7 @@ impl Walk<'_> {
         let bytes = place.size.bytes();
         let on_stack = matches!(pointer.kind, Kind::Stack { .. });
         let strict = once || on_stack || self.input.profile.strict_alignment;
-        self.check_aligned(pointer, place.off, bytes, strict)
+        self.check_aligned(&pointer, place.off, bytes, strict)
     }
 
     /// A pointer with an offset is a multiple of a size.

@@ -29,7 +29,7 @@ use skep_bpf::insn::Reg;
 impl Walk<'_> {
     /// A register that is read.
     pub(crate) fn read(&self, reg: Reg) -> Check<Value> {
-        let value = *self.state.reg(reg);
+        let value = self.state.reg(reg);
         if value.kind == crate::state::value::Kind::Invalid {
             return fault(Rule::Uninitialised, format!("R{} !read_ok", reg.index()));
         }

@@ -96,10 +96,10 @@ fn not_null_by_equality(
         return;
     }
     if left.is_not_null() && right.or_null {
-        set_not_null(&mut state.top_mut().regs[src.index()], maps);
+        set_not_null(state.reg_mut(src), maps);
     }
     if right.is_not_null() && left.or_null {
-        set_not_null(&mut state.top_mut().regs[dst.index()], maps);
+        set_not_null(state.reg_mut(dst), maps);
     }
 }
 
@@ -216,7 +216,7 @@ fn prove_reach(state: &mut State, pointer: &Value, excludes_end: bool) {
 
 /// The pointer is at the end or beyond; known of the packet's pointers only.
 fn mark_end(state: &mut State, reg: Reg, beyond: bool) {
-    let value = &mut state.top_mut().regs[reg.index()];
+    let value = state.reg_mut(reg);
     if let Kind::Packet(_) = value.kind {
         value.kind = Kind::Packet(if beyond { Reach::BeyondEnd } else { Reach::AtEnd });
     }

@@ -47,7 +47,7 @@ impl Walk<'_> {
         if !fits(first, bytes, size, zero_allowed) {
             return detailed(
                 Rule::MemoryBounds,
-                outside(pointer, first, bytes, size),
+                outside(&pointer, first, bytes, size),
                 format!("R{number} min value is outside of the allowed memory range"),
             );
         }
@@ -63,7 +63,7 @@ impl Walk<'_> {
         if !fits(last, bytes, size, zero_allowed) {
             return detailed(
                 Rule::MemoryBounds,
-                outside(pointer, last, bytes, size),
+                outside(&pointer, last, bytes, size),
                 format!("R{number} max value is outside of the allowed memory range"),
             );
         }

@@ -30,7 +30,7 @@ impl Walk<'_> {
         bytes: i64,
         access: Access,
     ) -> Check<StackRange> {
-        let pointer = *self.state.reg(reg);
+        let pointer = self.state.reg(reg);
         let number = reg.index();
         let Kind::Stack { frame } = pointer.kind else {
             return fault(Rule::Stack, format!("R{number} does not point to the stack"));
@@ -71,9 +71,7 @@ impl Walk<'_> {
     /// Makes the stack of a frame reach down to an offset.
     fn grow_stack(&mut self, frame: u8, lowest: i64) {
         let slots = slot_of(lowest) + 1;
-        if self.state.frame(frame).stack.len() < slots {
-            self.state.frame_mut(frame).stack.resize(slots, Slot::INVALID);
-        }
+        self.state.frame_mut(frame).grow_stack(slots);
         let function = self.state.frame(frame).function;
         // At most 64 slots.
         let bytes = (slots * SLOT_BYTES) as u32;
@@ -87,7 +85,7 @@ impl Walk<'_> {
         extend: Extend,
         discard: bool,
     ) -> Check<Value> {
-        let pointer = *self.state.reg(place.base);
+        let pointer = self.state.reg(place.base);
         let off = i64::from(pointer.off) + i64::from(place.off);
         let range = self.stack_range(place.base, off, place.bytes(), Access::Read)?;
         if discard && !range.fixed {
@@ -117,7 +115,7 @@ impl Walk<'_> {
     /// Nothing in a range is part of an object that only calls may touch. The kernel names the
     /// register only where the range is not fixed, and for helpers.
     fn check_plain(&self, reg: Option<Reg>, range: StackRange) -> Check {
-        let stack = &self.state.frame(range.frame).stack;
+        let stack = self.state.frame(range.frame).stack();
         let is_object = |off: &i64| {
             stack.get(slot_of(*off)).is_some_and(|slot| {
                 matches!(slot.bytes[byte_of(*off)], Byte::Iterator | Byte::Dynptr)
@@ -141,10 +139,10 @@ impl Walk<'_> {
     /// A load at a fixed offset: a spilled register, or bytes.
     fn fill(&mut self, range: StackRange, discard: bool) -> Check<Value> {
         let size = (range.end - range.first) as usize;
-        let slot = self.state.frame(range.frame).stack[slot_of(range.first)];
-        if !slot.is_spilled() {
+        let slot = self.state.frame(range.frame).slot(slot_of(range.first));
+        let Some(slot) = slot.filter(Slot::is_spilled) else {
             return Ok(self.contents(range));
-        }
+        };
         self.note_history();
         let spilled = slot.spill_size();
         if size == SLOT_BYTES && spilled == SLOT_BYTES {
@@ -177,7 +175,7 @@ impl Walk<'_> {
 
     /// What bytes are together: zero, or a number of which nothing is known.
     fn contents(&self, range: StackRange) -> Value {
-        let stack = &self.state.frame(range.frame).stack;
+        let stack = self.state.frame(range.frame).stack();
         let is_zero = |off: i64| {
             stack.get(slot_of(off)).is_some_and(|slot| slot.bytes[byte_of(off)] == Byte::Zero)
         };
@@ -186,7 +184,7 @@ impl Walk<'_> {
 
     /// A store to the stack.
     pub(crate) fn store_stack(&mut self, place: Place, stored: Stored) -> Check {
-        let pointer = *self.state.reg(place.base);
+        let pointer = self.state.reg(place.base);
         let off = i64::from(pointer.off) + i64::from(place.off);
         let range = self.stack_range(place.base, off, place.bytes(), Access::Write)?;
         if range.fixed {
@@ -206,7 +204,7 @@ impl Walk<'_> {
         let at_start = byte_of(range.first) == 0;
         let spilled = match stored {
             Stored::Reg(reg) => {
-                let value = *self.state.reg(reg);
+                let value = self.state.reg(reg);
                 if value.is_scalar() && at_start {
                     Some(self.spilled_number(reg, size))
                 } else if value.kind.is_pointer() && value.kind != Kind::TracepointBuffer {
@@ -221,17 +219,17 @@ impl Walk<'_> {
         };
         if let Some(value) = spilled {
             self.note_history();
-            self.state.frame_mut(range.frame).stack[place].spill(value, size);
+            self.state.frame_mut(range.frame).slot_mut(place).spill(value, size);
             return Ok(());
         }
         let zero = self.is_stored_zero(stored);
         let byte = if zero { Byte::Zero } else { Byte::Misc };
-        let slot = &mut self.state.frame_mut(range.frame).stack[place];
+        let slot = self.state.frame_mut(range.frame).slot_mut(place);
         slot.scrub();
         let start = byte_of(range.first);
         slot.bytes[start..start + size].fill(byte);
         if let (true, Stored::Reg(reg)) = (zero, stored) {
-            let value = *self.state.reg(reg);
+            let value = self.state.reg(reg);
             self.mark_precise(&value);
         }
         Ok(())
@@ -239,7 +237,7 @@ impl Walk<'_> {
 
     /// The number that a register spills as, in its low `size` bytes.
     fn spilled_number(&mut self, reg: Reg, size: usize) -> Value {
-        let value = *self.state.reg(reg);
+        let value = self.state.reg(reg);
         if width_of(&value) <= size * 8 {
             return self.share_id(reg);
         }
@@ -278,7 +276,7 @@ impl Walk<'_> {
         }
         let frame = self.state.frame_mut(range.frame);
         for off in range.first..range.end {
-            let slot = &mut frame.stack[slot_of(off)];
+            let slot = frame.slot_mut(slot_of(off));
             let index = byte_of(off);
             if zero
                 && slot.bytes[index] == Byte::Spill
@@ -296,7 +294,7 @@ impl Walk<'_> {
             }
         }
         if let (true, Stored::Reg(reg)) = (zero_used, stored) {
-            let value = *self.state.reg(reg);
+            let value = self.state.reg(reg);
             self.mark_precise(&value);
         }
         Ok(())
@@ -342,7 +340,7 @@ impl Walk<'_> {
         }
         let frame = self.state.frame_mut(range.frame);
         for off in range.first..range.end {
-            let slot = &mut frame.stack[slot_of(off)];
+            let slot = frame.slot_mut(slot_of(off));
             if slot.is_spilled() {
                 slot.scrub_bytes();
             }

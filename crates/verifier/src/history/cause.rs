@@ -44,7 +44,7 @@ impl Walk<'_> {
         };
         let focus = reg.map(|reg| Focus {
             reg,
-            value: Known::from(step.state.reg(reg)),
+            value: Known::from(&step.state.reg(reg)),
             ..self.access(&fault.message, insn.as_ref(), reg)
         });
         let mut origins = Origins::new(&self.code, self.input.bytecode, &trace);
@@ -216,7 +216,7 @@ fn argument(fault: &Fault, state: &crate::state::State) -> Option<Reg> {
         _ => return None,
     };
     let mut arguments = crate::check::call::ARGUMENTS.into_iter();
-    arguments.find(|reg| wrong(Known::from(state.reg(*reg)).base))
+    arguments.find(|reg| wrong(Known::from(&state.reg(*reg)).base))
 }
 
 /// The register that an instruction is about.

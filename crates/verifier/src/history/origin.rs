@@ -176,7 +176,7 @@ impl<'a> Origins<'a> {
         let after = *value(&self.trace.steps[index + 1].state, place)?;
         match self.code.insn(step.at)? {
             Insn::Alu { op: AluOp::Mov, src: Src::Reg(src), .. } => {
-                let before = *step.state.reg(src);
+                let before = step.state.reg(src);
                 if !same_number(&before, &after) {
                     self.note_computed(index, &before, &after);
                 }
@@ -188,11 +188,11 @@ impl<'a> Origins<'a> {
             }
             Insn::Alu { dst, src, .. } => self.note_arithmetic(index, dst, src, &after),
             Insn::Neg { dst, .. } | Insn::Endian { dst, .. } => {
-                self.note_computed(index, step.state.reg(dst), &after);
+                self.note_computed(index, &step.state.reg(dst), &after);
                 Some(reg(dst))
             }
             Insn::Movsx { src, .. } | Insn::AddrSpaceCast { src, .. } => {
-                let before = *step.state.reg(src);
+                let before = step.state.reg(src);
                 if !same_number(&before, &after) {
                     self.note_computed(index, &before, &after);
                 }
@@ -213,7 +213,7 @@ impl<'a> Origins<'a> {
                 None
             }
             Insn::Atomic { mem, width, .. } => {
-                let from = Known::from(step.state.reg(mem.base));
+                let from = Known::from(&step.state.reg(mem.base));
                 let size = width.bits() / 8;
                 let value = Known::from(&after);
                 self.note(index, RelatedKind::Loaded { from, size, value });
@@ -247,13 +247,13 @@ impl<'a> Origins<'a> {
             return Some(slot);
         }
         if let Some(Place::Slot { frame, slot }) = stack_place(state, mem) {
-            let written = state.frames.get(frame).and_then(|frame| frame.stack.get(slot));
+            let written = state.frames.get(frame).and_then(|frame| frame.stack().get(slot));
             if written.is_none_or(|slot| slot.bytes.iter().all(|byte| *byte == Byte::Invalid)) {
                 self.note(index, RelatedKind::Unwritten);
                 return None;
             }
         }
-        let mut from = Known::from(state.reg(mem.base));
+        let mut from = Known::from(&state.reg(mem.base));
         from.offset += i64::from(mem.offset);
         let value = Known::from(after);
         self.note(index, RelatedKind::Loaded { from, size: size.bytes(), value });
@@ -270,9 +270,9 @@ impl<'a> Origins<'a> {
         let step = &self.trace.steps[index];
         let frame = step.state.depth();
         let reg = |reg| Place::Reg { frame, reg };
-        let left = *step.state.reg(dst);
+        let left = step.state.reg(dst);
         let right = match src {
-            Src::Reg(src) => *step.state.reg(src),
+            Src::Reg(src) => step.state.reg(src),
             Src::Imm(imm) => Value::constant(i64::from(imm) as u64),
         };
         if after.kind.is_pointer() {
@@ -360,9 +360,9 @@ fn stack_place(state: &State, mem: Mem) -> Option<Place> {
 /// What a place holds; of a slot only what was spilled there whole.
 fn value(state: &State, place: Place) -> Option<&Value> {
     match place {
-        Place::Reg { frame, reg } => Some(&state.frames.get(frame)?.regs[reg.index()]),
+        Place::Reg { frame, reg } => Some(&state.frames.get(frame)?.regs()[reg.index()]),
         Place::Slot { frame, slot } => {
-            let slot = state.frames.get(frame)?.stack.get(slot)?;
+            let slot = state.frames.get(frame)?.stack().get(slot)?;
             slot.is_spilled().then_some(&slot.value)
         }
     }

@@ -3,40 +3,17 @@
 //!
 //! Frames are shared between states and copied when written to.
 
+pub(crate) mod frame;
 pub(crate) mod stack;
 pub(crate) mod value;
 
 use crate::stack_liveness::StackLiveness;
+use frame::{Active, Place};
 use skep_bpf::insn::Reg;
-use stack::Slot;
-use std::rc::Rc;
-use value::{Kind, MapRef, Value};
+use value::{MapRef, Value};
 
 /// The largest number of active functions.
 pub(crate) const MAX_FRAMES: usize = 8;
-
-/// One active function.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct Frame {
-    pub(crate) regs: [Value; 11],
-    pub(crate) stack: Vec<Slot>,
-    /// The slot of the call; meaningless for the main function.
-    pub(crate) callsite: usize,
-    /// Which function, in the order of the code.
-    pub(crate) function: usize,
-    /// The chain of calls, as stack liveness counts them.
-    pub(crate) instance: usize,
-}
-
-impl Frame {
-    /// A function that was just entered.
-    pub(crate) fn new(index: usize, callsite: usize, function: usize, instance: usize) -> Frame {
-        let mut regs = [Value::INVALID; 11];
-        // Frames are at most MAX_FRAMES.
-        regs[Reg::R10.index()] = Value::pointer(Kind::Stack { frame: index as u8 });
-        Frame { regs, stack: Vec::new(), callsite, function, instance }
-    }
-}
 
 /// A resource that the program must give back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,7 +33,7 @@ pub(crate) struct Lock {
 /// What is known at one point of one path.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct State {
-    pub(crate) frames: Vec<Rc<Frame>>,
+    pub(crate) frames: Vec<Active>,
     pub(crate) references: Vec<Reference>,
     pub(crate) lock: Option<Lock>,
     /// How many `may_goto` instructions have not jumped.
@@ -65,23 +42,25 @@ pub(crate) struct State {
 
 impl State {
     /// The active function's frame.
-    pub(crate) fn top(&self) -> &Frame {
+    #[inline]
+    pub(crate) fn top(&self) -> &Active {
         self.frames.last().expect("the main function's frame stays")
     }
 
     /// The active function's frame, to change it.
-    pub(crate) fn top_mut(&mut self) -> &mut Frame {
-        Rc::make_mut(self.frames.last_mut().expect("the main function's frame stays"))
+    #[inline]
+    pub(crate) fn top_mut(&mut self) -> &mut Active {
+        self.frames.last_mut().expect("the main function's frame stays")
     }
 
     /// The frame with an index, which a stack pointer of this state has.
-    pub(crate) fn frame(&self, index: u8) -> &Frame {
+    pub(crate) fn frame(&self, index: u8) -> &Active {
         &self.frames[usize::from(index)]
     }
 
     /// The same, to change it.
-    pub(crate) fn frame_mut(&mut self, index: u8) -> &mut Frame {
-        Rc::make_mut(&mut self.frames[usize::from(index)])
+    pub(crate) fn frame_mut(&mut self, index: u8) -> &mut Active {
+        &mut self.frames[usize::from(index)]
     }
 
     /// The number of calls that are active.
@@ -90,13 +69,20 @@ impl State {
     }
 
     /// A register.
-    pub(crate) fn reg(&self, reg: Reg) -> &Value {
-        &self.top().regs[reg.index()]
+    #[inline]
+    pub(crate) fn reg(&self, reg: Reg) -> Value {
+        self.top().reg(reg.index())
     }
 
     /// Sets a register.
+    #[inline]
     pub(crate) fn set(&mut self, reg: Reg, value: Value) {
-        self.top_mut().regs[reg.index()] = value;
+        self.top_mut().set_reg(reg.index(), value);
+    }
+
+    /// A register, to change it.
+    pub(crate) fn reg_mut(&mut self, reg: Reg) -> &mut Value {
+        self.top_mut().reg_mut(reg.index())
     }
 
     /// Changes all registers and spilled registers of all frames that `select` names.
@@ -106,17 +92,9 @@ impl State {
         mut change: impl FnMut(&mut Value),
     ) {
         for frame in &mut self.frames {
-            let spilled = |slot: &&Slot| slot.is_spilled();
-            let found = frame.regs.iter().any(&select)
-                || frame.stack.iter().filter(spilled).any(|slot| select(&slot.value));
-            if !found {
-                continue;
-            }
-            let frame = Rc::make_mut(frame);
-            let slots = frame.stack.iter_mut().filter(|slot| slot.is_spilled());
-            let values = frame.regs.iter_mut().chain(slots.map(|slot| &mut slot.value));
-            for value in values.filter(|value| select(value)) {
-                change(value);
+            let found: Vec<Place> = frame.places(&select).map(|(place, _)| place).collect();
+            for place in found {
+                change(frame.value_mut(place));
             }
         }
     }
@@ -138,7 +116,7 @@ impl State {
         let instances: Vec<usize> = self.frames.iter().map(|frame| frame.instance).collect();
         let callsites: Vec<usize> = self.frames.iter().map(|frame| frame.callsite).collect();
         for (index, frame) in self.frames.iter_mut().enumerate() {
-            if frame.stack.is_empty() {
+            if frame.stack().len() == 0 {
                 continue;
             }
             let mut live = liveness.live_before(instances[top], index, at);
@@ -147,17 +125,7 @@ impl State {
                 let after = callsites[caller + 1] + 1;
                 live |= liveness.live_before(instances[caller], index, after);
             }
-            let is_dead = |slot: usize| live >> slot & 1 == 0;
-            let dead =
-                |(slot, contents): (usize, &Slot)| is_dead(slot) && *contents != Slot::INVALID;
-            if frame.stack.iter().enumerate().any(dead) {
-                let stack = &mut Rc::make_mut(frame).stack;
-                for (slot, contents) in stack.iter_mut().enumerate() {
-                    if is_dead(slot) {
-                        *contents = Slot::INVALID;
-                    }
-                }
-            }
+            frame.keep_slots(live);
         }
     }
 

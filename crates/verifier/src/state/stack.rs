@@ -5,6 +5,7 @@
 //! while byte 0 is [`Byte::Spill`].
 
 use super::value::{Kind, Value};
+use std::rc::Rc;
 
 /// The size of the stack of one function, in bytes.
 pub(crate) const STACK_BYTES: i64 = 512;
@@ -110,6 +111,53 @@ impl Slot {
             }
         }
         self.value = Value::INVALID;
+    }
+}
+
+/// So many slots are shared or copied together.
+const CHUNK: usize = 4;
+
+/// The slots of a stack, in chunks that are shared until written to.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub(crate) struct Stack {
+    /// Those of the last chunk beyond the length were never written.
+    chunks: Vec<Rc<[Slot; CHUNK]>>,
+    len: usize,
+}
+
+impl Stack {
+    /// The number of slots.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A slot, if the stack reaches that far.
+    #[inline]
+    pub(crate) fn get(&self, slot: usize) -> Option<&Slot> {
+        if slot < self.len { Some(&self.chunks[slot / CHUNK][slot % CHUNK]) } else { None }
+    }
+
+    /// A slot, which must be there.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Slot {
+        assert!(slot < self.len, "the stack was made to reach this slot");
+        &mut Rc::make_mut(&mut self.chunks[slot / CHUNK])[slot % CHUNK]
+    }
+
+    /// All slots.
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).take(self.len)
+    }
+
+    /// Adds slots that were never written, up to a number.
+    pub(crate) fn grow(&mut self, len: usize) {
+        if len > self.len {
+            self.len = len;
+            let chunks = len.div_ceil(CHUNK);
+            self.chunks.resize_with(chunks, || Rc::new([Slot::INVALID; CHUNK]));
+        }
     }
 }
 

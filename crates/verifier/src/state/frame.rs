@@ -1,0 +1,226 @@
+//! One active function: its registers and stack, shared between states until written to.
+//!
+//! A frame keeps each number with its node of when it was written. What node it has now depends on
+//! whether a checkpoint came since, which is the state's to know ([`Active`]): so a checkpoint
+//! shares its frames with the path that goes on. Whoever needs nodes asks `Active`; `Frame` alone
+//! gives values as they were written.
+
+use super::stack::{Slot, Stack};
+use super::value::{Kind, Value};
+use crate::precision::{Node, Nodes, Written};
+use core::ops::Deref;
+use skep_bpf::insn::Reg;
+use std::rc::Rc;
+
+/// The number of registers.
+const REGS: usize = 11;
+
+/// A place in a frame that can hold a value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Place {
+    /// A register.
+    Reg(usize),
+    /// A slot of the stack.
+    Slot(usize),
+}
+
+impl Place {
+    fn number(self) -> usize {
+        match self {
+            Place::Reg(reg) => reg,
+            Place::Slot(slot) => REGS + slot,
+        }
+    }
+}
+
+/// One active function.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Frame {
+    regs: [Value; REGS],
+    stack: Rc<Stack>,
+    /// The slot of the call; meaningless for the main function.
+    pub(crate) callsite: usize,
+    /// Which function, in the order of the code.
+    pub(crate) function: usize,
+    /// The chain of calls, as stack liveness counts them.
+    pub(crate) instance: usize,
+}
+
+impl Frame {
+    /// A function that was just entered.
+    pub(crate) fn new(index: usize, callsite: usize, function: usize, instance: usize) -> Frame {
+        let mut regs = [Value::INVALID; REGS];
+        // Frames are at most MAX_FRAMES.
+        regs[Reg::R10.index()] = Value::pointer(Kind::Stack { frame: index as u8 });
+        Frame { regs, stack: Rc::default(), callsite, function, instance }
+    }
+
+    /// The value in a register or spilled in a slot, as it was written.
+    pub(crate) fn value(&self, place: Place) -> Option<&Value> {
+        match place {
+            Place::Reg(reg) => self.regs.get(reg),
+            Place::Slot(slot) => {
+                let contents = self.stack.get(slot)?;
+                contents.is_spilled().then_some(&contents.value)
+            }
+        }
+    }
+
+    /// Sets a register of a function that was just entered.
+    pub(crate) fn set(&mut self, reg: Reg, value: Value) {
+        self.regs[reg.index()] = value;
+    }
+
+    /// The registers as they were written.
+    #[inline]
+    pub(crate) fn regs(&self) -> &[Value; REGS] {
+        &self.regs
+    }
+
+    /// The stack as it was written.
+    #[inline]
+    pub(crate) fn stack(&self) -> &Stack {
+        &self.stack
+    }
+}
+
+/// A function that is active in a state.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Active {
+    frame: Rc<Frame>,
+    written: Written,
+}
+
+impl Deref for Active {
+    type Target = Frame;
+
+    #[inline]
+    fn deref(&self) -> &Frame {
+        &self.frame
+    }
+}
+
+impl From<Frame> for Active {
+    fn from(frame: Frame) -> Active {
+        Active { frame: Rc::new(frame), written: Written::ALL }
+    }
+}
+
+impl Active {
+    /// The node that a value in a place has now.
+    #[inline]
+    pub(crate) fn node(&self, place: Place, value: &Value) -> Node {
+        // Of pointers, checkpoints know nothing.
+        if value.is_scalar() { self.written.node(place.number(), value.node) } else { value.node }
+    }
+
+    /// A register.
+    #[inline]
+    pub(crate) fn reg(&self, reg: usize) -> Value {
+        let value = self.frame.regs[reg];
+        Value { node: self.node(Place::Reg(reg), &value), ..value }
+    }
+
+    /// A slot of the stack.
+    #[inline]
+    pub(crate) fn slot(&self, slot: usize) -> Option<Slot> {
+        let mut contents = *self.frame.stack.get(slot)?;
+        contents.value.node = self.node(Place::Slot(slot), &contents.value);
+        Some(contents)
+    }
+
+    /// Sets a register.
+    #[inline]
+    pub(crate) fn set_reg(&mut self, reg: usize, value: Value) {
+        self.written.add(Place::Reg(reg).number());
+        Rc::make_mut(&mut self.frame).regs[reg] = value;
+    }
+
+    /// A register, to change it.
+    #[inline]
+    pub(crate) fn reg_mut(&mut self, reg: usize) -> &mut Value {
+        let place = Place::Reg(reg);
+        let value = &mut Rc::make_mut(&mut self.frame).regs[reg];
+        if value.is_scalar() {
+            value.node = self.written.node(place.number(), value.node);
+        }
+        self.written.add(place.number());
+        value
+    }
+
+    /// A slot of the stack, which must reach that far, to change it.
+    #[inline]
+    pub(crate) fn slot_mut(&mut self, slot: usize) -> &mut Slot {
+        let number = Place::Slot(slot).number();
+        let stack = Rc::make_mut(&mut Rc::make_mut(&mut self.frame).stack);
+        let contents = stack.get_mut(slot);
+        if contents.value.is_scalar() {
+            contents.value.node = self.written.node(number, contents.value.node);
+        }
+        self.written.add(number);
+        contents
+    }
+
+    /// The value in a place, to change it.
+    pub(crate) fn value_mut(&mut self, place: Place) -> &mut Value {
+        match place {
+            Place::Reg(reg) => self.reg_mut(reg),
+            Place::Slot(slot) => &mut self.slot_mut(slot).value,
+        }
+    }
+
+    /// Makes the stack have so many slots.
+    pub(crate) fn grow_stack(&mut self, slots: usize) {
+        if self.frame.stack.len() < slots {
+            Rc::make_mut(&mut Rc::make_mut(&mut self.frame).stack).grow(slots);
+        }
+    }
+
+    /// The places of registers and spilled registers that are as `select` says.
+    pub(crate) fn places(
+        &self,
+        select: impl Fn(&Value) -> bool,
+    ) -> impl Iterator<Item = (Place, &Value)> {
+        let regs = self.frame.regs.iter().enumerate();
+        let regs = regs.map(|(reg, value)| (Place::Reg(reg), value));
+        let slots = self.frame.stack.iter().enumerate().filter(|(_, slot)| slot.is_spilled());
+        let slots = slots.map(|(slot, contents)| (Place::Slot(slot), &contents.value));
+        regs.chain(slots).filter(move |(_, value)| select(value))
+    }
+
+    /// Forgets the contents of slots that are not in a set.
+    pub(crate) fn keep_slots(&mut self, live: u64) {
+        let stack = &self.frame.stack;
+        let is_dead = |slot: usize| live >> slot & 1 == 0;
+        let dead = |(slot, contents): (usize, &Slot)| is_dead(slot) && *contents != Slot::INVALID;
+        if !stack.iter().enumerate().any(dead) {
+            return;
+        }
+        let stack = Rc::make_mut(&mut Rc::make_mut(&mut self.frame).stack);
+        for slot in (0..stack.len()).filter(|slot| is_dead(*slot)) {
+            if stack.get(slot) != Some(&Slot::INVALID) {
+                *stack.get_mut(slot) = Slot::INVALID;
+                self.written.add(Place::Slot(slot).number());
+            }
+        }
+    }
+
+    /// A checkpoint: every number gets a node of its own.
+    pub(crate) fn checkpoint(&mut self, nodes: &mut Nodes) {
+        let frame = &*self.frame;
+        let number = |place: usize| {
+            let value = match place.checked_sub(REGS) {
+                None => &frame.regs[place],
+                Some(slot) => {
+                    let contents = frame.stack.get(slot)?;
+                    if !contents.is_spilled() {
+                        return None;
+                    }
+                    &contents.value
+                }
+            };
+            value.is_scalar().then_some(value.node)
+        };
+        nodes.checkpoint(&mut self.written, REGS + frame.stack.len(), number);
+    }
+}
