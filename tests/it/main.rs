@@ -1,5 +1,6 @@
 //! One test binary for the whole workspace.
 
+mod bench;
 mod cli;
 
 mod command;

@@ -58,6 +58,7 @@ enum Command {
     Disasm(cmd::disasm::Disasm),
     Verify(cmd::verify::Verify),
     Run(Box<cmd::run::Run>),
+    Bench(Box<cmd::bench::Bench>),
     Conformance(cmd::conformance::Conformance),
 }
 
@@ -95,6 +96,7 @@ fn dispatch(
         Command::Disasm(arguments) => cmd::disasm::run(&arguments, input, render),
         Command::Verify(arguments) => cmd::verify::run(&arguments, input, render),
         Command::Run(arguments) => cmd::run::run(&arguments, input, render),
+        Command::Bench(arguments) => cmd::bench::run(&arguments, input, render),
         Command::Conformance(arguments) => cmd::conformance::run(&arguments, input, render),
     }
 }

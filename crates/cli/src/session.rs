@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use skep::cpu::Cpu;
 use skep::host::Host;
+use skep::machine::Loaded;
 use skep::prepare::{
     GlobalBytes, MapSize, PrepareOptions, Prepared, PreparedProgram, ProgramFailure, Verification,
     prepare,
 };
 use skep::run::{Finished, Options, RunError};
 use skep_bpf::platform::{AttachType, ProgType, types_named};
-use skep_object::{MapIndex, Object};
+use skep_object::{Linked, MapIndex, Object};
 
 use crate::contents;
 use crate::context::Input;
@@ -223,6 +224,25 @@ impl Session {
         self.program().map_or(ProgType::UNSPEC, |program| program.prog_type)
     }
 
+    /// The program as it was linked, with its types.
+    #[must_use]
+    pub fn linked(&self) -> Option<(&Linked, (ProgType, AttachType))> {
+        let program = self.program()?;
+        Some((program.linked.as_ref()?, (program.prog_type, program.attach_type)))
+    }
+
+    /// The loaded program, and the processor that it runs on.
+    pub fn parts(&mut self) -> (&Loaded, &mut Cpu) {
+        let loaded = self.prepared.programs.get(self.program).and_then(|p| p.result.as_ref().ok());
+        (loaded.expect("a session is made of a program that is loaded"), &mut self.cpu)
+    }
+
+    /// What programs printed since this was last asked.
+    pub fn take_printed(&mut self) -> Printed {
+        let mut printed = self.printed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        std::mem::take(&mut *printed)
+    }
+
     /// Runs the program on an input, `repeat` times, each time on the input as it is given; the
     /// last run counts.
     pub fn run(&mut self, input: &Input, options: Options, repeat: u32) -> Record {
@@ -230,12 +250,11 @@ impl Session {
         let mut total = Duration::ZERO;
         let runs = repeat.max(1);
         let mut done = 0;
-        let loaded = self.prepared.programs.get(self.program).and_then(|p| p.result.as_ref().ok());
-        let loaded = loaded.expect("a session is made of a program that is loaded");
+        let (loaded, cpu) = self.parts();
         while done < runs {
             let mut input = input.clone();
             let start = Instant::now();
-            let result = loaded.run(&mut self.cpu, input.context(), options);
+            let result = loaded.run(cpu, input.context(), options);
             total += start.elapsed();
             done += 1;
             let failed = result.is_err();
@@ -245,10 +264,7 @@ impl Session {
             }
         }
         let (result, input) = last.expect("there is at least one run");
-        let printed = std::mem::take(
-            &mut *self.printed.lock().unwrap_or_else(std::sync::PoisonError::into_inner),
-        );
-        Record { result, input, printed, time: total / done }
+        Record { result, input, printed: self.take_printed(), time: total / done }
     }
 
     /// Fills a map from a JSON file, as `--map NAME=FILE` asks.

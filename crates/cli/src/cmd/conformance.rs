@@ -51,17 +51,8 @@ pub fn run(
     let slots = read_code(&text, "standard input")?;
     let fail = |reason: String| Failure::Load(format!("standard input: {reason}"));
     let program = Program::new(&Bytecode::from(slots)).map_err(|error| fail(error.to_string()))?;
-    let mut own: Vec<(HelperId, Implementation)> = Vec::new();
-    for insn in program.insns() {
-        if let Insn::Call { callee: Callee::Helper(id) } = insn
-            && !standard().any(|(known, _)| known == *id)
-            && !own.iter().any(|(known, _)| known == id)
-        {
-            own.push((*id, Implementation::Own(Box::new(|_| Ok(0)))));
-        }
-    }
     let printed = Arc::new(Mutex::new(Printed::default()));
-    let machine = Machine::with_helpers(host(&printed), own);
+    let machine = Machine::with_helpers(host(&printed), missing_helpers(&program));
     let machine = Arc::new(machine.map_err(|error| fail(error.to_string()))?);
     let mut cpu = Cpu::new(&machine).map_err(|error| fail(error.to_string()))?;
     let loaded = machine.load("conformance", ProgType::UNSPEC, program, &[]);
@@ -76,4 +67,18 @@ pub fn run(
         }
         Err(other) => Err(fail(other.to_string())),
     }
+}
+
+/// Helpers that a program calls and that do not exist: they return 0.
+pub(crate) fn missing_helpers(program: &Program) -> Vec<(HelperId, Implementation)> {
+    let mut missing: Vec<(HelperId, Implementation)> = Vec::new();
+    for insn in program.insns() {
+        if let Insn::Call { callee: Callee::Helper(id) } = insn
+            && !standard().any(|(known, _)| known == *id)
+            && !missing.iter().any(|(known, _)| known == id)
+        {
+            missing.push((*id, Implementation::Own(Box::new(|_| Ok(0)))));
+        }
+    }
+    missing
 }

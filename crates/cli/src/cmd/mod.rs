@@ -2,6 +2,8 @@
 
 pub mod asm;
 
+pub mod bench;
+
 pub mod conformance;
 
 pub mod disasm;

@@ -110,6 +110,20 @@ pub(crate) enum EngineName {
 }
 
 impl EngineName {
+    /// The engines that differ, the fastest first.
+    pub(crate) fn measured() -> &'static [EngineName] {
+        &[EngineName::Interp, EngineName::Checked]
+    }
+
+    /// The name, as `--engine` takes it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            EngineName::Auto => "auto",
+            EngineName::Interp => "interp",
+            EngineName::Checked => "checked",
+        }
+    }
+
     pub(crate) fn engine(self) -> Engine {
         match self {
             EngineName::Auto | EngineName::Interp => Engine::Fast,
