@@ -120,6 +120,7 @@ fn load(program: Program, prog_type: ProgType, maps: &[MapDeclaration]) -> Resul
             value_bytes: map.value_bytes,
             max_entries: map.max_entries,
             flags: if map.read_only { MapFlags::RDONLY_PROG } else { MapFlags::default() },
+            extra: 0,
             inner: None,
         };
         ids.push(machine.create_map(spec).map_err(|error| error.to_string())?);

@@ -207,6 +207,7 @@ fn proofs_hold_for_their_machine_only() {
         value_bytes: 8,
         max_entries: 1,
         flags: MapFlags::RDONLY_PROG,
+        extra: 0,
         inner: None,
     };
     let id = machine.create_map(spec).expect("a small map");

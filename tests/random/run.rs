@@ -120,6 +120,7 @@ impl Machines {
             value_bytes: layout::VALUE_BYTES as u32,
             max_entries: 1,
             flags: MapFlags::default(),
+            extra: 0,
             inner: None,
         };
         let map = machine.create_map(spec).map_err(|error| error.to_string())?;

@@ -150,6 +150,7 @@ pub fn in_machine(machine: &Machine) -> Result<Vec<Option<MapId>>, String> {
             value_bytes: row.value_bytes,
             max_entries: row.max_entries,
             flags: row.flags,
+            extra: 0,
             inner: None,
         };
         let Ok(id) = machine.create_map(spec) else { return Ok(None) };

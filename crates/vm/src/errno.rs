@@ -44,6 +44,8 @@ errnos! {
     EBUSY = 16, "busy";
     /// The element exists already.
     EEXIST = 17, "the element exists already";
+    /// No such device.
+    ENODEV = 19, "no such device";
     /// Invalid argument.
     EINVAL = 22, "invalid argument";
     /// No space left.

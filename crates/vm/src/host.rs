@@ -33,9 +33,17 @@ pub struct Host {
     pub uid_gid: Ask<u64>,
     /// The command's name, padded with zeros.
     pub comm: Ask<[u8; 16]>,
+    /// The longest packet in bytes, without its link header, that an interface takes; none if
+    /// there is no such interface.
+    pub mtu: Box<dyn Fn(u32) -> Option<u32> + Send + Sync>,
     /// Where `bpf_printk` goes: one call per text, without a line feed being added.
     pub printk: Box<dyn Fn(&str) + Send + Sync>,
 }
+
+/// The index of the loopback interface, which is the first in every network namespace of Linux.
+const LOOPBACK: u32 = 1;
+/// Its longest packet in bytes.
+const LOOPBACK_MTU: u32 = 65536;
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,7 +52,8 @@ impl fmt::Debug for Host {
 }
 
 impl Default for Host {
-    /// The clocks, the process and the number of processors of this computer; text is dropped.
+    /// The clocks, the process and the number of processors of this computer; the loopback interface
+    /// and no other; text is dropped.
     fn default() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         Host {
@@ -56,6 +65,7 @@ impl Default for Host {
             pid_tgid: Box::new(real::pid_tgid),
             uid_gid: Box::new(real::uid_gid),
             comm: Box::new(real::comm),
+            mtu: Box::new(|ifindex| (ifindex == LOOPBACK).then_some(LOOPBACK_MTU)),
             printk: Box::new(|_| {}),
         }
     }

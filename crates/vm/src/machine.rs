@@ -15,7 +15,7 @@ use crate::errno::Errno;
 use crate::helpers::Implementation;
 use crate::host::Host;
 use crate::linked::Linked;
-use crate::maps::{self, Map, MapSpec};
+use crate::maps::{self, Inner, Map, MapSpec, RingBuffer};
 use crate::memory::Perm;
 use crate::proof;
 use crate::region::{AllocError, Memory, Purpose};
@@ -278,6 +278,32 @@ impl Machine {
         }
         let id = MapId(offset / HANDLE_BYTES);
         Some((id, self.map(id)?))
+    }
+
+    /// Puts a map into a map of maps, as `BPF_MAP_UPDATE_ELEM` does.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if there is no such map, `EINVAL` if the outer map is no map of maps or the inner
+    /// one is not like those it is for, else the kernel's error numbers.
+    pub fn set_inner_map(
+        &self,
+        outer: MapId,
+        key: &[u8],
+        inner: MapId,
+        flags: u64,
+    ) -> Result<(), Errno> {
+        let outer = self.map(outer).ok_or(Errno::EBADF)?;
+        let map = self.map(inner).ok_or(Errno::EBADF)?;
+        let inner = Inner { id: inner, handle: self.handle(inner), map: map.as_ref() };
+        outer.set_map(key, inner, flags)
+    }
+
+    /// The ring buffer that an address lies in.
+    #[must_use]
+    pub(crate) fn ring_buffer_at(&self, addr: u32) -> Option<&RingBuffer> {
+        let maps = self.maps.iter().map_while(OnceLock::get);
+        maps.filter_map(|map| map.ring_buffer()).find(|ring| ring.contains(addr))
     }
 
     /// What a call of a helper leads to.

@@ -158,6 +158,42 @@ impl Window {
         discard(self.view.at(start), len as usize)
     }
 
+    /// Maps whole pages of fresh memory at an address, readable and writable, and the same memory
+    /// again right behind: what runs over its end is found at its start.
+    ///
+    /// # Errors
+    ///
+    /// If the host refuses.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Window::protect`], of twice the length.
+    pub(crate) fn map_twice(&self, start: u32, len: u32) -> io::Result<()> {
+        let (first, count) = page_range(start, 2 * len);
+        map_twice(self.view.at(start), len as usize)?;
+        for page in &self.pages[first..first + count] {
+            page.store(Perm::ReadWrite.bits(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Unmaps what [`Window::map_twice`] mapped; the pages can be used for anything again.
+    ///
+    /// # Errors
+    ///
+    /// If the host refuses; then the pages stay mapped but inaccessible to guests.
+    ///
+    /// # Panics
+    ///
+    /// As for [`Window::map_twice`].
+    pub(crate) fn unmap_twice(&self, start: u32, len: u32) -> io::Result<()> {
+        let (first, count) = page_range(start, 2 * len);
+        for page in &self.pages[first..first + count] {
+            page.store(Perm::None.bits(), Ordering::Relaxed);
+        }
+        clear(self.view.at(start), 2 * len as usize)
+    }
+
     /// Checks that every byte of a range allows an access.
     ///
     /// # Errors
@@ -457,7 +493,7 @@ unsafe impl Zero for AtomicU32 {}
 unsafe impl Zero for AtomicU64 {}
 
 #[cfg(unix)]
-use reservation::{advise_huge, discard, protect, reserve, unreserve};
+use reservation::{advise_huge, clear, discard, map_twice, protect, reserve, unreserve};
 
 #[cfg(unix)]
 mod reservation {
@@ -498,6 +534,39 @@ mod reservation {
             // SAFETY: the range lies in the caller's memory, and its contents stay as they are.
             let _ = unsafe { mm::madvise(start.cast(), whole, Advice::LinuxHugepage) };
         }
+    }
+
+    /// Replaces whatever is mapped in a range of the reservation by nothing.
+    pub(super) fn clear(at: *mut u8, len: usize) -> io::Result<()> {
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
+        // SAFETY: whole pages of the reservation, which no Rust reference leads to.
+        unsafe { mm::mmap_anonymous(at.cast(), len, ProtFlags::empty(), flags) }?;
+        Ok(())
+    }
+
+    /// Maps one piece of shared memory twice in a row.
+    #[cfg(target_os = "linux")]
+    pub(super) fn map_twice(at: *mut u8, len: usize) -> io::Result<()> {
+        use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+        let file = memfd_create("skep-ring", MemfdFlags::CLOEXEC)?;
+        ftruncate(&file, len as u64)?;
+        let (prot, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::FIXED);
+        for half in [at, at.wrapping_add(len)] {
+            // SAFETY: whole pages of the reservation, which no Rust reference leads to.
+            let mapped = unsafe { mm::mmap(half.cast(), len, prot, flags, &file, 0) };
+            if let Err(error) = mapped {
+                // What was mapped so far must not stay; that it may is the lesser evil.
+                let _ = clear(at, 2 * len);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn map_twice(_at: *mut u8, _len: usize) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     pub(super) fn discard(at: *mut u8, len: usize) -> io::Result<()> {

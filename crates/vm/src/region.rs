@@ -38,6 +38,11 @@ pub enum Purpose {
         /// The distance between two values in bytes.
         stride_bytes: u32,
     },
+    /// Records of a ring buffer: the same memory twice in a row.
+    RingBuffer {
+        /// The map's name.
+        map: Arc<str>,
+    },
     /// What map references in registers lead to.
     MapHandles,
 }
@@ -128,6 +133,29 @@ impl Memory {
     /// If the window is full or the host refuses.
     pub fn alloc(&self, len: u32, perm: Perm, purpose: Purpose) -> Result<u32, AllocError> {
         let mut areas = self.areas.write();
+        let (start, needed) = self.gap(&areas, len)?;
+        self.window.protect(start, needed, perm)?;
+        areas.insert(start, Area { start, len, perm, purpose });
+        Ok(start)
+    }
+
+    /// Maps zeroed memory of a length in bytes, a multiple of the size of a page, twice in a row.
+    ///
+    /// # Errors
+    ///
+    /// If the window is full or the host refuses, as it does where it is not Linux.
+    pub(crate) fn alloc_ring(&self, len: u32, map: Arc<str>) -> Result<u32, AllocError> {
+        let mut areas = self.areas.write();
+        let twice = len.checked_mul(2).ok_or_else(|| full(&areas, 2 * u64::from(len)))?;
+        let (start, _) = self.gap(&areas, twice)?;
+        self.window.map_twice(start, len)?;
+        let purpose = Purpose::RingBuffer { map };
+        areas.insert(start, Area { start, len: twice, perm: Perm::ReadWrite, purpose });
+        Ok(start)
+    }
+
+    /// Where the lowest gap that fits a length begins, and the length in whole pages.
+    fn gap(&self, areas: &BTreeMap<u32, Area>, len: u32) -> Result<(u32, u32), AllocError> {
         let needed = pages_bytes(len.max(1));
         let mut start = u64::from(FIRST_ADDR);
         for area in areas.values() {
@@ -137,22 +165,29 @@ impl Memory {
             start = u64::from(area.start) + pages_bytes(area.len.max(1)) + u64::from(PAGE_BYTES);
         }
         if start + needed > u64::from(END_ADDR) {
-            let used: u64 = areas.values().map(|area| pages_bytes(area.len)).sum();
-            let free = u64::from(END_ADDR - FIRST_ADDR) - used;
-            return Err(AllocError::Full { needed: len.into(), free });
+            return Err(full(areas, len.into()));
         }
-        let start = start as u32;
-        self.window.protect(start, needed as u32, perm)?;
-        areas.insert(start, Area { start, len, perm, purpose });
-        Ok(start)
+        // Both lie below the end of the window.
+        Ok((start as u32, needed as u32))
     }
 
     /// Unmaps the area that starts at an address; nothing happens if none does.
     pub fn free(&self, start: u32) {
         let mut areas = self.areas.write();
         if let Some(area) = areas.get(&start) {
+            let released = match area.purpose {
+                Purpose::RingBuffer { .. } => self.window.unmap_twice(start, area.len / 2),
+                Purpose::Stack
+                | Purpose::Context
+                | Purpose::Packet
+                | Purpose::Memory
+                | Purpose::MapValues { .. }
+                | Purpose::MapHandles => {
+                    self.window.release(start, pages_bytes(area.len.max(1)) as u32)
+                }
+            };
             // A host that refuses leaves the pages inaccessible but in use: they stay listed.
-            if self.window.release(start, pages_bytes(area.len.max(1)) as u32).is_ok() {
+            if released.is_ok() {
                 areas.remove(&start);
             }
         }
@@ -199,10 +234,16 @@ impl Memory {
             | Purpose::Context
             | Purpose::Packet
             | Purpose::Memory
+            | Purpose::RingBuffer { .. }
             | Purpose::MapHandles => (area.start, area.len),
         };
         Some(Region { start, len, perm: area.perm, purpose: area.purpose })
     }
+}
+
+fn full(areas: &BTreeMap<u32, Area>, needed: u64) -> AllocError {
+    let used: u64 = areas.values().map(|area| pages_bytes(area.len)).sum();
+    AllocError::Full { needed, free: u64::from(END_ADDR - FIRST_ADDR) - used }
 }
 
 /// The number of bytes in whole pages.
@@ -251,6 +292,26 @@ mod tests {
         assert!(memory.window().write(at, &[1]).is_err());
         memory.protect(at, Perm::ReadWrite).unwrap();
         memory.window().write(at, &[1]).unwrap();
+    }
+
+    #[test]
+    fn a_ring_is_there_twice_and_goes_away() {
+        let memory = Memory::new().unwrap();
+        let at = memory.alloc_ring(PAGE_BYTES, "ring".into()).unwrap();
+        let window = memory.window();
+        window.write(at + PAGE_BYTES - 2, &[1, 2, 3]).unwrap();
+        let mut bytes = [0; 1];
+        window.read(at, &mut bytes).unwrap();
+        assert_eq!(bytes, [3], "its end runs over into its start");
+        assert!(window.write(at + 2 * PAGE_BYTES - 1, &[1, 2]).is_err());
+        memory.free(at);
+        assert!(window.read(at, &mut bytes).is_err());
+        let plain = memory.alloc(2 * PAGE_BYTES, Perm::ReadWrite, Purpose::Memory).unwrap();
+        assert_eq!(plain, at);
+        window.write(plain, &[7]).unwrap();
+        window.read(plain + PAGE_BYTES, &mut bytes).unwrap();
+        assert_eq!(bytes, [0], "plain memory again");
+        assert!(memory.alloc_ring(1 << 31, "ring".into()).is_err());
     }
 
     #[test]

@@ -88,10 +88,13 @@ impl Checked<'_> {
             self.check_arguments(row)?;
         }
         let program = Arc::clone(&self.program);
+        let size = self.get(Reg::R2).bits;
         let result = implementation.call(&mut self.start_call(&program, id))?;
-        let returns_address =
-            row.is_some_and(|row| !matches!(row.returns, ReturnKind::Integer | ReturnKind::Void));
-        let r0 = if returns_address { self.pointer(result) } else { Value::number(result) };
+        let r0 = match row.map(|row| row.returns) {
+            None | Some(ReturnKind::Integer | ReturnKind::Void) => Value::number(result),
+            Some(ReturnKind::RingbufRecordOrNull) => self.part(result, size),
+            Some(_) => self.pointer(result),
+        };
         self.returned(r0);
         Ok(Flow::Continue)
     }

@@ -51,6 +51,18 @@ impl Checked<'_> {
         Value { bits, origin: object.map(|region| Origin::Object(Arc::new(region))) }
     }
 
+    /// An address of an object that is the first bytes of what lies there.
+    pub(super) fn part(&self, bits: u64, len: u64) -> Value {
+        let object =
+            u32::try_from(bits).ok().and_then(|addr| self.machine.memory().region_at(addr));
+        let part = object.map(|region| {
+            let start = bits as u32;
+            let len = u64::from(region.start + region.len - start).min(len) as u32;
+            Origin::Object(Arc::new(Region { start, len, ..region }))
+        });
+        Value { bits, origin: part }
+    }
+
     /// What a load of a context's field leads to: the packet, if it is one of its pointers.
     pub(super) fn packet_pointer(&self, addr: u32, size: Size) -> Option<Origin> {
         let row = context_of(self.program.prog_type())?;
@@ -102,7 +114,9 @@ impl Checked<'_> {
         match region.purpose {
             // Known more exactly above; what is left of these areas is no object.
             Purpose::Stack | Purpose::Context | Purpose::Packet | Purpose::Memory => None,
-            Purpose::MapValues { .. } | Purpose::MapHandles => Some(region),
+            Purpose::MapValues { .. } | Purpose::RingBuffer { .. } | Purpose::MapHandles => {
+                Some(region)
+            }
         }
     }
 
@@ -122,6 +136,7 @@ impl Checked<'_> {
             Purpose::Packet => "the packet".to_owned(),
             Purpose::Memory => "the memory".to_owned(),
             Purpose::MapValues { map, .. } => format!("a value of map {map}"),
+            Purpose::RingBuffer { map } => format!("a record of ring buffer {map}"),
             Purpose::MapHandles => "the maps' descriptors".to_owned(),
         }
     }

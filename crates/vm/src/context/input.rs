@@ -172,6 +172,15 @@ impl Input {
         }
     }
 
+    /// Where the context says at which interface the packet is.
+    pub(crate) fn interface_field(&self, context: u32) -> u32 {
+        let offset = match self.kind {
+            Kind::Skb => skb::INTERFACE,
+            Kind::Nothing | Kind::Memory | Kind::Lirc | Kind::Xdp => xdp::INTERFACE,
+        };
+        context + offset as u32
+    }
+
     /// Gives the areas back.
     pub(crate) fn free(&mut self, memory: &Memory) {
         for (start, _) in [self.memory.take(), self.frame.take()].into_iter().flatten() {

@@ -18,7 +18,9 @@ use crate::cpu::CpuState;
 use crate::machine::Machine;
 use crate::memory::Fault;
 
-pub(crate) use skb::{MAX_GROWN_BYTES, set_hash};
+pub(crate) use skb::{
+    MAX_GROWN_BYTES, hash, pkt_type, protocol, set_hash, set_pkt_type, set_protocol, set_vlan, vlan,
+};
 pub(crate) use xdp::{FRAME_HEADER_BYTES, MAX_META_BYTES};
 
 pub use input::{Input, Kind, Redirect};

@@ -6,7 +6,7 @@
 //! tailroom; the kernel would split it.
 
 use super::{ContextError, Input};
-use crate::memory::PAGE_BYTES;
+use crate::memory::{Fault, PAGE_BYTES, Window};
 use crate::region::Memory;
 
 /// The length of an Ethernet header in bytes, the least a packet can have.
@@ -110,6 +110,45 @@ impl Packet {
     pub(crate) fn set_end(&mut self, end: u32) {
         self.end = end;
         self.touched = self.touched.max(end);
+    }
+
+    /// Puts zeros in front of the data, where the link header then begins; the network header
+    /// keeps its bytes. Moves the packet up in its frame where the headroom is too small; false
+    /// if the frame is.
+    pub(crate) fn push(&mut self, window: &Window, len: u32) -> Result<bool, Fault> {
+        let short = len.saturating_sub(self.meta - self.frame);
+        if u64::from(self.end) + u64::from(short) > self.limit.into() {
+            return Ok(false);
+        }
+        if short > 0 {
+            window.copy(self.meta, self.meta + short, self.end - self.meta)?;
+            self.data += short;
+            self.meta += short;
+            self.network += short;
+            self.link += short;
+            self.set_end(self.end + short);
+        }
+        let meta_len = self.data - self.meta;
+        self.data -= len;
+        self.meta = self.data - meta_len;
+        window.fill(self.meta, len + meta_len, 0)?;
+        self.link = self.data;
+        Ok(true)
+    }
+
+    /// Takes bytes off the front of the data, of which there are as many.
+    pub(crate) fn pull(&mut self, len: u32) {
+        self.set_data(self.data + len);
+    }
+
+    /// Begins the link header where the data begins.
+    pub(crate) fn reset_link(&mut self) {
+        self.link = self.data;
+    }
+
+    /// Moves the network header.
+    pub(crate) fn set_network(&mut self, network: u32) {
+        self.network = network;
     }
 
     /// Begins the data at the network header, as programs above the link layer see it.

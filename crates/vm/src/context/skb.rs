@@ -4,6 +4,7 @@
 //! programs see the packet from its Ethernet header, the others from the header after it. There is
 //! no socket behind the buffer: `sk` is NULL.
 
+use skep_bpf::op::Size;
 use skep_bpf::platform::context::SK_BUFF;
 use skep_bpf::platform::{ProgType, return_name};
 
@@ -50,6 +51,9 @@ fields! {
     GSO_SIZE = "gso_size";
     HWTSTAMP = "hwtstamp";
 }
+
+/// Where the interface that the packet is at stands.
+pub(super) const INTERFACE: usize = IFINDEX;
 
 const CONTEXT_BYTES: usize = SK_BUFF.size as usize;
 
@@ -304,6 +308,10 @@ impl Context for Skb {
         let mut context = [0; CONTEXT_BYTES];
         window.read(cpu.context, &mut context).map_err(ContextError::fault)?;
         self.mark = get(&context, MARK);
+        self.vlan = vlan_of(&context);
+        if self.pkt_type.is_some() || get(&context, PKT_TYPE) != self.receiver() {
+            self.pkt_type = Some(get(&context, PKT_TYPE));
+        }
         self.priority = get(&context, PRIORITY);
         self.hash = get(&context, HASH);
         self.tc_index = get(&context, TC_INDEX) & 0xffff;
@@ -378,7 +386,53 @@ pub(super) fn publish(window: &Window, context: u32, packet: &Packet) -> Result<
     window.write(context, &bytes)
 }
 
-/// Sets the hash in the context.
-pub(crate) fn set_hash(window: &Window, context: u32, hash: u32) -> Result<(), Fault> {
-    window.write(context + HASH as u32, &hash.to_le_bytes())
+/// A field of four bytes of the context, and what sets it.
+macro_rules! field {
+    ($get:ident, $set:ident, $offset:ident, $what:literal) => {
+        #[doc = concat!("Reads ", $what, " from the context.")]
+        pub(crate) fn $get(window: &Window, context: u32) -> Result<u32, Fault> {
+            Ok(window.load(context + $offset as u32, Size::W)? as u32)
+        }
+
+        #[doc = concat!("Sets ", $what, " in the context.")]
+        pub(crate) fn $set(window: &Window, context: u32, value: u32) -> Result<(), Fault> {
+            window.store(context + $offset as u32, Size::W, value.into())
+        }
+    };
+}
+
+field!(hash, set_hash, HASH, "the hash");
+field!(pkt_type, set_pkt_type, PKT_TYPE, "what kind of receiver the packet has");
+field!(raw_protocol, set_raw_protocol, PROTOCOL, "the protocol, in network byte order,");
+
+/// The EtherType of what comes after the link header.
+pub(crate) fn protocol(window: &Window, context: u32) -> Result<u16, Fault> {
+    Ok(u16::from_be(raw_protocol(window, context)? as u16))
+}
+
+/// Sets the EtherType of what comes after the link header.
+pub(crate) fn set_protocol(window: &Window, context: u32, number: u16) -> Result<(), Fault> {
+    set_raw_protocol(window, context, number.to_be().into())
+}
+
+/// The tag that is beside the packet.
+pub(crate) fn vlan(window: &Window, context: u32) -> Result<Option<Vlan>, Fault> {
+    let mut bytes = [0; CONTEXT_BYTES];
+    window.read(context, &mut bytes)?;
+    Ok(vlan_of(&bytes))
+}
+
+fn vlan_of(context: &[u8]) -> Option<Vlan> {
+    let (tci, proto) = (get(context, VLAN_TCI) as u16, get(context, VLAN_PROTO) as u16);
+    (get(context, VLAN_PRESENT) != 0).then(|| Vlan { tci, proto: u16::from_be(proto) })
+}
+
+/// Sets or removes the tag that is beside the packet.
+pub(crate) fn set_vlan(window: &Window, context: u32, vlan: Option<Vlan>) -> Result<(), Fault> {
+    let (tci, proto) = vlan.map_or((0, 0), |vlan| (vlan.tci, vlan.proto.to_be()));
+    let fields = [(VLAN_PRESENT, u64::from(vlan.is_some())), (VLAN_TCI, tci.into())];
+    for (offset, value) in fields.into_iter().chain([(VLAN_PROTO, proto.into())]) {
+        window.store(context + offset as u32, Size::W, value)?;
+    }
+    Ok(())
 }

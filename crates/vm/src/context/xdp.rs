@@ -17,6 +17,9 @@ const INGRESS_IFINDEX: usize = offset_of(&XDP_MD, "ingress_ifindex");
 const RX_QUEUE_INDEX: usize = offset_of(&XDP_MD, "rx_queue_index");
 const EGRESS_IFINDEX: usize = offset_of(&XDP_MD, "egress_ifindex");
 
+/// Where the interface that the packet is at stands.
+pub(super) const INTERFACE: usize = INGRESS_IFINDEX;
+
 /// `XDP_PACKET_HEADROOM`, and the aligned size of `struct skb_shared_info`.
 const LAYOUT: Layout = Layout { kind: "XDP", headroom: 256, tailroom: 320, frame: PAGE_BYTES };
 

@@ -1,6 +1,6 @@
-//! Helpers on maps: look up, update, delete.
+//! Helpers on maps: look up, update, delete; push, pop, peek.
 
-use skep_bpf::platform::{HelperId, MapFlags};
+use skep_bpf::platform::{HelperId, MapFlags, MapType};
 
 use super::{Call, Standard};
 use crate::errno::Errno;
@@ -12,6 +12,10 @@ pub(super) const HELPERS: &[Standard] = &[
     (HelperId::MAP_LOOKUP_ELEM, lookup),
     (HelperId::MAP_UPDATE_ELEM, update),
     (HelperId::MAP_DELETE_ELEM, delete),
+    (HelperId::MAP_PUSH_ELEM, push),
+    (HelperId::MAP_POP_ELEM, pop),
+    (HelperId::MAP_PEEK_ELEM, peek),
+    (HelperId::MAP_LOOKUP_PERCPU_ELEM, lookup_percpu),
 ];
 
 /// Keys up to this size take the short way.
@@ -41,6 +45,43 @@ fn delete(call: &mut Call<'_>) -> Result<u64, TrapKind> {
         writable(call, map)?;
         Ok(code(map.delete(key)))
     })
+}
+
+/// As a look-up, of the value that a given processor sees.
+fn lookup_percpu(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    with_key(call, |call, map, key| {
+        let cpu = call.scalar(2) as u32;
+        // The verifier refuses maps that have one value for all processors.
+        if !matches!(
+            map.spec().map_type,
+            MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH
+        ) {
+            return Err(call.needs("a map with a value for every processor"));
+        }
+        Ok(map.lookup(cpu, key).map_or(0, u64::from))
+    })
+}
+
+fn push(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    let map = call.map(0)?;
+    let value = call.guest(1, map.spec().value_bytes, Access::Read)?;
+    Ok(code(map.push(Value::Guest(value), call.scalar(2))))
+}
+
+fn pop(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    let map = call.map(0)?;
+    let to = call.guest(1, map.spec().value_bytes, Access::Write)?;
+    Ok(code(map.pop(to)))
+}
+
+fn peek(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    let map = call.map(0)?;
+    let access = match map.spec().map_type {
+        MapType::BLOOM_FILTER => Access::Read,
+        _ => Access::Write,
+    };
+    let at = call.guest(1, map.spec().value_bytes, access)?;
+    Ok(code(map.peek(at)))
 }
 
 /// Calls `run` with the map of the first argument and the key that the second leads to.

@@ -27,7 +27,17 @@ mod xdp;
 
 mod skb;
 
+mod skb_link;
+
 mod redirect;
+
+mod number;
+
+mod perf_event;
+
+mod ring_buffer;
+
+mod socket;
 
 use std::fmt;
 use std::sync::Arc;
@@ -211,8 +221,13 @@ const FAMILIES: &[&[Standard]] = &[
     checksum::HELPERS,
     xdp::HELPERS,
     skb::HELPERS,
+    skb_link::HELPERS,
     redirect::HELPERS,
     lirc::HELPERS,
+    number::HELPERS,
+    perf_event::HELPERS,
+    ring_buffer::HELPERS,
+    socket::HELPERS,
 ];
 
 /// The standard helpers that are implemented, but for `bpf_tail_call`, which engines run

@@ -24,7 +24,7 @@ const RECOMPUTE_CSUM: u64 = 1 << 0;
 const INVALIDATE_HASH: u64 = 1 << 1;
 
 /// The packet of a socket buffer; its context is the first argument.
-fn packet<'a>(call: &'a Call<'_>) -> Result<&'a Packet, TrapKind> {
+pub(super) fn packet<'a>(call: &'a Call<'_>) -> Result<&'a Packet, TrapKind> {
     call.input(Kind::Skb).ok_or_else(|| call.needs("a socket buffer as context"))
 }
 

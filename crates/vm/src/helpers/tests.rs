@@ -10,23 +10,28 @@ mod print;
 
 mod skb;
 
+mod skb_link;
+
+mod with_maps;
+
 mod xdp;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use skep_bpf::codec::Slot;
-use skep_bpf::platform::{HelperId, ProgType};
+use skep_bpf::platform::{HelperId, MapFlags, MapType, ProgType};
 use skep_bpf::program::Program;
 use skep_bpf::text::parse::assemble;
 use skep_kernel::{ProgSpec, TestRun, TestRunResult, available};
 
 use super::Call;
-use crate::context::{Context, Skb};
+use crate::context::{Context, Skb, Xdp};
 use crate::cpu::Cpu;
 use crate::host::Host;
 use crate::linked::Linked;
-use crate::machine::{Loaded, Machine};
+use crate::machine::{Loaded, Machine, MapId};
+use crate::maps::MapSpec;
 use crate::memory::Perm;
 use crate::region::Purpose;
 use crate::run::{Engine, Finished, Options};
@@ -53,6 +58,7 @@ impl Bench {
             pid_tgid: Box::new(|| 7 << 32 | 8),
             uid_gid: Box::new(|| 9 << 32 | 10),
             comm: Box::new(|| *b"fifteen bytes..\0"),
+            mtu: Box::new(|ifindex| (ifindex == 1).then_some(65536)),
             printk: Box::new(move |text| sink.lock().push(text.to_owned())),
         };
         let machine = Arc::new(Machine::new(host).unwrap());
@@ -125,6 +131,95 @@ impl Bench {
     }
 }
 
+/// A program with maps, here and in the live kernel.
+pub(crate) struct Twins {
+    prog_type: ProgType,
+    loaded: Loaded,
+    pub(crate) here: Vec<MapId>,
+    kernel: skep_kernel::Program,
+    pub(crate) there: Vec<skep_kernel::Map>,
+}
+
+impl Bench {
+    /// Loads a program whose `map_by_idx(N)` mean maps that are made on both sides.
+    pub(crate) fn twins(&self, prog_type: ProgType, text: &str, specs: &[MapSpec]) -> Twins {
+        let create = |spec: &MapSpec| self.machine.create_map(spec.clone()).unwrap();
+        let here: Vec<MapId> = specs.iter().map(create).collect();
+        let create = |spec: &MapSpec| kernel_map(spec).unwrap_or_else(|error| panic!("{error}"));
+        let there: Vec<_> = specs.iter().map(create).collect();
+        let program = Program::new(&slots(text).into()).unwrap();
+        let loaded = self.machine.load("test", prog_type, program, &here).unwrap();
+        let mut insns: Vec<[u8; 8]> = slots(text).into_iter().map(Slot::to_bytes).collect();
+        skep_kernel::relocate(&mut insns, &there).unwrap();
+        let kernel = kernel_load(prog_type, &insns).unwrap_or_else(|error| panic!("{error}"));
+        Twins { prog_type, loaded, here, kernel, there }
+    }
+
+    /// Runs both on a packet: results and packets are equal. Gives the result.
+    pub(crate) fn compare(&mut self, twins: &Twins, packet: &[u8], what: &str) -> u32 {
+        let there = kernel_run(&twins.kernel, packet, &[]).unwrap();
+        // Each engine would change the maps, so that only one of them runs.
+        let options = Options { engine: Engine::Checked, ..Options::default() };
+        let mut run = |context: &mut dyn Context| {
+            let finished = twins.loaded.run(&mut self.cpu, context, options);
+            finished.unwrap_or_else(|error| panic!("{what}: {error}")).r0 as u32
+        };
+        let (r0, bytes) = match twins.prog_type {
+            ProgType::XDP => {
+                let mut here = Xdp::new(packet);
+                (run(&mut here), here.packet)
+            }
+            prog_type => {
+                let mut here = Skb::new(prog_type, packet);
+                (run(&mut here), here.packet)
+            }
+        };
+        assert_eq!(r0, there.retval, "{what}");
+        assert_eq!(bytes, there.data_out, "{what}");
+        r0
+    }
+}
+
+impl Bench {
+    /// As [`Bench::compare`], without the packet: what programs that are no part of traffic
+    /// control see of it begins elsewhere.
+    pub(crate) fn compare_result(&mut self, twins: &Twins, packet: &[u8]) -> u32 {
+        let there = kernel_run(&twins.kernel, packet, &[]).unwrap();
+        let r0 = self.run(&twins.loaded, &mut Skb::new(twins.prog_type, packet)).r0 as u32;
+        assert_eq!(r0, there.retval);
+        r0
+    }
+}
+
+/// The map in the live kernel.
+pub(crate) fn kernel_map(spec: &MapSpec) -> Result<skep_kernel::Map, skep_kernel::Error> {
+    let inner = spec.inner.as_deref().map(kernel_map).transpose()?;
+    skep_kernel::Map::create(&skep_kernel::MapSpec {
+        map_type: spec.map_type.0,
+        key_size: spec.key_bytes,
+        value_size: spec.value_bytes,
+        max_entries: spec.max_entries,
+        flags: spec.flags.0,
+        extra: spec.extra,
+        inner: inner.as_ref(),
+        ..skep_kernel::MapSpec::default()
+    })
+}
+
+/// What a map is, without flags.
+pub(crate) fn map_spec(map_type: MapType, key: u32, value: u32, max_entries: u32) -> MapSpec {
+    MapSpec {
+        name: "map".into(),
+        map_type,
+        key_bytes: key,
+        value_bytes: value,
+        max_entries,
+        flags: MapFlags::default(),
+        extra: 0,
+        inner: None,
+    }
+}
+
 fn slots(text: &str) -> Vec<Slot> {
     assemble(text).unwrap_or_else(|error| panic!("{error}\n{text}")).slots
 }
@@ -169,6 +264,8 @@ pub(crate) fn kernel_run(
         data_in: packet,
         ctx_in: context,
         ctx_size_out: context.len() as u32,
+        // Programs can make packets longer.
+        data_size_out: Some(packet.len() as u32 + 20_000),
         ..TestRun::default()
     })
 }

@@ -35,6 +35,7 @@ fn spec(map_type: MapType, key_bytes: u32, value_bytes: u32, entries: u32, flags
         value_bytes,
         max_entries: entries,
         flags: MapFlags(flags),
+        extra: 0,
         inner: None,
     }
 }

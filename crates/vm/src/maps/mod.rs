@@ -15,15 +15,26 @@ use crate::memory::{Access, Fault, Window};
 
 mod array;
 mod hash;
+mod map_of_maps;
+mod perf_events;
 mod pool;
 mod prog_array;
+mod ring_buffer;
 mod rules;
 mod table;
 mod values;
 
+pub use map_of_maps::Inner;
+pub use perf_events::PerfEvents;
+pub(crate) use ring_buffer::{FORCE_WAKEUP, NO_WAKEUP};
+pub use ring_buffer::{Query, RingBuffer};
+
 use array::Array;
 use hash::Hash;
+use map_of_maps::{ArrayOfMaps, HashOfMaps};
+use perf_events::PerfEventArray;
 use prog_array::ProgArray;
+use ring_buffer::RingBufferMap;
 use values::Layout;
 
 /// What a map is: the same facts that `BPF_MAP_CREATE` takes.
@@ -41,6 +52,8 @@ pub struct MapSpec {
     pub max_entries: u32,
     /// Flags such as `BPF_F_NO_PREALLOC` and `BPF_F_RDONLY_PROG`.
     pub flags: MapFlags,
+    /// `map_extra`: the number of hash functions of a Bloom filter, which has 5 for 0.
+    pub extra: u64,
     /// What the maps in a map of maps look like.
     pub inner: Option<Box<MapSpec>>,
 }
@@ -130,6 +143,64 @@ pub trait Map: Send + Sync + Debug {
     /// The kernel's error numbers.
     fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Errno>;
 
+    /// Reads an element and removes it, as `BPF_MAP_LOOKUP_AND_DELETE_ELEM` does.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers; `ENOTSUPP` for types that cannot.
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        Err(Errno::ENOTSUPP)
+    }
+
+    /// Adds a value to a queue, stack or set for a program (`bpf_map_push_elem`).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's error numbers; `EOPNOTSUPP` for other types.
+    fn push(&self, _value: Value<'_>, _flags: u64) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Moves the next value of a queue or stack to guest memory at an address
+    /// (`bpf_map_pop_elem`).
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::push`].
+    fn pop(&self, _to: u32) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// Copies the next value of a queue or stack to guest memory at an address, or says whether a
+    /// set has the value there (`bpf_map_peek_elem`).
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::push`].
+    fn peek(&self, _at: u32) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// The records of a ring buffer.
+    fn ring_buffer(&self) -> Option<&RingBuffer> {
+        None
+    }
+
+    /// The records of an array of perf events.
+    fn perf_events(&self) -> Option<&PerfEvents> {
+        None
+    }
+
+    /// Puts a map into a map of maps; see [`Machine::set_inner_map`].
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the map is no map of maps or the other is not like those it is for, else the
+    /// kernel's error numbers.
+    fn set_map(&self, _key: &[u8], _inner: Inner<'_>, _flags: u64) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
+
     /// The guest address of the value, for maps whose data `ld_imm64` can name: arrays of one
     /// element.
     fn data_addr(&self) -> Option<u32> {
@@ -210,6 +281,10 @@ const KINDS: &[(MapType, Make)] = &[
         let layout = Layout::PerCpu(machine.host().cpus);
         Ok(Arc::new(Array::new(machine, spec, layout)?))
     }),
+    (MapType::PERF_EVENT_ARRAY, |_, spec| Ok(Arc::new(PerfEventArray::new(spec)?))),
+    (MapType::RINGBUF, |machine, spec| Ok(Arc::new(RingBufferMap::new(machine, spec)?))),
+    (MapType::ARRAY_OF_MAPS, |_, spec| Ok(Arc::new(ArrayOfMaps::new(spec)?))),
+    (MapType::HASH_OF_MAPS, |machine, spec| Ok(Arc::new(HashOfMaps::new(machine, spec)?))),
 ];
 
 /// The map types that are implemented.

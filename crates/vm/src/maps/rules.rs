@@ -9,6 +9,7 @@ use skep_bpf::platform::{MapFlags, MapType};
 use super::MapSpec;
 use crate::errno::Errno;
 use crate::machine::MapError;
+use crate::memory::PAGE_BYTES;
 
 /// `BPF_F_LOCK`, which takes a value with a spin lock.
 const LOCK: u64 = 4;
@@ -33,15 +34,21 @@ const HASH: MapFlags =
 pub(super) fn check_array(spec: &MapSpec) -> Result<(), MapError> {
     let kind = spec.map_type;
     let per_cpu = kind == MapType::PERCPU_ARRAY;
-    if kind == MapType::PROG_ARRAY {
+    let descriptors = [
+        MapType::PROG_ARRAY,
+        MapType::PERF_EVENT_ARRAY,
+        MapType::CGROUP_ARRAY,
+        MapType::ARRAY_OF_MAPS,
+    ];
+    if descriptors.contains(&kind) {
         needs(spec.value_bytes == 4, || size("value", spec.value_bytes, kind, "exactly 4"))?;
         let denied = MapFlags(MapFlags::RDONLY_PROG.0 | MapFlags::WRONLY_PROG.0);
-        check_flags(spec, MapFlags(ARRAY.0 & !denied.0))?;
+        check_flags(spec, MapFlags(array_flags(kind).0 & !denied.0))?;
     }
     check_entries(spec)?;
     needs(spec.key_bytes == 4, || size("key", spec.key_bytes, kind, "exactly 4"))?;
     needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
-    check_flags(spec, if kind == MapType::ARRAY { ONE_ARRAY } else { ARRAY })?;
+    check_flags(spec, array_flags(kind))?;
     let numa = per_cpu && spec.flags.contains(MapFlags::NUMA_NODE);
     needs(!numa, || {
         (format!("flag BPF_F_NUMA_NODE: {kind} maps lie on all nodes"), Errno::EINVAL)
@@ -51,9 +58,72 @@ pub(super) fn check_array(spec: &MapSpec) -> Result<(), MapError> {
     if per_cpu { check_per_cpu(spec) } else { Ok(()) }
 }
 
+/// The flags that arrays of a type take.
+fn array_flags(kind: MapType) -> MapFlags {
+    match kind {
+        MapType::ARRAY => ONE_ARRAY,
+        MapType::PERF_EVENT_ARRAY => MapFlags(ARRAY.0 | MapFlags::PRESERVE_ELEMS.0),
+        _ => ARRAY,
+    }
+}
+
+/// Whether the kernel would make this ring buffer (`ringbuf_map_alloc`).
+pub(super) fn check_ring_buffer(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    check_flags(spec, MapFlags::NUMA_NODE)?;
+    needs(spec.key_bytes == 0, || size("key", spec.key_bytes, kind, "exactly 0"))?;
+    needs(spec.value_bytes == 0, || size("value", spec.value_bytes, kind, "exactly 0"))?;
+    let bytes = spec.max_entries;
+    needs(bytes.is_power_of_two() && bytes.is_multiple_of(PAGE_BYTES), || {
+        let what = format!(
+            "max_entries {bytes}: a ring buffer has a power of two of bytes, at least {PAGE_BYTES}"
+        );
+        (what, Errno::EINVAL)
+    })
+}
+
+/// Whether the kernel would make a map of such maps (`bpf_map_meta_alloc`).
+pub(super) fn check_inner(spec: &MapSpec) -> Result<&MapSpec, MapError> {
+    let inner = spec.inner.as_deref().ok_or_else(|| MapError::Invalid {
+        what: "what the maps in it are like is missing".to_owned(),
+        errno: Errno::EBADF,
+    })?;
+    let kind = inner.map_type;
+    needs(inner.inner.is_none(), || {
+        (format!("maps of type {kind} cannot be in another map of maps"), Errno::EINVAL)
+    })?;
+    // Types without a `map_meta_equal`.
+    let unequal = [
+        MapType::PROG_ARRAY,
+        MapType::STRUCT_OPS,
+        MapType::CGROUP_STORAGE,
+        MapType::PERCPU_CGROUP_STORAGE,
+    ];
+    needs(!unequal.contains(&kind), || {
+        (format!("maps of type {kind} cannot be in a map of maps"), Errno::ENOTSUPP)
+    })?;
+    Ok(inner)
+}
+
+/// Whether a map is one that a map of maps is for (`bpf_map_meta_equal`).
+pub(super) fn is_like(inner: &MapSpec, found: &MapSpec) -> bool {
+    // The code for a look-up in an array knows its length.
+    let same_length = inner.max_entries == found.max_entries
+        || inner.flags.contains(MapFlags::INNER_MAP)
+        || !matches!(inner.map_type, MapType::ARRAY | MapType::PERCPU_ARRAY);
+    inner.map_type == found.map_type
+        && inner.key_bytes == found.key_bytes
+        && inner.value_bytes == found.value_bytes
+        && inner.flags == found.flags
+        && same_length
+}
+
 /// Whether the kernel would make this hash.
 pub(super) fn check_hash(spec: &MapSpec) -> Result<(), MapError> {
     let kind = spec.map_type;
+    if kind == MapType::HASH_OF_MAPS {
+        needs(spec.value_bytes == 4, || size("value", spec.value_bytes, kind, "exactly 4"))?;
+    }
     let per_cpu = kind == MapType::PERCPU_HASH;
     check_flags(spec, HASH)?;
     let numa = per_cpu && spec.flags.contains(MapFlags::NUMA_NODE);

@@ -23,6 +23,7 @@ fn spec(map_type: MapType, key_bytes: u32, value_bytes: u32, max_entries: u32) -
         value_bytes,
         max_entries,
         flags: MapFlags::default(),
+        extra: 0,
         inner: None,
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn spec(cpus: u32, def: &MapDef) -> MapSpec {
         value_bytes: def.value_size,
         max_entries: if by_cpu { cpus } else { def.max_entries },
         flags: def.flags,
+        extra: def.map_extra,
         inner: def.inner.as_deref().map(|inner| Box::new(spec(cpus, inner))),
     }
 }

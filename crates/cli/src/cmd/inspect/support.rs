@@ -235,6 +235,7 @@ impl Lab {
             value_bytes: 64,
             max_entries: 1,
             flags: MapFlags::default(),
+            extra: 0,
             inner: None,
         })?;
         Ok(Lab { machine, map })

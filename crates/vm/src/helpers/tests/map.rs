@@ -21,7 +21,8 @@ fn map(
 ) -> MapId {
     let name = "map".into();
     let (max_entries, inner) = (4, None);
-    let spec = MapSpec { name, map_type, key_bytes, value_bytes, max_entries, flags, inner };
+    let spec =
+        MapSpec { name, map_type, key_bytes, value_bytes, max_entries, flags, extra: 0, inner };
     bench.machine.create_map(spec).unwrap()
 }
 

@@ -281,6 +281,7 @@ impl Record {
             value_bytes: map.value_size,
             max_entries: map.max_entries,
             flags: MapFlags(map.map_flags),
+            extra: 0,
             inner: inner.map(Box::new),
         })
     }

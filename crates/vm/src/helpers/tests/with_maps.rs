@@ -1,0 +1,281 @@
+//! Helpers on maps of records, here and in the live kernel; and what arrives at the host.
+
+use skep_bpf::platform::{HelperId, MapType, ProgType};
+
+use super::{Bench, kernel_is_here, kernel_map, load, map_spec};
+use crate::context::Skb;
+use crate::errno::Errno;
+use crate::maps::MapSpec;
+use crate::memory::PAGE_BYTES;
+use crate::run::{Options, RunError};
+
+/// Reserves, commits, discards and copies in records of lengths from the packet until nothing
+/// fits, and asks about the buffer in between. Nobody consumes.
+#[test]
+fn ring_buffers_fill_up_as_in_the_kernel() {
+    if !kernel_is_here() {
+        return;
+    }
+    let mut bench = Bench::new();
+    for (size, flags) in [(8, 0), (0, 0), (1, 1), (13, 2), (500, 0), (4080, 0), (4088, 0)] {
+        for (call, query) in [("submit", 0), ("submit", 3), ("discard", 0), ("discard", 2)] {
+            let text = format!(
+                "r1 = map_by_idx(0)
+                 r2 = {size}
+                 r3 = {flags}
+                 call bpf_ringbuf_reserve
+                 r6 = 1
+                 if r0 == 0 goto full
+                 r6 = 2
+                 r1 = r0
+                 r2 = {flags}
+                 call bpf_ringbuf_{call}
+                 full:
+                 r1 = map_by_idx(0)
+                 r2 = r10
+                 r2 += -16
+                 *(u64 *)(r10 - 16) = 7
+                 *(u64 *)(r10 - 8) = 7
+                 r3 = {len}
+                 r4 = {flags}
+                 call bpf_ringbuf_output
+                 r6 *= 16777619
+                 r6 ^= r0
+                 r1 = map_by_idx(0)
+                 r2 = {query}
+                 call bpf_ringbuf_query
+                 r6 *= 16777619
+                 r6 ^= r0
+                 r0 = r6
+                 exit",
+                len = size % 17
+            );
+            let specs = [map_spec(MapType::RINGBUF, 0, 0, PAGE_BYTES)];
+            let twins = bench.twins(ProgType::XDP, &text, &specs);
+            for round in 0..60 {
+                bench.compare(&twins, &[0; 64], &format!("{size} {flags} {call} {query} {round}"));
+            }
+        }
+    }
+    for query in [0, 1, 2, 3, 4, u32::MAX] {
+        let text =
+            format!("r1 = map_by_idx(0)\nr2 = {}\ncall bpf_ringbuf_query\nexit", query as i32);
+        let specs = [map_spec(MapType::RINGBUF, 0, 0, 4 * PAGE_BYTES)];
+        let twins = bench.twins(ProgType::SOCKET_FILTER, &text, &specs);
+        let packet = [0; 64];
+        let r0 = bench.compare_result(&twins, &packet);
+        assert_eq!(r0, if query == 1 { 4 * PAGE_BYTES } else { 0 });
+    }
+}
+
+/// Records that wrap are in one piece, and room that was consumed is used again.
+#[test]
+fn ring_buffers_deliver_records_in_order() {
+    let mut bench = Bench::new();
+    let id = bench.machine.create_map(map_spec(MapType::RINGBUF, 0, 0, PAGE_BYTES)).unwrap();
+    let ring = u64::from(bench.machine.handle(id));
+    let mut expected = 0_u64;
+    for round in 0..2000_u64 {
+        let len = 8 + round * 37 % 900;
+        let at = bench.call(HelperId::RINGBUF_RESERVE, [ring, len, 0, 0, 0]).unwrap();
+        assert_ne!(at, 0, "round {round}");
+        let bytes: Vec<u8> = round.to_le_bytes().into_iter().cycle().take(len as usize).collect();
+        bench.machine.memory().window().write(at as u32, &bytes).unwrap();
+        let discarded = round % 5 == 0;
+        let helper = if discarded { HelperId::RINGBUF_DISCARD } else { HelperId::RINGBUF_SUBMIT };
+        bench.call(helper, [at, 0, 0, 0, 0]).unwrap();
+        let again = bench.call(helper, [at, 0, 0, 0, 0]).unwrap_err();
+        assert!(again.to_string().contains("that is reserved"), "{again}");
+        if round % 3 == 0 {
+            let map = bench.machine.map(id).unwrap();
+            map.ring_buffer().unwrap().consume(|record| {
+                expected += u64::from(expected % 5 == 0);
+                let mut number = [0; 8];
+                number.copy_from_slice(&record[..8]);
+                assert_eq!(u64::from_le_bytes(number), expected);
+                assert_eq!(record.len() as u64, 8 + expected * 37 % 900);
+                expected += 1;
+            });
+        }
+    }
+    assert!(expected > 1990);
+}
+
+/// A record that is still written holds up those after it.
+#[test]
+fn ring_buffers_wait_for_the_first_record() {
+    let mut bench = Bench::new();
+    let id = bench.machine.create_map(map_spec(MapType::RINGBUF, 0, 0, PAGE_BYTES)).unwrap();
+    let ring = u64::from(bench.machine.handle(id));
+    let mut reserve = |len| bench.call(HelperId::RINGBUF_RESERVE, [ring, len, 0, 0, 0]).unwrap();
+    let (first, second) = (reserve(8), reserve(16));
+    assert_eq!(reserve(5000), 0);
+    bench.call(HelperId::RINGBUF_SUBMIT, [second, 0, 0, 0, 0]).unwrap();
+    let map = bench.machine.map(id).unwrap().clone();
+    let buffer = map.ring_buffer().unwrap();
+    assert!(!buffer.wait(std::time::Duration::ZERO));
+    assert_eq!(buffer.consume(|_| {}), 0);
+    assert_eq!(buffer.reserved_bytes(first as u32), Some(8));
+    bench.call(HelperId::RINGBUF_SUBMIT, [first, 0, 0, 0, 0]).unwrap();
+    assert!(buffer.wait(std::time::Duration::ZERO));
+    let mut lengths = Vec::new();
+    buffer.consume(|record| lengths.push(record.len()));
+    assert_eq!(lengths, [8, 16]);
+}
+
+#[test]
+fn a_record_ends_where_it_was_reserved() {
+    let bench = &mut Bench::new();
+    let id = bench.machine.create_map(map_spec(MapType::RINGBUF, 0, 0, PAGE_BYTES)).unwrap();
+    let text = "r1 = map_by_idx(0)
+        r2 = 16
+        r3 = 0
+        call bpf_ringbuf_reserve
+        *(u64 *)(r0 + 8) = 1
+        *(u8 *)(r0 + 16) = 1
+        exit";
+    let program = skep_bpf::program::Program::new(&super::slots(text).into()).unwrap();
+    let loaded = bench.machine.load("test", ProgType::SCHED_CLS, program, &[id]).unwrap();
+    let checked = Options { engine: crate::run::Engine::Checked, ..Options::default() };
+    let mut packet = Skb::new(ProgType::SCHED_CLS, vec![0; 64]);
+    let Err(RunError::Trap(trap)) = loaded.run(&mut bench.cpu, &mut packet, checked) else {
+        panic!("it wrote behind its record");
+    };
+    assert_eq!(trap.slot.0, 6, "{trap}");
+    assert!(trap.to_string().contains("a record of ring buffer map"), "{trap}");
+}
+
+/// Nobody listens in the kernel, so only refusals can be compared.
+#[test]
+fn perf_events_refuse_as_in_the_kernel() {
+    if !kernel_is_here() {
+        return;
+    }
+    let mut bench = Bench::new();
+    for prog_type in [ProgType::XDP, ProgType::SCHED_CLS] {
+        for flags in [0_u64, 1, 2, 3, 4, 0xffff_ffff, 1 << 32, 64 << 32, 65 << 32, 1 << 52, 1 << 63]
+        {
+            let text = format!(
+                "*(u64 *)(r10 - 8) = 7
+                 r2 = map_by_idx(0)
+                 r3 = {} ll
+                 r4 = r10
+                 r4 += -8
+                 r5 = 8
+                 call bpf_perf_event_output
+                 exit",
+                flags as i64
+            );
+            let specs = [map_spec(MapType::PERF_EVENT_ARRAY, 4, 4, 3)];
+            let twins = bench.twins(prog_type, &text, &specs);
+            bench.compare(&twins, &[0; 64], &format!("{prog_type} {flags:#x}"));
+        }
+    }
+}
+
+#[test]
+fn perf_events_deliver_records_and_packets() {
+    let mut bench = Bench::new();
+    let spec = map_spec(MapType::PERF_EVENT_ARRAY, 4, 4, 3);
+    let id = bench.machine.create_map(spec).unwrap();
+    let map = bench.machine.map(id).unwrap().clone();
+    let events = map.perf_events().unwrap();
+    let data = bench.place(b"record");
+    let handle = u64::from(bench.machine.handle(id));
+    let current = 0xffff_ffff;
+    let mut write =
+        |flags| bench.call(HelperId::PERF_EVENT_OUTPUT, [0, handle, flags, data, 6]).unwrap();
+    assert_eq!(write(current), Errno::ENOENT.to_return());
+    events.open(0, 0, 47).unwrap();
+    events.open(1, 3, 64).unwrap();
+    assert_eq!(events.open(3, 0, 64), Err(Errno::E2BIG));
+    assert_eq!(write(current), 0);
+    assert_eq!(write(1), Errno::EOPNOTSUPP.to_return());
+    assert_eq!((write(0), write(0)), (Errno::ENOSPC.to_return(), Errno::ENOSPC.to_return()));
+    let mut seen = Vec::new();
+    assert_eq!(events.consume(0, |record| seen.push(record.to_vec())), Some(2));
+    assert_eq!(seen, [b"record"]);
+    assert_eq!(events.consume(0, |_| panic!("it is consumed")), Some(0));
+    assert_eq!(events.consume(2, |_| {}), None);
+    events.open(0, 0, 4096).unwrap();
+    let text = "r2 = 0 ll
+        *(u64 *)(r10 - 8) = 7
+        r3 = 0x3ffffffff ll
+        r4 = r10
+        r4 += -8
+        r5 = 4
+        call bpf_perf_event_output
+        exit";
+    let text = text.replace("0 ll\n", "map_by_idx(0)\n");
+    let program = skep_bpf::program::Program::new(&super::slots(&text).into()).unwrap();
+    let loaded = bench.machine.load("test", ProgType::SCHED_CLS, program, &[id]).unwrap();
+    let mut packet = Skb::new(ProgType::SCHED_CLS, (1..65).collect::<Vec<u8>>());
+    assert_eq!(bench.run(&loaded, &mut packet).r0, 0);
+    let mut seen = Vec::new();
+    events.consume(0, |record| seen.push(record.to_vec()));
+    assert_eq!(seen, vec![vec![7, 0, 0, 0, 1, 2, 3]; 2], "each engine wrote one");
+}
+
+#[test]
+fn looked_up_sockets_are_not_there() {
+    let mut bench = Bench::new();
+    let text = "r2 = r10
+        r2 += -12
+        *(u32 *)(r10 - 12) = 0
+        *(u64 *)(r10 - 8) = 0
+        r3 = 12
+        r4 = -1
+        r5 = 0
+        call bpf_sk_lookup_tcp
+        exit";
+    let loaded = load(&bench.machine, ProgType::SCHED_CLS, text);
+    let mut packet = Skb::new(ProgType::SCHED_CLS, vec![0; 64]);
+    assert_eq!(bench.run(&loaded, &mut packet).r0, 0);
+}
+
+/// Looks an inner map up and counts in it.
+#[test]
+fn inner_maps_are_found_as_in_the_kernel() {
+    if !kernel_is_here() {
+        return;
+    }
+    let mut bench = Bench::new();
+    for outer in [MapType::ARRAY_OF_MAPS, MapType::HASH_OF_MAPS] {
+        for index in 0..5 {
+            let text = format!(
+                "*(u32 *)(r10 - 4) = {index}
+                 r1 = map_by_idx(0)
+                 r2 = r10
+                 r2 += -4
+                 call bpf_map_lookup_elem
+                 r6 = 7
+                 if r0 == 0 goto out
+                 r1 = r0
+                 r2 = r10
+                 r2 += -4
+                 call bpf_map_lookup_elem
+                 r6 = 8
+                 if r0 == 0 goto out
+                 r1 = 100
+                 lock *(u64 *)(r0 + 0) += r1
+                 r6 = *(u64 *)(r0 + 0)
+                 out:
+                 r0 = r6
+                 exit"
+            );
+            let inner = map_spec(MapType::ARRAY, 4, 8, 2);
+            let spec = MapSpec { inner: Some(inner.clone().into()), ..map_spec(outer, 4, 4, 3) };
+            let mut twins = bench.twins(ProgType::XDP, &text, &[spec]);
+            twins.here.push(bench.machine.create_map(inner.clone()).unwrap());
+            twins.there.push(kernel_map(&inner).unwrap());
+            for key in [1_u32, 2] {
+                let key = key.to_le_bytes();
+                bench.machine.set_inner_map(twins.here[0], &key, twins.here[1], 0).unwrap();
+                twins.there[0].update_map(&key, &twins.there[1]).unwrap();
+            }
+            let what = format!("{outer} {index}");
+            let results = [(); 3].map(|()| bench.compare(&twins, &[0; 64], &what));
+            assert_eq!(results == [100, 200, 300], index == 1, "{what}: {results:?}");
+        }
+    }
+}
