@@ -138,6 +138,7 @@ fn host() -> Host {
         pid_tgid: Box::new(|| 5),
         uid_gid: Box::new(|| 6),
         comm: Box::new(|| *b"comm\0\0\0\0\0\0\0\0\0\0\0\0"),
+        mtu: Box::new(|_| Some(1500)),
         printk: Box::new(|_| {}),
     }
 }

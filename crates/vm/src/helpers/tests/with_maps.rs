@@ -81,15 +81,15 @@ fn ring_buffers_deliver_records_in_order() {
         assert_ne!(at, 0, "round {round}");
         let bytes: Vec<u8> = round.to_le_bytes().into_iter().cycle().take(len as usize).collect();
         bench.machine.memory().window().write(at as u32, &bytes).unwrap();
-        let discarded = round % 5 == 0;
+        let discarded = round.is_multiple_of(5);
         let helper = if discarded { HelperId::RINGBUF_DISCARD } else { HelperId::RINGBUF_SUBMIT };
         bench.call(helper, [at, 0, 0, 0, 0]).unwrap();
         let again = bench.call(helper, [at, 0, 0, 0, 0]).unwrap_err();
         assert!(again.to_string().contains("that is reserved"), "{again}");
-        if round % 3 == 0 {
+        if round.is_multiple_of(3) {
             let map = bench.machine.map(id).unwrap();
             map.ring_buffer().unwrap().consume(|record| {
-                expected += u64::from(expected % 5 == 0);
+                expected += u64::from(expected.is_multiple_of(5));
                 let mut number = [0; 8];
                 number.copy_from_slice(&record[..8]);
                 assert_eq!(u64::from_le_bytes(number), expected);
