@@ -54,6 +54,8 @@ errnos! {
     ERANGE = 34, "out of range";
     /// Not implemented.
     ENOSYS = 38, "not implemented";
+    /// Too large for its type.
+    EOVERFLOW = 75, "too large for its type";
     /// Not supported.
     ENOTSUPP = 524, "not supported";
     /// Operation not supported.

@@ -1,16 +1,19 @@
-//! Hashes: values under keys of any bytes; one value for all processors or one each.
+//! Hashes: values under keys of any bytes; one value for all processors or one each. Some drop
+//! what was used least recently when they are full.
 
 use skep_bpf::op::Size;
+use skep_bpf::platform::MapType;
 
+use super::lru::Lru;
 use super::rules::{self, Expect, HostRights};
-use super::table::{Present, Short, Table};
+use super::table::{Present, Short, Table, Target};
 use super::values::{Layout, Values};
 use super::{CpuIndex, Map, MapSpec, Value};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
 use crate::memory::{Access, Fault, Window};
 
-/// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`. Memory is committed as it is used, with or
+/// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`, and both as `LRU`. Memory is committed as it is used, with or
 /// without `BPF_F_NO_PREALLOC`.
 #[derive(Debug)]
 pub(super) struct Hash {
@@ -19,6 +22,8 @@ pub(super) struct Hash {
     layout: Layout,
     table: Table,
     values: Values,
+    /// For those that drop elements when full.
+    lru: Option<Lru>,
 }
 
 impl Hash {
@@ -27,7 +32,50 @@ impl Hash {
         rules::check_hash(&spec)?;
         let table = Table::new(&spec, layout, machine.epochs().clone())?;
         let values = Values::new(machine, &spec, table.elements(), layout)?;
-        Ok(Hash { rights: HostRights::new(&spec), layout, table, values, spec })
+        let drops = matches!(spec.map_type, MapType::LRU_HASH | MapType::LRU_PERCPU_HASH);
+        let lru = drops.then(|| Lru::new(table.elements()));
+        Ok(Hash { rights: HostRights::new(&spec), layout, table, values, lru, spec })
+    }
+
+    /// Sets a key, if need be in place of another.
+    fn put(
+        &self,
+        key: &[u8],
+        expect: Expect,
+        write: impl Fn(Target) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let Some(lru) = &self.lru else {
+            return self.table.put(key, expect, self.present(), write);
+        };
+        loop {
+            let mut came = None;
+            let result = self.table.put(key, expect, self.present(), |target| {
+                came = Some(target);
+                write(target)
+            });
+            match (result, came) {
+                (Ok(()), Some(Target { element, new: true })) => lru.begin(element),
+                (Ok(()), Some(Target { element, new: false })) => lru.mark(element),
+                (Err(Errno::E2BIG), None) => {
+                    // None can be dropped while others take what was.
+                    if !lru.evict(&self.table) {
+                        std::thread::yield_now();
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            return result;
+        }
+    }
+
+    /// The address of the value that a processor sees in an element that was looked up.
+    #[inline]
+    fn found(&self, cpu: CpuIndex, element: u32) -> Option<u32> {
+        if let Some(lru) = &self.lru {
+            lru.mark(element);
+        }
+        self.values.addr(cpu, element)
     }
 
     /// In the kernel an update gives a new element its value and then puts it in the old one's
@@ -47,7 +95,7 @@ impl Map for Hash {
 
     #[inline]
     fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32> {
-        self.values.addr(cpu, self.table.find(key)?)
+        self.found(cpu, self.table.find(key)?)
     }
 
     fn lookup_at(&self, window: &Window, cpu: CpuIndex, key: u32) -> Result<Option<u32>, Fault> {
@@ -58,14 +106,14 @@ impl Map for Hash {
             16 => self.table.find_key(&short::<4>(window, key)?),
             _ => return super::lookup_bytes_at(self, window, cpu, key),
         };
-        Ok(element.and_then(|element| self.values.addr(cpu, element)))
+        Ok(element.and_then(|element| self.found(cpu, element)))
     }
 
     fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno> {
         rules::program_may_write(&self.spec)?;
         let expect = Expect::from_flags(flags)?;
         rules::check_key(&self.spec, key)?;
-        self.table.put(key, expect, self.present(), |target| {
+        self.put(key, expect, |target| {
             if target.new && matches!(self.layout, Layout::PerCpu(_)) {
                 self.values.zero(target.element)?;
             }
@@ -94,8 +142,14 @@ impl Map for Hash {
         rules::check_host_flags(flags)?;
         rules::check_key(&self.spec, key)?;
         let expect = Expect::from_flags(flags)?;
-        self.table
-            .put(key, expect, self.present(), |target| self.values.set_all(target.element, value))
+        self.put(key, expect, |target| self.values.set_all(target.element, value))
+    }
+
+    fn take(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.read()?;
+        let _writing = self.rights.write()?;
+        rules::check_key(&self.spec, key)?;
+        self.table.take(key, |element| self.values.get_all(element))?
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {

@@ -12,16 +12,24 @@ use crate::errno::Errno;
 use crate::linked::Linked;
 use crate::machine::{Machine, MapError};
 use crate::memory::{Access, Fault, Window};
+use crate::region::Memory;
 
+mod absent;
 mod array;
+mod bloom_filter;
+mod cgroup_storage;
 mod hash;
+mod lpm_trie;
+mod lru;
 mod map_of_maps;
 mod perf_events;
 mod pool;
 mod prog_array;
+mod queue;
 mod ring_buffer;
 mod rules;
 mod table;
+mod targets;
 mod values;
 
 pub use map_of_maps::Inner;
@@ -29,12 +37,18 @@ pub use perf_events::PerfEvents;
 pub(crate) use ring_buffer::{FORCE_WAKEUP, NO_WAKEUP};
 pub use ring_buffer::{Query, RingBuffer};
 
+use absent::Absent;
 use array::Array;
+use bloom_filter::BloomFilter;
+use cgroup_storage::CgroupStorage;
 use hash::Hash;
+use lpm_trie::LpmTrie;
 use map_of_maps::{ArrayOfMaps, HashOfMaps};
 use perf_events::PerfEventArray;
 use prog_array::ProgArray;
+use queue::Queue;
 use ring_buffer::RingBufferMap;
+use targets::{InterfaceHash, Targets};
 use values::Layout;
 
 /// What a map is: the same facts that `BPF_MAP_CREATE` takes.
@@ -181,6 +195,12 @@ pub trait Map: Send + Sync + Debug {
         Err(Errno::EOPNOTSUPP)
     }
 
+    /// The guest address of the value that belongs to what the program is attached to, as a
+    /// processor sees it.
+    fn local_storage(&self, _cpu: CpuIndex) -> Option<u32> {
+        None
+    }
+
     /// The records of a ring buffer.
     fn ring_buffer(&self) -> Option<&RingBuffer> {
         None
@@ -270,22 +290,70 @@ type Make = fn(&Machine, MapSpec) -> Result<Arc<dyn Map>, MapError>;
 
 /// The types that are implemented, and what makes a map of each.
 const KINDS: &[(MapType, Make)] = &[
-    (MapType::HASH, |machine, spec| Ok(Arc::new(Hash::new(machine, spec, Layout::Shared)?))),
+    (MapType::HASH, hash),
     (MapType::ARRAY, |machine, spec| Ok(Arc::new(Array::new(machine, spec, Layout::Shared)?))),
     (MapType::PROG_ARRAY, |_, spec| Ok(Arc::new(ProgArray::new(spec)?))),
-    (MapType::PERCPU_HASH, |machine, spec| {
-        let layout = Layout::PerCpu(machine.host().cpus);
-        Ok(Arc::new(Hash::new(machine, spec, layout)?))
-    }),
+    (MapType::PERF_EVENT_ARRAY, |_, spec| Ok(Arc::new(PerfEventArray::new(spec)?))),
+    (MapType::PERCPU_HASH, hash),
     (MapType::PERCPU_ARRAY, |machine, spec| {
         let layout = Layout::PerCpu(machine.host().cpus);
         Ok(Arc::new(Array::new(machine, spec, layout)?))
     }),
-    (MapType::PERF_EVENT_ARRAY, |_, spec| Ok(Arc::new(PerfEventArray::new(spec)?))),
-    (MapType::RINGBUF, |machine, spec| Ok(Arc::new(RingBufferMap::new(machine, spec)?))),
+    (MapType::STACK_TRACE, absent),
+    (MapType::CGROUP_ARRAY, absent),
+    (MapType::LRU_HASH, hash),
+    (MapType::LRU_PERCPU_HASH, hash),
+    (MapType::LPM_TRIE, |machine, spec| Ok(Arc::new(LpmTrie::new(machine, spec)?))),
     (MapType::ARRAY_OF_MAPS, |_, spec| Ok(Arc::new(ArrayOfMaps::new(spec)?))),
     (MapType::HASH_OF_MAPS, |machine, spec| Ok(Arc::new(HashOfMaps::new(machine, spec)?))),
+    (MapType::DEVMAP, targets),
+    (MapType::SOCKMAP, absent),
+    (MapType::CPUMAP, targets),
+    (MapType::XSKMAP, targets),
+    (MapType::SOCKHASH, absent),
+    (MapType::CGROUP_STORAGE, |machine, spec| {
+        Ok(Arc::new(CgroupStorage::new(machine, spec, Layout::Shared)?))
+    }),
+    (MapType::PERCPU_CGROUP_STORAGE, |machine, spec| {
+        let layout = Layout::PerCpu(machine.host().cpus);
+        Ok(Arc::new(CgroupStorage::new(machine, spec, layout)?))
+    }),
+    (MapType::QUEUE, |machine, spec| Ok(Arc::new(Queue::new(machine, spec)?))),
+    (MapType::STACK, |machine, spec| Ok(Arc::new(Queue::new(machine, spec)?))),
+    (MapType::SK_STORAGE, absent),
+    (MapType::DEVMAP_HASH, |machine, spec| Ok(Arc::new(InterfaceHash::new(machine, spec)?))),
+    (MapType::RINGBUF, |machine, spec| Ok(Arc::new(RingBufferMap::new(machine, spec)?))),
+    (MapType::BLOOM_FILTER, |machine, spec| Ok(Arc::new(BloomFilter::new(machine, spec)?))),
 ];
+
+fn hash(machine: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
+    let layout = match spec.map_type {
+        MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH => Layout::PerCpu(machine.host().cpus),
+        _ => Layout::Shared,
+    };
+    Ok(Arc::new(Hash::new(machine, spec, layout)?))
+}
+
+fn targets(machine: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
+    Ok(Arc::new(Targets::new(machine, spec)?))
+}
+
+fn absent(_: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
+    Ok(Arc::new(Absent::new(spec)?))
+}
+
+/// The bytes of a value of a map's size.
+fn copy_value(memory: &Memory, spec: &MapSpec, value: Value<'_>) -> Result<Box<[u8]>, Errno> {
+    match value {
+        Value::Host(bytes) if bytes.len() == spec.value_bytes as usize => Ok(bytes.into()),
+        Value::Host(_) => Err(Errno::EINVAL),
+        Value::Guest(from) => {
+            let mut bytes = vec![0; spec.value_bytes as usize].into_boxed_slice();
+            memory.window().read(from, &mut bytes).map_err(|_| Errno::EFAULT)?;
+            Ok(bytes)
+        }
+    }
+}
 
 /// The map types that are implemented.
 pub fn implemented() -> impl Iterator<Item = MapType> {
@@ -296,6 +364,10 @@ pub fn implemented() -> impl Iterator<Item = MapType> {
 pub(crate) fn create(machine: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, MapError> {
     let kind = KINDS.iter().find(|(map_type, _)| *map_type == spec.map_type);
     let (_, make) = kind.ok_or(MapError::Unsupported(spec.map_type))?;
+    if spec.extra != 0 && spec.map_type != MapType::BLOOM_FILTER {
+        let what = format!("map_extra {}: maps of type {} need 0", spec.extra, spec.map_type);
+        return Err(MapError::Invalid { what, errno: Errno::EINVAL });
+    }
     make(machine, spec)
 }
 

@@ -19,6 +19,16 @@ const PER_CPU_VALUE_BYTES: u32 = 32 << 10;
 /// Key and value of a hash together must be smaller (`KMALLOC_MAX_SIZE` without the kernel's
 /// `struct htab_elem`).
 const HASH_ELEMENT_BYTES: u64 = (4 << 20) - 48;
+/// The largest piece that the kernel allocates (`KMALLOC_MAX_SIZE`).
+const KMALLOC_BYTES: u32 = 4 << 20;
+/// The same without a key and the kernel's `struct lpm_trie_node` (`LPM_VAL_SIZE_MAX`).
+const TRIE_VALUE_BYTES: u32 = KMALLOC_BYTES - 256 - 40;
+/// `BPF_LOCAL_STORAGE_MAX_VALUE_SIZE`
+const STORAGE_VALUE_BYTES: u32 = 0xffff - 128;
+/// The most processors that Debian's kernel knows (`NR_CPUS`).
+const MOST_CPUS: u32 = 8192;
+/// `MAX_BPF_STACK`
+const STACK_BYTES: u32 = 512;
 /// The most buckets that the kernel counts, of which there is a power of two.
 const HASH_ENTRIES: u32 = 1 << 27;
 
@@ -105,6 +115,152 @@ pub(super) fn check_inner(spec: &MapSpec) -> Result<&MapSpec, MapError> {
     Ok(inner)
 }
 
+/// Whether the kernel would make this queue or stack (`queue_stack_map_alloc_check`).
+pub(super) fn check_queue(spec: &MapSpec) -> Result<(), MapError> {
+    check_entries(spec)?;
+    check_keyless(spec)?;
+    check_flags(spec, MapFlags(MapFlags::NUMA_NODE.0 | ACCESS.0))?;
+    check_kmalloc(spec)?;
+    let room = u64::from(spec.max_entries) < u64::from(u32::MAX / spec.value_bytes);
+    needs(room, || {
+        let most = u32::MAX / spec.value_bytes;
+        (format!("max_entries {}: fewer than {most}", spec.max_entries), Errno::E2BIG)
+    })
+}
+
+/// Whether the kernel would make this Bloom filter (`bloom_map_alloc`).
+pub(super) fn check_bloom_filter(spec: &MapSpec) -> Result<(), MapError> {
+    check_kmalloc(spec)?;
+    check_entries(spec)?;
+    check_keyless(spec)?;
+    let flags = MapFlags(MapFlags::NUMA_NODE.0 | MapFlags::ZERO_SEED.0 | ACCESS.0);
+    check_flags(spec, flags)?;
+    needs(spec.extra < 16, || {
+        (format!("map_extra {}: at most 15 hash functions", spec.extra), Errno::EINVAL)
+    })
+}
+
+fn check_keyless(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    needs(spec.key_bytes == 0, || size("key", spec.key_bytes, kind, "exactly 0"))?;
+    needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))
+}
+
+fn check_kmalloc(spec: &MapSpec) -> Result<(), MapError> {
+    needs(spec.value_bytes <= KMALLOC_BYTES, || {
+        too_large("value", spec.value_bytes.into(), KMALLOC_BYTES.into())
+    })
+}
+
+/// Whether the kernel would make this trie (`trie_alloc`).
+pub(super) fn check_lpm_trie(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    check_entries(spec)?;
+    check_flags(spec, MapFlags(MapFlags::NO_PREALLOC.0 | MapFlags::NUMA_NODE.0 | ACCESS.0))?;
+    needs(spec.flags.contains(MapFlags::NO_PREALLOC), || {
+        (format!("flags {}: {kind} maps need BPF_F_NO_PREALLOC", spec.flags), Errno::EINVAL)
+    })?;
+    needs((5..=260).contains(&spec.key_bytes), || {
+        size("key", spec.key_bytes, kind, "from 5 to 260")
+    })?;
+    needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
+    needs(spec.value_bytes <= TRIE_VALUE_BYTES, || {
+        let what = format!("size of value {}: at most {TRIE_VALUE_BYTES}", spec.value_bytes);
+        (what, Errno::EINVAL)
+    })
+}
+
+/// Whether the kernel would make this map of things to redirect packets to
+/// (`dev_map_alloc_check`, `cpu_map_alloc`, `xsk_map_alloc`).
+pub(super) fn check_targets(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    check_entries(spec)?;
+    needs(spec.key_bytes == 4, || size("key", spec.key_bytes, kind, "exactly 4"))?;
+    let eight = kind != MapType::XSKMAP && spec.value_bytes == 8;
+    needs(spec.value_bytes == 4 || eight, || size("value", spec.value_bytes, kind, "4 or 8"))?;
+    let host = MapFlags::RDONLY.0 | MapFlags::WRONLY.0;
+    let flags = if kind == MapType::CPUMAP { 0 } else { host } | MapFlags::NUMA_NODE.0;
+    check_flags(spec, MapFlags(flags))?;
+    if kind == MapType::CPUMAP {
+        needs(spec.max_entries <= MOST_CPUS, || {
+            (format!("max_entries {}: at most {MOST_CPUS}", spec.max_entries), Errno::E2BIG)
+        })?;
+    }
+    let bad = kind == MapType::DEVMAP_HASH && spec.max_entries > 1 << 31;
+    needs(!bad, || (format!("max_entries {}: at most 2^31", spec.max_entries), Errno::EINVAL))
+}
+
+/// Whether the kernel would make this map of sockets (`sock_map_alloc`, `sock_hash_alloc`).
+pub(super) fn check_sockets(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    check_entries(spec)?;
+    let value = spec.value_bytes;
+    needs(value == 4 || value == 8, || size("value", value, kind, "4 or 8"))?;
+    let flags = MapFlags::NUMA_NODE.0 | MapFlags::RDONLY.0 | MapFlags::WRONLY.0;
+    check_flags(spec, MapFlags(flags))?;
+    if kind == MapType::SOCKMAP {
+        needs(spec.max_entries <= i32::MAX as u32, || {
+            (format!("max_entries {}: at most {}", spec.max_entries, i32::MAX), Errno::EINVAL)
+        })?;
+        return needs(spec.key_bytes == 4, || size("key", spec.key_bytes, kind, "exactly 4"));
+    }
+    needs(spec.key_bytes != 0, || size("key", 0, kind, "at least 1"))?;
+    needs(spec.key_bytes <= STACK_BYTES, || {
+        too_large("key", spec.key_bytes.into(), STACK_BYTES.into())
+    })
+}
+
+/// Whether the kernel would make this storage of control groups (`cgroup_storage_map_alloc`).
+pub(super) fn check_cgroup_storage(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    let key = spec.key_bytes;
+    needs(key == 8 || key == 16, || size("key", key, kind, "8 or 16"))?;
+    needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
+    let per_cpu = kind == MapType::PERCPU_CGROUP_STORAGE;
+    let most = if per_cpu { PER_CPU_VALUE_BYTES } else { STORAGE_VALUE_BYTES };
+    needs(spec.value_bytes <= most, || too_large("value", spec.value_bytes.into(), most.into()))?;
+    check_flags(spec, MapFlags(MapFlags::NUMA_NODE.0 | ACCESS.0))?;
+    needs(spec.max_entries == 0, || {
+        (format!("max_entries {}: {kind} maps need 0", spec.max_entries), Errno::EINVAL)
+    })
+}
+
+/// Whether the kernel would make this storage of sockets (`bpf_local_storage_map_alloc_check`),
+/// but for types of keys and values, which a machine does not know.
+pub(super) fn check_local_storage(spec: &MapSpec) -> Result<(), MapError> {
+    let kind = spec.map_type;
+    check_flags(spec, MapFlags(MapFlags::NO_PREALLOC.0 | MapFlags::CLONE.0))?;
+    needs(spec.flags.contains(MapFlags::NO_PREALLOC), || {
+        (format!("flags {}: {kind} maps need BPF_F_NO_PREALLOC", spec.flags), Errno::EINVAL)
+    })?;
+    needs(spec.max_entries == 0, || {
+        (format!("max_entries {}: {kind} maps need 0", spec.max_entries), Errno::EINVAL)
+    })?;
+    needs(spec.key_bytes == 4, || size("key", spec.key_bytes, kind, "exactly 4"))?;
+    needs(spec.value_bytes != 0, || size("value", 0, kind, "at least 1"))?;
+    needs(spec.value_bytes <= STORAGE_VALUE_BYTES, || {
+        too_large("value", spec.value_bytes.into(), STORAGE_VALUE_BYTES.into())
+    })
+}
+
+/// Whether the kernel would make this map of call stacks (`stack_map_alloc`).
+pub(super) fn check_stack_trace(spec: &MapSpec) -> Result<(), MapError> {
+    /// `kernel.perf_event_max_stack`, unless it was changed.
+    const MOST_FRAMES: u32 = 127;
+    let (kind, value) = (spec.map_type, spec.value_bytes);
+    let host = MapFlags::RDONLY.0 | MapFlags::WRONLY.0;
+    check_flags(spec, MapFlags(host | MapFlags::NUMA_NODE.0 | MapFlags::STACK_BUILD_ID.0))?;
+    check_entries(spec)?;
+    needs(spec.key_bytes == 4, || size("key", spec.key_bytes, kind, "exactly 4"))?;
+    let by_build_id = spec.flags.contains(MapFlags::STACK_BUILD_ID);
+    let frame = if by_build_id { 32 } else { 8 };
+    let fits = value != 0 && value.is_multiple_of(frame) && value / frame <= MOST_FRAMES;
+    needs(fits, || size("value", value, kind, &format!("1 to {MOST_FRAMES} times {frame}")))?;
+    needs(spec.max_entries <= 1 << 31, || {
+        (format!("max_entries {}: at most 2^31", spec.max_entries), Errno::E2BIG)
+    })
+}
+
 /// Whether a map is one that a map of maps is for (`bpf_map_meta_equal`).
 pub(super) fn is_like(inner: &MapSpec, found: &MapSpec) -> bool {
     // The code for a look-up in an array knows its length.
@@ -124,9 +280,14 @@ pub(super) fn check_hash(spec: &MapSpec) -> Result<(), MapError> {
     if kind == MapType::HASH_OF_MAPS {
         needs(spec.value_bytes == 4, || size("value", spec.value_bytes, kind, "exactly 4"))?;
     }
-    let per_cpu = kind == MapType::PERCPU_HASH;
-    check_flags(spec, HASH)?;
-    let numa = per_cpu && spec.flags.contains(MapFlags::NUMA_NODE);
+    let per_cpu = matches!(kind, MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH);
+    let lru = matches!(kind, MapType::LRU_HASH | MapType::LRU_PERCPU_HASH);
+    let own_lists = spec.flags.contains(MapFlags::NO_COMMON_LRU);
+    check_flags(spec, if lru { MapFlags(HASH.0 | MapFlags::NO_COMMON_LRU.0) } else { HASH })?;
+    needs(!lru || !spec.flags.contains(MapFlags::NO_PREALLOC), || {
+        (format!("flag BPF_F_NO_PREALLOC: {kind} maps are preallocated"), Errno::ENOTSUPP)
+    })?;
+    let numa = (per_cpu || own_lists) && spec.flags.contains(MapFlags::NUMA_NODE);
     needs(!numa, || {
         (format!("flag BPF_F_NUMA_NODE: {kind} maps lie on all nodes"), Errno::EINVAL)
     })?;

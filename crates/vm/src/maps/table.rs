@@ -206,7 +206,7 @@ impl Table {
             }
             (_, Expect::Any | Expect::Absent | Expect::Present) => {}
         }
-        let element = self.take(old.is_some())?;
+        let element = self.take_element(old.is_some())?;
         self.set_key(element, hash, key);
         if let Err(error) = write(Target { element, new: true }) {
             self.pool.lock().give_back(element, old.is_some());
@@ -230,6 +230,39 @@ impl Table {
         self.link(bucket, place.before, self.next(place.index), true);
         self.pool.lock().retire(place.index, false);
         Ok(())
+    }
+
+    /// Removes a key and shows its element to a function before it is gone.
+    pub(super) fn take<T>(&self, key: &[u8], see: impl FnOnce(u32) -> T) -> Result<T, Errno> {
+        let hash = hash(key);
+        let bucket = self.bucket(hash);
+        let _guard = self.lock(hash);
+        let place = self.walk(bucket.load(Ordering::Acquire), hash, key).ok_or(Errno::ENOENT)?;
+        let seen = see(place.index);
+        self.link(bucket, place.before, self.next(place.index), true);
+        self.pool.lock().retire(place.index, false);
+        Ok(seen)
+    }
+
+    /// Removes an element, if it is in use and a function still wants it gone.
+    pub(super) fn evict(&self, element: u32, wanted: impl FnOnce() -> bool) -> bool {
+        let hash = self.word(element, HASH).load(Ordering::Relaxed);
+        let bucket = self.bucket(hash);
+        let _guard = self.lock(hash);
+        let mut before = None;
+        let mut link = first(bucket.load(Ordering::Acquire));
+        while let Some(index) = link.checked_sub(1) {
+            if index == element {
+                if !wanted() {
+                    return false;
+                }
+                self.link(bucket, before, self.next(index), true);
+                self.pool.lock().retire(index, false);
+                return true;
+            }
+            (before, link) = (Some(index), self.next(index));
+        }
+        false
     }
 
     /// The key after another in the order of buckets and chains; the first after none and after
@@ -286,7 +319,7 @@ impl Table {
         bucket.store(u64::from(version) << 32 | u64::from(head), Ordering::Release);
     }
 
-    fn take(&self, replaces: bool) -> Result<u32, Errno> {
+    fn take_element(&self, replaces: bool) -> Result<u32, Errno> {
         loop {
             if let Some(element) = self.pool.lock().take(replaces)? {
                 return Ok(element);
@@ -421,9 +454,19 @@ fn short<const WORDS: usize>(words: &[[u8; 4]]) -> Short<WORDS> {
 /// seed: the same operations give the same order of keys.
 #[inline(always)]
 fn hash(key: &(impl Key + ?Sized)) -> u32 {
+    (wide_hash(key) >> 16) as u32
+}
+
+/// The hash of bytes that are no key, in 64 bits.
+pub(super) fn hash_bytes(bytes: &[u8]) -> u64 {
+    wide_hash(bytes)
+}
+
+#[inline(always)]
+fn wide_hash(key: &(impl Key + ?Sized)) -> u64 {
     const ODD: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
     let state = key.pairs().fold(ODD[0], |state, pair| fold(state ^ pair, ODD[1]));
-    (fold(state ^ ODD[2], ODD[1]) >> 16) as u32
+    fold(state ^ ODD[2], ODD[1])
 }
 
 #[inline]
