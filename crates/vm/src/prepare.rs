@@ -161,6 +161,14 @@ pub enum MapFailure {
     /// Its initial bytes could not be written.
     #[error("its initial bytes could not be written: {0}")]
     Fill(Errno),
+    /// It does not take one of the maps that it is declared with.
+    #[error("it does not take the map that is to be under key {key}: {errno}")]
+    Inner {
+        /// The key.
+        key: u32,
+        /// The kernel's error number.
+        errno: Errno,
+    },
 }
 
 /// Why a program is not in the machine.
@@ -237,7 +245,7 @@ pub fn prepare(
     }
     let mut programs = programs::link_all(&object, &options);
     let machine = Arc::new(Machine::with_helpers(options.host, options.helpers)?);
-    let maps: Vec<PreparedMap> = object
+    let mut maps: Vec<PreparedMap> = object
         .maps()
         .iter()
         .enumerate()
@@ -247,6 +255,7 @@ pub fn prepare(
             PreparedMap { index, name: def.name.clone(), result }
         })
         .collect();
+    maps::fill_maps_of_maps(&machine, &object, &mut maps);
     let cpus = machine.host().cpus;
     let profile = match options.verification {
         Verification::Linux => Some(Profile::linux(cpus)),

@@ -39,6 +39,10 @@ impl Absent {
         matches!(self.kind(), MapType::SOCKMAP | MapType::CGROUP_ARRAY)
     }
 
+    fn buckets(&self) -> u64 {
+        u64::from(self.spec.max_entries).next_power_of_two()
+    }
+
     fn is_out_of_range(&self, key: &[u8]) -> bool {
         read_index(key).is_none_or(|index| index >= self.spec.max_entries)
     }
@@ -88,12 +92,25 @@ impl Map for Absent {
         })
     }
 
+    fn take(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
+        let refused = self.rights.cannot_take();
+        match self.kind() {
+            MapType::STACK_TRACE if refused == Err(Errno::ENOTSUPP) => self.read(key),
+            _ => refused,
+        }
+    }
+
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
         Err(match self.kind() {
             MapType::CGROUP_ARRAY if self.is_out_of_range(key) => Errno::E2BIG,
-            MapType::STACK_TRACE if self.is_out_of_range(key) => Errno::E2BIG,
+            // Their ids are numbers of buckets.
+            MapType::STACK_TRACE
+                if read_index(key).is_none_or(|id| u64::from(id) >= self.buckets()) =>
+            {
+                Errno::E2BIG
+            }
             MapType::SOCKMAP => Errno::EINVAL,
             MapType::SK_STORAGE => Errno::EBADF,
             _ => Errno::ENOENT,

@@ -81,6 +81,10 @@ impl Map for Array {
         self.values.set_all(self.index_to_update(key, flags)?, value)
     }
 
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
+    }
+
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;

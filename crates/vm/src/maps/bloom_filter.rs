@@ -124,6 +124,10 @@ impl Map for BloomFilter {
         self.add(&super::copy_value(&self.memory, &self.spec, Value::Host(value))?, flags)
     }
 
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
+    }
+
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;

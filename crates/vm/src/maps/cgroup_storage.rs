@@ -92,6 +92,10 @@ impl Map for CgroupStorage {
         self.values.set_all(0, value)
     }
 
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
+    }
+
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;

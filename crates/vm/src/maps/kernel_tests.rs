@@ -12,13 +12,14 @@ use skep_kernel::uapi;
 
 use super::{Map, MapSpec, Value, create};
 use crate::errno::Errno;
+use crate::helpers::tests::kernel_map;
 use crate::host::Host;
 use crate::linked::Linked;
 use crate::machine::{Machine, MapError};
 use crate::memory::Perm;
 use crate::region::Purpose;
 
-fn machine_like_kernel() -> Option<Machine> {
+pub(super) fn machine_like_kernel() -> Option<Machine> {
     if let Err(reason) = kernel::available() {
         eprintln!("skipped: {reason}");
         return None;
@@ -27,7 +28,13 @@ fn machine_like_kernel() -> Option<Machine> {
     Some(Machine::new(Host { cpus, ..Host::default() }).unwrap())
 }
 
-fn spec(map_type: MapType, key_bytes: u32, value_bytes: u32, entries: u32, flags: u32) -> MapSpec {
+pub(super) fn spec(
+    map_type: MapType,
+    key_bytes: u32,
+    value_bytes: u32,
+    entries: u32,
+    flags: u32,
+) -> MapSpec {
     MapSpec {
         name: "m".into(),
         map_type,
@@ -40,19 +47,11 @@ fn spec(map_type: MapType, key_bytes: u32, value_bytes: u32, entries: u32, flags
     }
 }
 
-fn create_in_kernel(spec: &MapSpec) -> Result<kernel::Map, i32> {
-    let created = kernel::Map::create(&kernel::MapSpec {
-        map_type: spec.map_type.0,
-        key_size: spec.key_bytes,
-        value_size: spec.value_bytes,
-        max_entries: spec.max_entries,
-        flags: spec.flags.0,
-        ..kernel::MapSpec::default()
-    });
-    created.map_err(errno)
+pub(super) fn create_in_kernel(spec: &MapSpec) -> Result<kernel::Map, i32> {
+    kernel_map(spec).map_err(errno)
 }
 
-fn errno(error: kernel::Error) -> i32 {
+pub(super) fn errno(error: kernel::Error) -> i32 {
     match error {
         kernel::Error::Kernel { errno, .. } => errno,
         other => panic!("{other}"),
@@ -62,7 +61,7 @@ fn errno(error: kernel::Error) -> i32 {
 const VALUE_TYPES: [MapType; 4] =
     [MapType::ARRAY, MapType::HASH, MapType::PERCPU_ARRAY, MapType::PERCPU_HASH];
 
-fn same_creation(machine: &Machine, spec: &MapSpec) {
+pub(super) fn same_creation(machine: &Machine, spec: &MapSpec) {
     let theirs = create_in_kernel(spec).map(drop);
     let ours = create(machine, spec.clone()).map(drop);
     match (&ours, &theirs) {
@@ -121,10 +120,10 @@ fn the_same_maps_can_be_created() {
 }
 
 /// SplitMix64.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -132,16 +131,16 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
+    pub(super) fn bytes(&mut self, len: usize) -> Vec<u8> {
         (0..len).map(|_| self.next() as u8).collect()
     }
 
     /// A key out of few: near the indices of an array, or with differences at either end.
-    fn key(&mut self, spec: &MapSpec) -> Vec<u8> {
+    pub(super) fn key(&mut self, spec: &MapSpec) -> Vec<u8> {
         let mut key = vec![0; spec.key_bytes as usize];
         let number = self.below(u64::from(spec.max_entries) + 3);
         let number = if self.below(50) == 0 { u64::MAX } else { number }.to_le_bytes();
@@ -155,7 +154,7 @@ impl Random {
         key
     }
 
-    fn flags(&mut self) -> u64 {
+    pub(super) fn flags(&mut self) -> u64 {
         match self.below(12) {
             0..=5 => 0,
             6 | 7 => 1,
@@ -167,18 +166,18 @@ impl Random {
 }
 
 /// A map on both sides.
-struct Pair {
-    ours: Arc<dyn Map>,
-    theirs: kernel::Map,
+pub(super) struct Pair {
+    pub(super) ours: Arc<dyn Map>,
+    pub(super) theirs: kernel::Map,
 }
 
 impl Pair {
-    fn new(machine: &Machine, spec: MapSpec) -> Pair {
+    pub(super) fn new(machine: &Machine, spec: MapSpec) -> Pair {
         let theirs = create_in_kernel(&spec).unwrap();
         Pair { ours: create(machine, spec).unwrap(), theirs }
     }
 
-    fn read(&self, key: &[u8]) {
+    pub(super) fn read(&self, key: &[u8]) {
         let ours = match self.ours.read(key) {
             Err(errno) if errno.0 == uapi::errno::ENOENT => Ok(None),
             other => other.map(Some).map_err(|errno| errno.0),
@@ -187,13 +186,13 @@ impl Pair {
         assert_eq!(ours, theirs, "lookup of {key:x?} in {:?}", self.ours.spec());
     }
 
-    fn write(&self, key: &[u8], value: &[u8], flags: u64) {
+    pub(super) fn write(&self, key: &[u8], value: &[u8], flags: u64) {
         let ours = self.ours.write(key, value, flags).map_err(|errno| errno.0);
         let theirs = self.theirs.update(key, value, flags).map_err(errno);
         assert_eq!(ours, theirs, "update of {key:x?}, {flags:#x} in {:?}", self.ours.spec());
     }
 
-    fn remove(&self, key: &[u8]) {
+    pub(super) fn remove(&self, key: &[u8]) {
         let ours = match self.ours.remove(key) {
             Err(errno) if errno.0 == uapi::errno::ENOENT => Ok(false),
             other => other.map(|()| true).map_err(|errno| errno.0),
@@ -202,17 +201,29 @@ impl Pair {
         assert_eq!(ours, theirs, "delete of {key:x?} in {:?}", self.ours.spec());
     }
 
-    fn freeze(&self) {
+    pub(super) fn take(&self, key: &[u8]) {
+        let ours = match self.ours.take(key) {
+            Err(errno) if errno.0 == uapi::errno::ENOENT => Ok(None),
+            other => other.map(Some).map_err(|errno| errno.0),
+        };
+        let theirs = self.theirs.take(key).map_err(errno);
+        assert_eq!(ours, theirs, "look-up and removal of {key:x?} in {:?}", self.ours.spec());
+    }
+
+    pub(super) fn freeze(&self) {
         let ours = self.ours.freeze().map_err(|errno| errno.0);
         let theirs = self.theirs.freeze().map_err(errno);
         assert_eq!(ours, theirs, "freeze of {:?}", self.ours.spec());
     }
 
-    fn next_key(&self, key: Option<&[u8]>) {
+    pub(super) fn next_key(&self, key: Option<&[u8]>) {
         let ours = self.ours.next_key(key).map_err(|errno| errno.0);
         let theirs = self.theirs.next_key(key).map_err(errno);
         let spec = self.ours.spec();
-        if matches!(spec.map_type, MapType::HASH | MapType::PERCPU_HASH) {
+        if matches!(
+            spec.map_type,
+            MapType::HASH | MapType::PERCPU_HASH | MapType::DEVMAP_HASH | MapType::LRU_HASH
+        ) {
             assert_eq!(ours.is_err(), theirs.is_err(), "key after {key:x?} in {spec:?}");
             let missing = key.is_some_and(|key| self.ours.read(key).is_err());
             if ours.is_ok() && missing {
@@ -225,7 +236,7 @@ impl Pair {
     }
 
     /// The keys are the same, and their values where the host may see them.
-    fn same_keys(&self) {
+    pub(super) fn same_keys(&self) {
         self.next_key(None);
         if self.ours.next_key(None).is_ok() {
             for key in self.keys() {
@@ -235,7 +246,7 @@ impl Pair {
     }
 
     /// The keys of both sides, which must be the same.
-    fn keys(&self) -> Vec<Vec<u8>> {
+    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
         let most = self.ours.spec().max_entries as usize;
         let ours = sorted_keys(most, |key| self.ours.next_key(key).unwrap());
         let theirs = sorted_keys(most, |key| self.theirs.next_key(key).unwrap());

@@ -344,6 +344,10 @@ impl Map for LpmTrie {
         self.put(key, Value::Host(value), flags)
     }
 
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
+    }
+
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;

@@ -64,8 +64,8 @@ pub(super) struct ArrayOfMaps {
 impl ArrayOfMaps {
     /// An array of empty slots.
     pub(super) fn new(spec: MapSpec) -> Result<ArrayOfMaps, MapError> {
-        rules::check_inner(&spec)?;
         rules::check_array(&spec)?;
+        rules::check_inner(&spec)?;
         let slots = slots(spec.max_entries)?;
         Ok(ArrayOfMaps { rights: HostRights::new(&spec), spec, slots })
     }
@@ -111,6 +111,10 @@ impl Map for ArrayOfMaps {
         }
         self.slot(key).ok_or(Errno::E2BIG)?;
         Err(Errno::EBADF)
+    }
+
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
@@ -205,6 +209,10 @@ impl Map for HashOfMaps {
         rules::check_host_flags(flags)?;
         rules::check_key(&self.spec, key)?;
         Err(Errno::EBADF)
+    }
+
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {

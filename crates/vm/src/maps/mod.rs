@@ -162,9 +162,7 @@ pub trait Map: Send + Sync + Debug {
     /// # Errors
     ///
     /// The kernel's error numbers; `ENOTSUPP` for types that cannot.
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        Err(Errno::ENOTSUPP)
-    }
+    fn take(&self, key: &[u8]) -> Result<Vec<u8>, Errno>;
 
     /// Adds a value to a queue, stack or set for a program (`bpf_map_push_elem`).
     ///
@@ -373,5 +371,7 @@ pub(crate) fn create(machine: &Machine, spec: MapSpec) -> Result<Arc<dyn Map>, M
 
 #[cfg(test)]
 mod kernel_tests;
+#[cfg(test)]
+mod kinds_kernel_tests;
 #[cfg(test)]
 mod tests;

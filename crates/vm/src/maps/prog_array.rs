@@ -80,6 +80,10 @@ impl Map for ProgArray {
         Err(Errno::EBADF)
     }
 
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
+    }
+
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         let index = self.index(key)?;

@@ -256,6 +256,10 @@ impl Map for RingBufferMap {
         Err(Errno::ENOTSUPP)
     }
 
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
+    }
+
     fn remove(&self, _key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         Err(Errno::ENOTSUPP)

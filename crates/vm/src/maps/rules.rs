@@ -22,7 +22,7 @@ const HASH_ELEMENT_BYTES: u64 = (4 << 20) - 48;
 /// The largest piece that the kernel allocates (`KMALLOC_MAX_SIZE`).
 const KMALLOC_BYTES: u32 = 4 << 20;
 /// The same without a key and the kernel's `struct lpm_trie_node` (`LPM_VAL_SIZE_MAX`).
-const TRIE_VALUE_BYTES: u32 = KMALLOC_BYTES - 256 - 40;
+const TRIE_VALUE_BYTES: u32 = KMALLOC_BYTES - 256 - 24;
 /// `BPF_LOCAL_STORAGE_MAX_VALUE_SIZE`
 const STORAGE_VALUE_BYTES: u32 = 0xffff - 128;
 /// The most processors that Debian's kernel knows (`NR_CPUS`).
@@ -120,12 +120,7 @@ pub(super) fn check_queue(spec: &MapSpec) -> Result<(), MapError> {
     check_entries(spec)?;
     check_keyless(spec)?;
     check_flags(spec, MapFlags(MapFlags::NUMA_NODE.0 | ACCESS.0))?;
-    check_kmalloc(spec)?;
-    let room = u64::from(spec.max_entries) < u64::from(u32::MAX / spec.value_bytes);
-    needs(room, || {
-        let most = u32::MAX / spec.value_bytes;
-        (format!("max_entries {}: fewer than {most}", spec.max_entries), Errno::E2BIG)
-    })
+    check_kmalloc(spec)
 }
 
 /// Whether the kernel would make this Bloom filter (`bloom_map_alloc`).
@@ -371,6 +366,13 @@ impl HostRights {
         } else {
             Ok(frozen)
         }
+    }
+
+    /// The answer where elements cannot be read and removed at once.
+    pub(super) fn cannot_take(&self) -> Result<Vec<u8>, Errno> {
+        self.read()?;
+        let _writing = self.write()?;
+        Err(Errno::ENOTSUPP)
     }
 
     /// Whether the host may never write again.

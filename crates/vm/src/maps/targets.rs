@@ -139,6 +139,10 @@ impl Map for Targets {
         Ok(())
     }
 
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
+    }
+
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
@@ -221,6 +225,10 @@ impl Map for InterfaceHash {
             check_program(value)?;
             self.values.set_all(target.element, value)
         })
+    }
+
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights.cannot_take()
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {

@@ -82,7 +82,8 @@ fn errors_say_what_is_wrong() {
     );
     let error = refused(spec(MapType::ARRAY, 4, 1 << 30, 16));
     assert!(error.contains("17179869184 bytes"), "{error}");
-    assert_eq!(refused(spec(MapType::QUEUE, 0, 4, 1)), "maps of type queue are not implemented");
+    let error = refused(spec(MapType::STRUCT_OPS, 4, 4, 1));
+    assert_eq!(error, "maps of type struct_ops are not implemented");
     let flags = MapFlags::MMAPABLE;
     let error = refused(MapSpec { flags, ..spec(MapType::HASH, 4, 4, 1) });
     assert!(error.starts_with("flags BPF_F_MMAPABLE: hash maps take BPF_F_NO_PREALLOC"), "{error}");

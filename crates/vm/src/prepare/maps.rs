@@ -56,6 +56,26 @@ pub(super) fn initial_bytes(object: &Object, def: &MapDef) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// Puts maps where the declarations of maps of maps want them. A map that cannot hold one of them
+/// counts as not made.
+pub(super) fn fill_maps_of_maps(machine: &Machine, object: &Object, maps: &mut [PreparedMap]) {
+    for (index, def) in object.maps().iter().enumerate() {
+        for (key, value) in &def.values {
+            let MapValue::Map(inner) = value else { continue };
+            let id =
+                |map: Option<&PreparedMap>| map.and_then(|map| map.result.as_ref().ok().copied());
+            let (outer, inner) = (id(maps.get(index)), id(maps.get(inner.0)));
+            // An inner map that is not there leaves its slot empty.
+            let (Some(outer), Some(inner)) = (outer, inner) else { continue };
+            if let Err(errno) = machine.set_inner_map(outer, &key.to_le_bytes(), inner, 0)
+                && let Some(map) = maps.get_mut(index)
+            {
+                map.result = Err(MapFailure::Inner { key: *key, errno });
+            }
+        }
+    }
+}
+
 /// Puts programs where the declarations of maps of programs want them.
 pub(super) fn fill_program_maps(
     machine: &Machine,
