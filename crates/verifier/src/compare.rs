@@ -37,6 +37,7 @@ impl Comparison<'_> {
         if old.frames.len() != current.frames.len()
             || old.references.len() != current.references.len()
             || old.lock.is_some() != current.lock.is_some()
+            || old.sleepable != current.sleepable
         {
             return false;
         }
@@ -60,6 +61,10 @@ impl Comparison<'_> {
     }
 
     fn frames(&mut self, old: &Active, current: &Active, at: usize) -> bool {
+        // A state from which a helper may call back more often covers one that may less often.
+        if old.callback_turns > current.callback_turns {
+            return false;
+        }
         let live = self.code.live.get(at).copied().unwrap_or(u16::MAX);
         let is_live = |index: usize| live >> index & 1 == 1;
         let mut registers = old.regs().iter().zip(current.regs()).enumerate();
@@ -82,6 +87,7 @@ impl Comparison<'_> {
         match old.kind {
             Kind::Scalar => self.numbers(old, current, node),
             Kind::MapValue(_)
+            | Kind::MapKey(_)
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
             | Kind::Slice(_)

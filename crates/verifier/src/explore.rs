@@ -16,7 +16,7 @@ use crate::precision::{Node, Nodes};
 use crate::rejection::{Check, Decision, Fault, Rejection, Rule, fault};
 use crate::stack_liveness::StackLiveness;
 use crate::state::State;
-use crate::state::frame::Frame;
+use crate::state::frame::{Entered, Frame};
 use crate::state::value::{Kind, Value};
 use crate::structure::Code;
 use crate::verified::{Region, Stats};
@@ -104,6 +104,8 @@ pub(crate) struct Walk<'a> {
     observer: Option<&'a mut Observer<'a>>,
     /// Global functions that were called, and those that were verified.
     pub(crate) called: Vec<bool>,
+    /// Functions that the kernel calls after the program, by their place in the code.
+    pub(crate) called_later: Vec<bool>,
     verified: Vec<bool>,
     pub(crate) trail: Trail,
     pub(crate) trails: Trails,
@@ -133,12 +135,7 @@ impl<'a> Walk<'a> {
             liveness,
             code: Rc::new(code),
             nodes: Nodes::new(),
-            state: State {
-                frames: vec![frame.into()],
-                references: Vec::new(),
-                lock: None,
-                may_goto: 0,
-            },
+            state: State::new(frame, input.sleepable),
             at: 0,
             visits: vec![0; len],
             regions: vec![None; len],
@@ -164,6 +161,7 @@ impl<'a> Walk<'a> {
             stats: Stats::default(),
             observer,
             called: vec![false; functions],
+            called_later: vec![false; functions],
             verified: vec![false; functions],
             trail: Trail::default(),
             trails: Trails::default(),
@@ -192,8 +190,7 @@ impl<'a> Walk<'a> {
     fn begin(&mut self, function: usize) -> Check {
         let mut frame = Frame::new(0, 0, function, 0);
         self.set_parameters(function, &mut frame)?;
-        self.state =
-            State { frames: vec![frame.into()], references: Vec::new(), lock: None, may_goto: 0 };
+        self.state = State::new(frame, self.input.sleepable);
         self.visited_cycles = Visits::default();
         self.at = self.code.functions[function].entry;
         self.parent = None;
@@ -348,6 +345,17 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Lets a function that the kernel calls later wait to be walked: no path leads there.
+    pub(crate) fn push_entry(&mut self, state: State, at: usize) -> Check {
+        let parent = self.parent.take();
+        let pushed = self.push(state, at, None);
+        self.parent = parent;
+        if let Some(path) = self.pending.last_mut() {
+            path.history = 0;
+        }
+        pushed
+    }
+
     /// Ends this path and takes up a waiting one; false if there is none.
     fn next_path(&mut self) -> bool {
         let mut parent = self.parent;
@@ -407,7 +415,7 @@ impl<'a> Walk<'a> {
                 break;
             }
             if !walked_out {
-                if !self.code.is_iterator_step(self.at) && self.is_same(index) {
+                if self.may_loop(index) && self.is_same(index) {
                     looping = true;
                     break;
                 }
@@ -457,7 +465,7 @@ impl<'a> Walk<'a> {
         if !core::mem::replace(&mut checkpoint.cleaned, true)
             && let Some(state) = &mut checkpoint.state
         {
-            state.drop_dead_slots(&self.liveness, self.at);
+            state.drop_dead_slots(&self.code, &self.liveness, self.at);
         }
     }
 
@@ -467,6 +475,18 @@ impl<'a> Walk<'a> {
         let mut comparison =
             Comparison { code: &self.code, nodes: &self.nodes, ids: &mut self.ids, mode };
         comparison.states(old, &self.state, self.at)
+    }
+
+    /// Whether coming here again in the same state would be a loop that never ends.
+    fn may_loop(&self, index: usize) -> bool {
+        let is_step = self.code.is_iterator_step(self.at) || self.code.calls_back(self.at);
+        !is_step && !self.is_other_entry(index)
+    }
+
+    /// Whether a checkpoint is of another entry of a function that the kernel calls later.
+    fn is_other_entry(&self, index: usize) -> bool {
+        let old = self.checkpoints[index].state.as_ref().map(|old| old.top().entered);
+        matches!(old, Some(Entered::Later(_))) && old != Some(self.state.top().entered)
     }
 
     /// Whether a checkpoint on the way here is the same state: a loop without progress.
@@ -480,6 +500,7 @@ impl<'a> Walk<'a> {
         old.frames.len() == self.state.frames.len()
             && registers.into_iter().all(same_but_for_nodes)
             && old.may_goto == self.state.may_goto
+            && old.callbacks == self.state.callbacks
             && !turns_differ(old, &self.state)
             && self.compare(index, Mode::Exact)
     }
@@ -510,10 +531,14 @@ impl<'a> Walk<'a> {
     fn closes_loop(&mut self, index: usize) -> bool {
         let turns = self.checkpoints[index].state.as_ref().map(|old| old.may_goto);
         let is_may_goto = matches!(self.code.insn(self.at), Some(Insn::MayGoto { .. }));
-        let may_close = if self.code.is_iterator_step(self.at) {
+        let may_close = if self.is_other_entry(index) {
+            false
+        } else if self.code.is_iterator_step(self.at) {
             self.is_active_iterator()
+        } else if is_may_goto {
+            turns != Some(self.state.may_goto)
         } else {
-            is_may_goto && turns != Some(self.state.may_goto)
+            self.code.calls_back(self.at)
         };
         may_close && self.closes(index)
     }
@@ -540,9 +565,13 @@ impl<'a> Walk<'a> {
 
     /// The latest state at this instruction, in an earlier turn of a loop on the way here.
     pub(crate) fn earlier_turn(&self) -> Option<&State> {
-        let list = self.by_place.get(&(self.at, self.state.top().callsite))?;
-        let open =
-            |index: &&usize| Some(**index) != self.parent && self.checkpoints[**index].branches > 0;
+        self.state_on_the_way(self.at, self.parent)
+    }
+
+    /// The latest state at an instruction on the way here, which is not at a checkpoint.
+    pub(crate) fn state_on_the_way(&self, at: usize, not: Option<usize>) -> Option<&State> {
+        let list = self.by_place.get(&(at, self.state.top().callsite))?;
+        let open = |index: &&usize| Some(**index) != not && self.checkpoints[**index].branches > 0;
         let states = list.iter().rev().filter(open);
         let mut states = states.filter_map(|index| self.checkpoints[*index].state.as_ref());
         states.find(|state| same_callsites(state, &self.state))

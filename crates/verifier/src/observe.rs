@@ -167,7 +167,7 @@ impl PrintedValue<'_> {
         if value.ref_id != 0 {
             parts.push(format!("ref_obj_id={}", value.ref_id));
         }
-        if let Kind::ConstMap(map) | Kind::MapValue(map) = value.kind
+        if let Kind::ConstMap(map) | Kind::MapValue(map) | Kind::MapKey(map) = value.kind
             && let Some(facts) = crate::check::pointer_compare::facts_of(self.of.maps, map)
         {
             parts.push(format!("ks={},vs={}", facts.key_size, facts.value_size));

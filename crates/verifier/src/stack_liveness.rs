@@ -38,7 +38,8 @@ struct Instance {
 /// The liveness of all chains of calls.
 pub(crate) struct StackLiveness {
     instances: Vec<Instance>,
-    by_call: HashMap<(usize, usize), usize>,
+    /// By calling instance, call and function; without an instance for one that is called later.
+    by_call: HashMap<(Option<usize>, usize, usize), usize>,
     /// By slot of the code: what follows in the same function, and what it follows.
     successors: Vec<[Option<u32>; 2]>,
     predecessors: Vec<Vec<u32>>,
@@ -105,12 +106,22 @@ impl StackLiveness {
         callsite: usize,
         function: usize,
     ) -> usize {
-        if let Some(&instance) = self.by_call.get(&(outer, callsite)) {
+        if let Some(&instance) = self.by_call.get(&(Some(outer), callsite, function)) {
             return instance;
         }
         let frames = self.instances[outer].frames.len() + 1;
         let instance = self.add(code, function, Some((outer, callsite)), frames);
-        self.by_call.insert((outer, callsite), instance);
+        self.by_call.insert((Some(outer), callsite, function), instance);
+        instance
+    }
+
+    /// The instance of a function that the kernel calls later.
+    pub(crate) fn enter_later(&mut self, code: &Code, function: usize) -> usize {
+        if let Some(&instance) = self.by_call.get(&(None, 0, function)) {
+            return instance;
+        }
+        let instance = self.add(code, function, None, 1);
+        self.by_call.insert((None, 0, function), instance);
         instance
     }
 

@@ -130,7 +130,7 @@ impl Walk<'_> {
             Imm64::Code(_) if self.input.functions.is_empty() => {
                 return fault(Rule::Structure, "missing btf func_info");
             }
-            Imm64::Code(_) => return unsupported("functions as callbacks"),
+            Imm64::Code(target) => self.function_pointer(target)?,
             Imm64::Variable { .. } => return unsupported("kernel variables"),
             Imm64::MapByFd(fd) | Imm64::MapValueByFd { fd, .. } => {
                 return fault(Rule::Map, format!("fd {fd} is not pointing to valid bpf_map"));

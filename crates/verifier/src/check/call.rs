@@ -3,7 +3,7 @@
 use crate::explore::{Step, Walk};
 use crate::rejection::{Check, Rule, fault};
 use crate::state::MAX_FRAMES;
-use crate::state::frame::Frame;
+use crate::state::frame::{Entered, Frame};
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
 
@@ -19,6 +19,17 @@ impl Walk<'_> {
         if self.code.functions[function].global {
             return self.global_call(function);
         }
+        let mut frame = self.new_frame(function)?;
+        for reg in ARGUMENTS {
+            frame.set(reg, self.state.reg(reg));
+        }
+        self.clobber_caller_saved();
+        self.state.frames.push(frame.into());
+        Ok(Step::Jump(entry))
+    }
+
+    /// The frame of a function that is entered from here, now or by a helper.
+    pub(crate) fn new_frame(&mut self, function: usize) -> Check<Frame> {
         let index = self.state.frames.len();
         if index >= MAX_FRAMES {
             return fault(
@@ -28,13 +39,7 @@ impl Walk<'_> {
         }
         let outer = self.state.top().instance;
         let instance = self.liveness.enter(&self.code, outer, self.at, function);
-        let mut frame = Frame::new(index, self.at, function, instance);
-        for reg in ARGUMENTS {
-            frame.set(reg, self.state.reg(reg));
-        }
-        self.clobber_caller_saved();
-        self.state.frames.push(frame.into());
-        Ok(Step::Jump(entry))
+        Ok(Frame::new(index, self.at, function, instance))
     }
 
     /// The end of a function: r0 goes to the caller.
@@ -42,6 +47,9 @@ impl Walk<'_> {
         let result = self.state.reg(Reg::R0);
         if let Kind::Stack { .. } = result.kind {
             return fault(Rule::Stack, "cannot return stack pointer to the caller");
+        }
+        if self.state.top().entered == Entered::Callback {
+            return self.return_from_callback();
         }
         let Some(frame) = self.state.frames.pop() else {
             return fault(Rule::CallDepth, "return from no function");

@@ -2,6 +2,7 @@
 
 use crate::explore::{Step, Walk};
 use crate::rejection::{Check, Rule, detailed, fault, unsupported};
+use crate::state::frame::Entered;
 use crate::state::value::Value;
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::{AttachType, ProgType};
@@ -116,6 +117,9 @@ impl Walk<'_> {
 
     fn check_return_value(&mut self) -> Check {
         let value = self.read(Reg::R0)?;
+        if let Entered::Later(_) = self.state.top().entered {
+            return self.check_callback_result(&value);
+        }
         if self.state.top().function != 0 {
             if value.is_scalar() {
                 return Ok(());
@@ -143,18 +147,40 @@ impl Walk<'_> {
                 ),
             );
         }
-        self.mark_precise(&value);
+        self.check_result("At program exit", &value, [row.min, row.max])
+    }
+
+    /// What the kernel calls later must return 0.
+    fn check_callback_result(&mut self, value: &Value) -> Check {
+        if !value.is_scalar() {
+            return fault(
+                Rule::ReturnValue,
+                format!(
+                    "At async callback return the register R0 is not a known value ({})",
+                    value.type_name()
+                ),
+            );
+        }
+        self.check_result("At async callback return", value, [0, 0])
+    }
+
+    /// The number in r0 lies between two.
+    pub(crate) fn check_result(
+        &mut self,
+        when: &str,
+        value: &Value,
+        [min, max]: [i64; 2],
+    ) -> Check {
+        self.mark_precise(value);
         let bounds = value.scalar.wide();
-        if row.min <= bounds.smin && bounds.smax <= row.max {
+        if min <= bounds.smin && bounds.smax <= max {
             return Ok(());
         }
         fault(
             Rule::ReturnValue,
             format!(
-                "At program exit the register R0 has{} should have been in [{}, {}]",
-                known(&value),
-                row.min,
-                row.max
+                "{when} the register R0 has{} should have been in [{min}, {max}]",
+                known(value)
             ),
         )
     }

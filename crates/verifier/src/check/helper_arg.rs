@@ -31,6 +31,10 @@ pub(crate) struct Arguments {
     pub(crate) dynptr: Option<DynptrFacts>,
     /// The dynamic pointer that is given up.
     pub(crate) released_dynptr: Option<DynptrPlace>,
+    /// The map that holds the timer that was passed.
+    pub(crate) timer: Option<MapRef>,
+    /// The function that is called back.
+    pub(crate) function: Option<usize>,
 }
 
 /// The kinds of pointers that an argument may be, as the kernel names them.
@@ -69,6 +73,7 @@ fn is_memory(kind: Kind) -> bool {
             | Kind::Packet(_)
             | Kind::PacketMeta(_)
             | Kind::MapValue(_)
+            | Kind::MapKey(_)
             | Kind::Memory { .. }
     )
 }
@@ -92,6 +97,10 @@ const DYNPTR: Accepted = Accepted {
     names: "fp, dynptr_ptr",
     accepts: |value| matches!(value.kind, Kind::Stack { .. } | Kind::ConstDynptr),
 };
+const STACK: Accepted =
+    Accepted { names: "fp", accepts: |value| matches!(value.kind, Kind::Stack { .. }) };
+const FUNCTION: Accepted =
+    Accepted { names: "func", accepts: |value| matches!(value.kind, Kind::Function(_)) };
 const RECORD: Accepted = Accepted {
     names: "ringbuf_mem",
     accepts: |value| matches!(value.kind, Kind::Memory { record: true, .. }),
@@ -184,9 +193,10 @@ impl Walk<'_> {
             ArgKind::FullSocketOrNull => FULL_SOCKET,
             ArgKind::ReleasedSocket | ArgKind::Socket { .. } => ANY_SOCKET,
             ArgKind::Unchecked | ArgKind::Anything => SCALAR,
-            ArgKind::Stack { .. } | ArgKind::Function => return unsupported("callbacks"),
+            ArgKind::Stack { .. } => STACK,
+            ArgKind::Function => FUNCTION,
             ArgKind::Dynptr(_) => DYNPTR,
-            ArgKind::Timer => return unsupported("timers"),
+            ArgKind::Timer => MAP_VALUE,
             ArgKind::KptrSlot | ArgKind::ReleasedKptr => {
                 return unsupported("kernel pointers in map values");
             }
@@ -214,6 +224,7 @@ impl Walk<'_> {
         match value.kind {
             Kind::Stack { .. } | Kind::Packet(_) | Kind::PacketMeta(_) | Kind::Scalar => Ok(()),
             Kind::MapValue(_)
+            | Kind::MapKey(_)
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
             | Kind::Slice(_)
@@ -239,8 +250,19 @@ impl Walk<'_> {
         match kind {
             ArgKind::ConstMap => {
                 if let Kind::ConstMap(map) = value.kind {
+                    self.check_timer_map(arguments.timer, map)?;
                     arguments.map = Some(map);
                 }
+                Ok(())
+            }
+            ArgKind::Function => {
+                if let Kind::Function(function) = value.kind {
+                    arguments.function = Some(usize::from(function));
+                }
+                Ok(())
+            }
+            ArgKind::Timer => {
+                arguments.timer = Some(self.check_timer(reg, value)?);
                 Ok(())
             }
             ArgKind::MapKey => {
@@ -365,6 +387,14 @@ impl Walk<'_> {
             Kind::MapValue(map) => {
                 self.check_map_permission(map, off, size, access)?;
                 self.check_map_value(reg, map, off, size, zero_allowed, false)
+            }
+            Kind::MapKey(_) if access == Access::Write => fault(
+                Rule::Permission,
+                format!("R{} cannot write into {}", reg.index(), value.type_name()),
+            ),
+            Kind::MapKey(map) => {
+                let available = self.map(map)?.key_size;
+                self.check_region(reg, off, size, available, zero_allowed)
             }
             Kind::Memory { size: available, .. } => {
                 self.check_region(reg, off, size, available, zero_allowed)

@@ -52,6 +52,7 @@ impl Walk<'_> {
             self.release_dynptr(place);
         }
         self.check_special(id)?;
+        self.call_back(id, &arguments)?;
         self.clobber_caller_saved();
         self.set_result(row, &arguments)?;
         if let Some(map) = arguments.map {

@@ -172,6 +172,13 @@ impl Walk<'_> {
                 self.check_map_permission(map, off, place.bytes(), access)?;
                 self.check_map_value(reg, map, off, place.bytes(), false, true)
             }
+            Kind::MapKey(_) if access == Access::Write => {
+                fault(Rule::Permission, format!("write to change key R{} not allowed", reg.index()))
+            }
+            Kind::MapKey(map) => {
+                let size = self.map(map)?.key_size;
+                self.check_region(reg, off, place.bytes(), size, false)
+            }
             Kind::Memory { size, .. } => self.check_region(reg, off, place.bytes(), size, false),
             Kind::ReadOnlyMemory { .. } if access == Access::Write => fault(
                 Rule::Permission,
@@ -210,6 +217,7 @@ impl Walk<'_> {
             | Kind::ConstDynptr
             | Kind::Dynptr { .. }
             | Kind::Iterator { .. }
+            | Kind::Function(_)
             | Kind::PacketEnd => self.not_a_pointer(reg, &pointer),
         }
     }
@@ -261,6 +269,7 @@ impl Walk<'_> {
             }
             Kind::FlowKeys => "flow keys ",
             Kind::MapValue(_) if !pointer.or_null => "value ",
+            Kind::MapKey(_) => "key ",
             Kind::Context => "context ",
             Kind::Stack { .. } => "stack ",
             Kind::Socket if !pointer.or_null => "sock ",

@@ -3,6 +3,7 @@
 pub(crate) mod alu;
 pub(crate) mod branch;
 pub(crate) mod call;
+pub(crate) mod callback;
 pub(crate) mod context;
 pub(crate) mod dynptr;
 pub(crate) mod dynptr_call;
@@ -20,6 +21,7 @@ pub(crate) mod pointer_compare;
 pub(crate) mod region;
 pub(crate) mod stack_access;
 pub(crate) mod stack_depth;
+pub(crate) mod timer;
 
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault};

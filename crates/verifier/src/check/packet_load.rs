@@ -3,6 +3,7 @@
 
 use crate::explore::{Step, Walk};
 use crate::rejection::{Check, Rule, fault};
+use crate::state::frame::Entered;
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::{PacketIndex, Reg};
 use skep_bpf::platform::ProgType;
@@ -16,6 +17,9 @@ impl Walk<'_> {
                 Rule::PacketLoad,
                 "BPF_LD_[ABS|IND] instructions not allowed for this program type",
             );
+        }
+        if self.state.frames.iter().any(|frame| frame.entered == Entered::Callback) {
+            return fault(Rule::PacketLoad, "cannot use BPF_LD_[ABS|IND] within callback");
         }
         let context = self.read(Reg::R6)?;
         self.check_resources("BPF_LD_[ABS|IND]", true)?;

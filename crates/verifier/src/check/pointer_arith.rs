@@ -118,6 +118,8 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
     let allowed = match pointer.kind {
         Kind::Context
         | Kind::MapValue(_)
+        | Kind::MapKey(_)
+        | Kind::Function(_)
         | Kind::Stack { .. }
         | Kind::Packet(_)
         | Kind::PacketMeta(_)

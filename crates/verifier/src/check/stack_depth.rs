@@ -24,6 +24,7 @@ struct Chain<'a> {
     code: &'a Code,
     bytes: &'a [u32],
     private: bool,
+    called_later: &'a [bool],
     deepest: u32,
     /// By function and number of frames: the most stack above it that was looked at.
     seen: HashMap<(usize, usize), u32>,
@@ -43,10 +44,16 @@ impl Walk<'_> {
             code: &self.code,
             bytes: &self.stack_bytes,
             private: PROBES.contains(&self.input.prog_type) && !has_tail_call,
+            called_later: &self.called_later,
             deepest: 0,
             seen: HashMap::new(),
         };
-        chain.enter(0, 0, 0)?;
+        for function in 0..self.code.functions.len() {
+            if function == 0 || self.called_later[function] {
+                chain.seen.clear();
+                chain.enter(function, 0, 0)?;
+            }
+        }
         Ok(chain.deepest)
     }
 }
@@ -90,15 +97,27 @@ impl Chain<'_> {
         }
         self.deepest = self.deepest.max(depth.max(own));
         for at in facts.entry..facts.end {
-            let target = match self.code.insn(at) {
-                Some(Insn::Call { callee: Callee::Local(target) })
-                | Some(Insn::LoadImm64 { imm: Imm64::Code(target), .. }) => target,
+            let (target, is_call) = match self.code.insn(at) {
+                Some(Insn::Call { callee: Callee::Local(target) }) => (target, true),
+                Some(Insn::LoadImm64 { imm: Imm64::Code(target), .. }) => (target, false),
                 _ => continue,
             };
             let entry = self.code.target(at, target);
             let Some(callee) = entry.and_then(|entry| self.code.function_at(entry)) else {
                 continue;
             };
+            if self.called_later[callee] {
+                if self.code.functions[callee].has_tail_call {
+                    return fault(
+                        Rule::CallDepth,
+                        "verifier bug. subprog has tail_call and async cb",
+                    );
+                }
+                // It has a stack of its own, unless it is called as well.
+                if !is_call {
+                    continue;
+                }
+            }
             if frame + 1 >= MAX_FRAMES {
                 return fault(
                     Rule::CallDepth,

@@ -39,6 +39,12 @@ impl Advice<'_> {
             Rule::NotAPointer => self.not_a_pointer(focus?)?,
             Rule::Reference => self.release(),
             Rule::Lock => self.lock(message),
+            Rule::ReturnValue if message.starts_with("At callback return") => {
+                "return 0 to be called again, or 1 to stop".to_owned()
+            }
+            Rule::ReturnValue if message.starts_with("At async callback return") => {
+                "return 0: no other value means anything yet".to_owned()
+            }
             Rule::ReturnValue => {
                 let (_, range) = message.rsplit_once(" in ")?;
                 format!("return a number that is certainly in {range}")

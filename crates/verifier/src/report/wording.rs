@@ -196,6 +196,9 @@ fn about_value(
             None => "this access is not aligned".to_owned(),
         },
         Rule::Permission => permission(rejection, focus, input),
+        Rule::ReturnValue if message.contains("callback return") => {
+            format!("R0, what the function returns to the kernel, is {described} here")
+        }
         Rule::ReturnValue => format!("R0, what the program returns, is {described} here"),
         Rule::Atomic => {
             format!("atomic operations do not work on {}", pointed_to(value, input))

@@ -33,6 +33,17 @@ impl Place {
     }
 }
 
+/// How a function came to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Entered {
+    /// It was called, or is what is verified by itself.
+    Called,
+    /// A helper calls it back before it returns.
+    Callback,
+    /// The kernel calls it at some time after the program: the number of such calls on the way.
+    Later(u32),
+}
+
 /// One active function.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Frame {
@@ -44,6 +55,7 @@ pub(crate) struct Frame {
     pub(crate) function: usize,
     /// The chain of calls, as stack liveness counts them.
     pub(crate) instance: usize,
+    pub(crate) entered: Entered,
 }
 
 impl Frame {
@@ -52,7 +64,8 @@ impl Frame {
         let mut regs = [Value::INVALID; REGS];
         // Frames are at most MAX_FRAMES.
         regs[Reg::R10.index()] = Value::pointer(Kind::Stack { frame: index as u8 });
-        Frame { regs, stack: Rc::default(), callsite, function, instance }
+        let entered = Entered::Called;
+        Frame { regs, stack: Rc::default(), callsite, function, instance, entered }
     }
 
     /// The value in a register or spilled in a slot, as it was written.
@@ -89,6 +102,8 @@ impl Frame {
 pub(crate) struct Active {
     frame: Rc<Frame>,
     written: Written,
+    /// How often the helper that it calls next has called back on this path.
+    pub(crate) callback_turns: u32,
 }
 
 impl Deref for Active {
@@ -102,7 +117,7 @@ impl Deref for Active {
 
 impl From<Frame> for Active {
     fn from(frame: Frame) -> Active {
-        Active { frame: Rc::new(frame), written: Written::ALL }
+        Active { frame: Rc::new(frame), written: Written::ALL, callback_turns: 0 }
     }
 }
 

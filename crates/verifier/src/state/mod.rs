@@ -8,7 +8,8 @@ pub(crate) mod stack;
 pub(crate) mod value;
 
 use crate::stack_liveness::StackLiveness;
-use frame::{Active, Place};
+use crate::structure::Code;
+use frame::{Active, Frame, Place};
 use skep_bpf::insn::Reg;
 use value::{MapRef, Value};
 
@@ -38,9 +39,25 @@ pub(crate) struct State {
     pub(crate) lock: Option<Lock>,
     /// How many `may_goto` instructions have not jumped.
     pub(crate) may_goto: u32,
+    /// How often helpers have called back.
+    pub(crate) callbacks: u32,
+    /// Whether the program may sleep here.
+    pub(crate) sleepable: bool,
 }
 
 impl State {
+    /// Before the first instruction of what is verified by itself.
+    pub(crate) fn new(frame: Frame, sleepable: bool) -> State {
+        State {
+            frames: vec![frame.into()],
+            references: Vec::new(),
+            lock: None,
+            may_goto: 0,
+            callbacks: 0,
+            sleepable,
+        }
+    }
+
     /// The active function's frame.
     #[inline]
     pub(crate) fn top(&self) -> &Active {
@@ -111,7 +128,7 @@ impl State {
     }
 
     /// Forgets the slots of all frames that are not live at slot `at` of the code.
-    pub(crate) fn drop_dead_slots(&mut self, liveness: &StackLiveness, at: usize) {
+    pub(crate) fn drop_dead_slots(&mut self, code: &Code, liveness: &StackLiveness, at: usize) {
         let top = self.depth();
         let instances: Vec<usize> = self.frames.iter().map(|frame| frame.instance).collect();
         let callsites: Vec<usize> = self.frames.iter().map(|frame| frame.callsite).collect();
@@ -121,9 +138,10 @@ impl State {
             }
             let mut live = liveness.live_before(instances[top], index, at);
             for caller in index..top {
-                // A call is one slot long.
-                let after = callsites[caller + 1] + 1;
-                live |= liveness.live_before(instances[caller], index, after);
+                // A call is one slot long. A helper that calls back is come back to.
+                let callsite = callsites[caller + 1];
+                let next = callsite + usize::from(!code.calls_back(callsite));
+                live |= liveness.live_before(instances[caller], index, next);
             }
             frame.keep_slots(live);
         }

@@ -53,6 +53,10 @@ pub(crate) enum Kind {
     Context,
     ConstMap(MapRef),
     MapValue(MapRef),
+    /// A key that the kernel shows to a callback.
+    MapKey(MapRef),
+    /// A function of the program, by its place in the code.
+    Function(u16),
     Stack {
         frame: u8,
     },
@@ -106,6 +110,8 @@ impl Kind {
             Kind::Context => "ctx",
             Kind::ConstMap(_) => "map_ptr",
             Kind::MapValue(_) => "map_value",
+            Kind::MapKey(_) => "map_key",
+            Kind::Function(_) => "func",
             Kind::Stack { .. } => "fp",
             Kind::Packet(_) => "pkt",
             Kind::PacketMeta(_) => "pkt_meta",
@@ -257,6 +263,7 @@ impl Value {
             | Kind::XdpSock
             | Kind::SockCommon
             | Kind::MapValue(_)
+            | Kind::MapKey(_)
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
             | Kind::Slice(_)

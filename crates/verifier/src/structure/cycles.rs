@@ -75,7 +75,7 @@ impl Search<'_> {
         let members = self.open.iter().rposition(|at| *at == root).unwrap_or(0);
         let is_cycle = self.open.len() - members > 1
             || self.successors(root).contains(&Some(root))
-            || self.code.force_points[root];
+            || self.code.calls_back(root);
         self.found += u32::from(is_cycle);
         for at in self.open.drain(members..) {
             self.low[at] = DONE;

@@ -4,6 +4,7 @@
 //! conditional jumps, at jump targets, before and after calls (Linux 6.18, `check_cfg`).
 
 use super::Code;
+use crate::check::callback::{Callback, callback_of};
 use crate::rejection::{Check, Rule, fault};
 use skep_bpf::insn::{Callee, Insn, Offset};
 
@@ -72,6 +73,18 @@ fn successors(code: &mut Code, i: usize, at: &mut Option<usize>) -> Check<[Optio
             };
             if next < code.slots.len() {
                 mark(code, next, true);
+            }
+            match callee {
+                Callee::Helper(id) => match callback_of(id) {
+                    Some(Callback::Now) => {
+                        mark(code, i, true);
+                        code.force_points[i] = true;
+                    }
+                    // A state that was there before need not be entered again.
+                    Some(Callback::Later) => mark(code, i, false),
+                    None => {}
+                },
+                Callee::Local(_) | Callee::Kfunc { .. } | Callee::Reg(_) => {}
             }
             if code.is_iterator_step(i) {
                 mark(code, i, false);

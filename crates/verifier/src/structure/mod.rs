@@ -9,11 +9,12 @@ mod flow;
 mod maps;
 pub(crate) mod reserved;
 
+use crate::check::callback::{Callback, callback_of};
 use crate::input::Input;
 use crate::liveness::{Regs, live_registers};
 use crate::rejection::{Check, Rule, fault, unsupported};
 use skep_bpf::codec::{DecodeErrorKind, Slot, SlotIndex, decode};
-use skep_bpf::insn::{Callee, HelperId, Insn, Offset};
+use skep_bpf::insn::{Callee, HelperId, Imm64, Insn, Offset};
 use skep_bpf::op::{
     AluOp, CODE_BITS, Cond, Imm64Kind, SIZE_BITS, SOURCE_X, call, class, code, mode,
 };
@@ -119,6 +120,12 @@ impl Code {
         step == Some(IteratorStep::Next)
     }
 
+    /// Whether an instruction calls a helper that calls a function back before it returns.
+    pub(crate) fn calls_back(&self, at: usize) -> bool {
+        let Some(Insn::Call { callee: Callee::Helper(id) }) = self.insn(at) else { return false };
+        callback_of(id) == Some(Callback::Now)
+    }
+
     /// Where a distance from a slot leads, if that is in the code.
     pub(crate) fn target(&self, at: usize, offset: Offset) -> Option<usize> {
         let target = i64::try_from(at).ok()? + 1 + i64::from(offset.0);
@@ -178,6 +185,11 @@ impl Code {
                 id.row().is_some_and(|row| row.traits.changes_packet)
             }
             Some(Insn::Call { callee: Callee::Local(target) }) => {
+                let entry = self.target(at, target);
+                let function = entry.and_then(|entry| self.function_at(entry));
+                function.is_some_and(|function| self.functions[function].changes_packet)
+            }
+            Some(Insn::LoadImm64 { imm: Imm64::Code(target), .. }) => {
                 let entry = self.target(at, target);
                 let function = entry.and_then(|entry| self.function_at(entry));
                 function.is_some_and(|function| self.functions[function].changes_packet)
