@@ -79,6 +79,7 @@ impl Walk<'_> {
                 };
                 self.call_back_elements(function, map)
             }
+            HelperId::USER_RINGBUF_DRAIN => self.call_back_records(function),
             HelperId::TIMER_SET_CALLBACK => match arguments.timer {
                 Some(map) => self.call_back_later(function, map, false),
                 None => fault(Rule::Map, "map '' has no valid bpf_timer"),
@@ -114,6 +115,15 @@ impl Walk<'_> {
         let (passed, context) = (self.state.reg(Reg::R1), self.state.reg(Reg::R3));
         let [key, value] = element_of(map);
         set_arguments(&mut frame, [passed, key, value, context]);
+        self.push_callback(frame)
+    }
+
+    /// `bpf_user_ringbuf_drain(map, function, context, flags)` calls `function(record, context)`.
+    fn call_back_records(&mut self, function: usize) -> Check {
+        let mut frame = self.new_frame(function)?;
+        let record = Value { id: self.new_id(), ..Value::pointer(Kind::ConstDynptr) };
+        let context = *self.state.reg(Reg::R3);
+        set_arguments(&mut frame, [record, context]);
         self.push_callback(frame)
     }
 
