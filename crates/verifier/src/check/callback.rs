@@ -122,7 +122,7 @@ impl Walk<'_> {
     fn call_back_records(&mut self, function: usize) -> Check {
         let mut frame = self.new_frame(function)?;
         let record = Value { id: self.new_id(), ..Value::pointer(Kind::ConstDynptr) };
-        let context = *self.state.reg(Reg::R3);
+        let context = self.state.reg(Reg::R3);
         set_arguments(&mut frame, [record, context]);
         self.push_callback(frame)
     }
