@@ -5,11 +5,16 @@
 //! kernel's figure is its own (`log_level` 4), which includes its fix-ups; ours is the time of
 //! `verify`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, prepare};
+use skep_bpf::op::{call, class, code};
 use skep_kernel::{Map, MapSpec, ProgSpec, relocate, uapi};
-use skep_object::{CoreRelocations, GlobalData, LinkOptions, MapDef, MapOrigin, Object};
+use skep_object::{
+    CoreRelocations, GlobalData, KernelFunctions, LinkOptions, MapDef, MapOrigin, Object,
+};
+use skep_verifier::KernelTypes;
 
 const ROUNDS: usize = 9;
 
@@ -32,11 +37,16 @@ fn main() -> Result<(), Failure> {
         "{:40} {:>9} {:>12} {:>12} {:>8} {:>10}",
         "program", "insns", "kernel us", "skep us", "ratio", "spread"
     );
+    let kernel = Arc::new(KernelTypes::new(|| {
+        std::fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string())
+    }));
+    // The kernel has read its own types before.
+    kernel.types()?;
     for file in &files {
         let bytes = std::fs::read(file)?;
-        let count = prepared(&bytes, file)?.programs.len();
+        let count = prepared(&bytes, file, &kernel)?.programs.len();
         for index in 0..count {
-            if let Err(failure) = compare(&bytes, file, index) {
+            if let Err(failure) = compare(&bytes, file, index, &kernel) {
                 println!("{file}, program {index}: {failure}");
             }
         }
@@ -45,17 +55,25 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn prepared(bytes: &[u8], file: &str) -> Result<Prepared, Failure> {
-    let link =
-        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
-    Ok(prepare(bytes, file, PrepareOptions { link, ..PrepareOptions::default() })?)
+fn prepared(bytes: &[u8], file: &str, kernel: &Arc<KernelTypes>) -> Result<Prepared, Failure> {
+    let link = LinkOptions {
+        core_relocations: CoreRelocations::AsCompiled,
+        kernel_functions: KernelFunctions::ByName,
+    };
+    let kernel_types = Some(kernel.clone());
+    Ok(prepare(bytes, file, PrepareOptions { link, kernel_types, ..PrepareOptions::default() })?)
 }
 
-fn compare(bytes: &[u8], file: &str, index: usize) -> Result<(), Failure> {
+fn compare(
+    bytes: &[u8],
+    file: &str,
+    index: usize,
+    kernel_types: &Arc<KernelTypes>,
+) -> Result<(), Failure> {
     let (mut ours, mut kernels, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let (mut name, mut insns) = (String::new(), 0);
     for _ in 0..ROUNDS {
-        let prepared = prepared(bytes, file)?;
+        let prepared = prepared(bytes, file, kernel_types)?;
         let program = &prepared.programs[index];
         let verified = match (&program.verified, &program.result) {
             (Some(verified), _) => verified,
@@ -65,7 +83,7 @@ fn compare(bytes: &[u8], file: &str, index: usize) -> Result<(), Failure> {
         name.clone_from(&program.name);
         insns = verified.stats().insns_processed;
         let our = program.verify_time.map_or(0.0, micros);
-        let kernel = kernel_micros(&prepared.object, program)?;
+        let kernel = kernel_micros(&prepared.object, program, kernel_types)?;
         ours.push(our);
         kernels.push(kernel);
         ratios.push(our / kernel);
@@ -93,15 +111,27 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// What the kernel says its verification took.
-fn kernel_micros(object: &Object, program: &PreparedProgram) -> Result<f64, Failure> {
+fn kernel_micros(
+    object: &Object,
+    program: &PreparedProgram,
+    kernel_types: &KernelTypes,
+) -> Result<f64, Failure> {
     let linked = program.linked.as_ref().ok_or("it was not linked")?;
     let maps = linked
         .maps
         .iter()
         .map(|index| kernel_map(object, object.map(*index).ok_or("no such map")?))
         .collect::<Result<Vec<Map>, Failure>>()?;
-    let mut insns: Vec<[u8; 8]> =
-        linked.bytecode.slots.iter().map(|slot| slot.to_bytes()).collect();
+    let mut slots = linked.bytecode.slots.clone();
+    for slot in &mut slots {
+        if slot.opcode == class::JMP | code::CALL && slot.src() == call::KFUNC {
+            let names = &linked.bytecode.kernel_functions;
+            let name = names.get(usize::try_from(slot.imm)?).ok_or("a call of no function")?;
+            let id = kernel_types.types()?.find_func(name).ok_or("no such function")?;
+            slot.imm = i32::try_from(id.0)?;
+        }
+    }
+    let mut insns: Vec<[u8; 8]> = slots.iter().map(|slot| slot.to_bytes()).collect();
     relocate(&mut insns, &maps)?;
     let spec = ProgSpec {
         prog_type: program.prog_type.0,

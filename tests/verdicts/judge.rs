@@ -108,8 +108,10 @@ impl Judge {
             bytecode: &bytecode,
             prog_type: case.prog_type,
             attach_type: case.attach_type,
+            attach_target: None,
             maps: &self.facts,
             functions: &[],
+            kernel: None,
             gpl_compatible: true,
             sleepable: false,
             profile: Profile {

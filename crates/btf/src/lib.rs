@@ -33,6 +33,7 @@ mod bytes;
 mod error;
 mod ext;
 mod lookup;
+mod names;
 mod parse;
 mod print;
 mod resolve;

@@ -1,7 +1,6 @@
 //! Finding types by number, name and kind, and the lists they hold.
 
-use alloc::vec::Vec;
-
+use crate::names::NameIndex;
 use crate::parse::Btf;
 use crate::types::{
     Composite, DatasecVar, Enum, EnumValue, Kind, List, Member, Param, Str, Type, TypeId,
@@ -68,10 +67,10 @@ impl Btf {
 
     /// The types with that name, in order of their numbers.
     pub fn named(&self, name: &str) -> impl Iterator<Item = (TypeId, &Type)> {
-        let from = self.by_name.partition_point(|&id| self.name(id) < name);
-        let rest = self.by_name.get(from..).unwrap_or(&[]);
-        let to = rest.partition_point(|&id| self.name(id) == name);
-        rest.get(..to).unwrap_or(&[]).iter().map(|&id| (id, self.ty(id)))
+        self.by_name
+            .candidates(name)
+            .map(|id| (id, self.ty(id)))
+            .filter(move |(_, ty)| self.str(ty.name) == name)
     }
 
     /// The first type with that name for whose kind `accept` is true.
@@ -111,12 +110,6 @@ impl Btf {
     }
 
     pub(crate) fn index_names(&mut self) {
-        let mut ids: Vec<TypeId> = self
-            .types()
-            .filter(|(_, ty)| !self.str(ty.name).is_empty())
-            .map(|(id, _)| id)
-            .collect();
-        ids.sort_by(|&a, &b| self.name(a).cmp(self.name(b)).then(a.cmp(&b)));
-        self.by_name = ids;
+        self.by_name = NameIndex::new(self.types.iter().map(|ty| self.str(ty.name)));
     }
 }

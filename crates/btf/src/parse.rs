@@ -9,6 +9,7 @@ use core::marker::PhantomData;
 
 use crate::bytes::{Reader, slice};
 use crate::error::{BtfError, TypeProblem};
+use crate::names::NameIndex;
 use crate::types::{
     Array, Composite, DatasecVar, Enum, EnumValue, Int, Kind, Linkage, List, Member, Param, Str,
     Type, TypeId,
@@ -36,8 +37,7 @@ pub struct Btf {
     pub(crate) params: Vec<Param>,
     pub(crate) vars: Vec<DatasecVar>,
     strings: String,
-    /// The named types, sorted by name, then by number.
-    pub(crate) by_name: Vec<TypeId>,
+    pub(crate) by_name: NameIndex,
 }
 
 impl Btf {
@@ -56,7 +56,7 @@ impl Btf {
             params: Vec::new(),
             vars: Vec::new(),
             strings: read_strings(strings)?,
-            by_name: Vec::new(),
+            by_name: NameIndex::default(),
         };
         let mut offsets = Vec::from([0]);
         let mut reader = Reader::new(types);
@@ -328,6 +328,9 @@ pub(crate) fn part<'a>(
 fn read_strings(bytes: &[u8]) -> Result<String, BtfError> {
     if bytes.first() != Some(&0) || bytes.last() != Some(&0) {
         return Err(BtfError::Strings);
+    }
+    if let Ok(strings) = core::str::from_utf8(bytes) {
+        return Ok(String::from(strings));
     }
     // Offsets must keep their meaning, so every bad byte becomes exactly one character of one
     // byte.

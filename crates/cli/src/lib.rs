@@ -12,6 +12,7 @@ pub mod contents;
 pub mod context;
 pub mod failure;
 pub mod input;
+pub mod kernel;
 pub mod listing;
 pub mod packet;
 pub mod render;

@@ -20,6 +20,7 @@ use crate::contents;
 use crate::context::Input;
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
+use crate::kernel::kernel_types;
 use crate::value::Typed;
 
 /// The most text that the lines of one run are kept of, in bytes.
@@ -76,6 +77,8 @@ pub struct Wanted<'a> {
     pub sizes: &'a [Setting],
     /// Maps to fill, with the files to fill them from.
     pub maps: &'a [Setting],
+    /// The file with the types of the kernel that the program is for.
+    pub btf: Option<&'a Path>,
 }
 
 /// What programs printed since it was last asked for.
@@ -175,6 +178,7 @@ impl Session {
             verification: wanted.verification,
             globals,
             map_sizes,
+            kernel_types: Some(kernel_types(wanted.btf)?),
             ..PrepareOptions::default()
         };
         let file = target.path.display();

@@ -123,8 +123,10 @@ impl Tally {
             bytecode: &linked.bytecode,
             prog_type,
             attach_type: AttachType(record.attach_type.unwrap_or(0)),
+            attach_target: None,
             maps: &maps,
             functions: &functions,
+            kernel: None,
             gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
             sleepable: record.load_flags & 16 != 0,
             profile: Profile {

@@ -389,7 +389,8 @@ impl<'a> Walk<'a> {
     fn observe(&mut self, event: Event, at: usize) {
         if let Some(observer) = &mut self.observer {
             let (state, maps, nodes) = (&self.state, self.input.maps, &self.nodes);
-            observer(&Observed { event, at, state, maps, nodes });
+            let kernel = self.input.kernel;
+            observer(&Observed { event, at, state, maps, nodes, kernel });
         }
     }
 

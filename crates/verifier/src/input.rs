@@ -7,6 +7,7 @@ mod fields;
 
 pub use fields::{FieldTarget, SpecialField, SpecialKind, object_fields, special_fields};
 
+use crate::kernel::KernelTypes;
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType, context_of};
 use skep_bpf::program::Bytecode;
@@ -22,11 +23,15 @@ pub struct Input<'a> {
     pub prog_type: ProgType,
     /// Where it is to be attached; [`AttachType::UNSPECIFIED`] if the type leaves nothing open.
     pub attach_type: AttachType,
+    /// What it is to be attached to, by name, for types whose rules depend on it.
+    pub attach_target: Option<&'a str>,
     /// The maps that the instructions refer to.
     pub maps: &'a [MapFacts],
     /// What is known of the functions; empty without type information, which makes all but the
     /// main function static.
     pub functions: &'a [FunctionFacts],
+    /// The types of the kernel, for programs that deal with its objects.
+    pub kernel: Option<&'a KernelTypes>,
     /// Whether the licence is compatible with the GPL.
     pub gpl_compatible: bool,
     /// Whether the program may sleep (`BPF_F_SLEEPABLE`).

@@ -14,6 +14,7 @@ mod explore;
 pub mod history;
 mod ids;
 pub mod input;
+mod kernel;
 pub mod kernel_log;
 mod liveness;
 mod loops;
@@ -32,6 +33,7 @@ use skep_bpf::codec::SlotIndex;
 use structure::Code;
 
 pub use input::{Input, MapFacts, Profile};
+pub use kernel::KernelTypes;
 pub use observe::{Event, Observed};
 pub use rejection::{Decision, Rejection, Rule};
 pub use verified::{Region, Stats, Verified};
@@ -48,8 +50,10 @@ pub use verified::{Region, Stats, Verified};
 ///     bytecode: &bytecode,
 ///     prog_type: ProgType::XDP,
 ///     attach_type: AttachType::UNSPECIFIED,
+///     attach_target: None,
 ///     maps: &[],
 ///     functions: &[],
+///     kernel: None,
 ///     gpl_compatible: false,
 ///     sleepable: false,
 ///     profile: Profile::linux(4),

@@ -5,6 +5,7 @@
 
 use crate::domain::{Ranges, Signed, Unsigned};
 use crate::input::MapFacts;
+use crate::kernel::KernelTypes;
 use crate::precision::Nodes;
 use crate::state::State;
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
@@ -35,6 +36,7 @@ pub struct Observed<'a> {
     pub(crate) state: &'a State,
     pub(crate) maps: &'a [MapFacts],
     pub(crate) nodes: &'a Nodes,
+    pub(crate) kernel: Option<&'a KernelTypes>,
 }
 
 impl Observed<'_> {
@@ -148,8 +150,10 @@ impl fmt::Display for PrintedValue<'_> {
                 return write!(f, "{off}");
             }
         }
-        if let Kind::Btf { type_name, .. } = value.kind {
-            f.write_str(type_name)?;
+        if let Kind::Btf { type_id, .. } = value.kind
+            && let Some(Ok(types)) = self.of.kernel.map(KernelTypes::types)
+        {
+            f.write_str(types.name(type_id))?;
         }
         write!(f, "({})", self.attributes(constant).join(","))
     }

@@ -20,7 +20,7 @@ use skep_object::{
     ChangeError, FunctionIndex, LinkError, LinkOptions, Linked, MapIndex, Object, ParseError,
 };
 use skep_verifier::report::Report;
-use skep_verifier::{Profile, Rejection, Verified};
+use skep_verifier::{KernelTypes, Profile, Rejection, Verified};
 
 use crate::errno::Errno;
 use crate::helpers::Implementation;
@@ -50,6 +50,9 @@ pub struct PrepareOptions {
     pub helpers: Vec<(HelperId, Implementation)>,
     /// How programs are linked.
     pub link: LinkOptions,
+    /// The types of the kernel that programs are verified for; without them, those that need them
+    /// are refused.
+    pub kernel_types: Option<Arc<KernelTypes>>,
 }
 
 /// Whether programs are verified before they are loaded.
@@ -97,6 +100,7 @@ pub struct Prepared {
     pub maps: Vec<PreparedMap>,
     /// The object's programs, in its order.
     pub programs: Vec<PreparedProgram>,
+    kernel_types: Option<Arc<KernelTypes>>,
 }
 
 /// A map of an object, in its machine or not.
@@ -263,13 +267,15 @@ pub fn prepare(
         Verification::Off => None,
     };
     if let Some(profile) = profile {
-        let around = Surroundings { object: &object, cpus, profile };
+        let kernel = options.kernel_types.as_ref();
+        let around = Surroundings { object: &object, cpus, profile, kernel };
         programs::verify(&around, &maps, &mut programs);
     }
     let mut programs: Vec<PreparedProgram> =
         programs.into_iter().map(|program| program.load(&machine, &maps)).collect();
     maps::fill_program_maps(&machine, &object, &maps, &mut programs);
-    Ok(Prepared { machine, object, maps, programs })
+    let kernel_types = options.kernel_types;
+    Ok(Prepared { machine, object, maps, programs, kernel_types })
 }
 
 /// What became of a program.
@@ -301,7 +307,11 @@ impl PreparedProgram {
 impl Prepared {
     /// What the verifier is told of a program of the object; none if it has no code.
     #[must_use]
-    pub fn facts<'a>(&self, program: &'a PreparedProgram, profile: Profile) -> Option<Facts<'a>> {
+    pub fn facts<'a>(
+        &'a self,
+        program: &'a PreparedProgram,
+        profile: Profile,
+    ) -> Option<Facts<'a>> {
         let function = self.object.function(program.function)?;
         let task = Task {
             name: &program.name,
@@ -309,9 +319,11 @@ impl Prepared {
             prog_type: program.prog_type,
             attach_type: program.attach_type,
             sleepable: programs::is_sleepable(function),
+            attach_target: programs::attach_target(function),
         };
         let (object, cpus) = (&self.object, self.machine.host().cpus);
-        Some(Facts::new(&Surroundings { object, cpus, profile }, task))
+        let kernel = self.kernel_types.as_ref();
+        Some(Facts::new(&Surroundings { object, cpus, profile, kernel }, task))
     }
 
     /// The map with a name.

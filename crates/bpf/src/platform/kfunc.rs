@@ -1,8 +1,8 @@
-//! Kernel functions that programs may call (kfuncs): what they take and give, who may call them.
+//! Kernel functions that programs may call (kfuncs), those that need no types of the kernel: what
+//! they take and give.
 //!
 //! Linux numbers them anew in every build; here, as in objects, they go by name. A row says what
-//! the kernel's verifier asks of a call. Functions without a row are not known. Program types are
-//! those of Linux 6.18, found by loading programs.
+//! the kernel's verifier asks of a call.
 
 use super::prog_type::ProgType;
 
@@ -35,11 +35,6 @@ pub enum KfuncParam {
     Ignored,
     /// The iterator that the function is for.
     Iterator,
-    /// An object of the kernel that is certain to live.
-    Object {
-        /// The C structures that it may be.
-        type_names: &'static [&'static str],
-    },
 }
 
 /// What `r0` holds after the call.
@@ -51,10 +46,6 @@ pub enum KfuncReturn {
     Integer,
     /// Memory of so many bytes that the program may read, or NULL.
     MemoryOrNull(u32),
-    /// A reference to an object of the kernel.
-    Object(&'static str),
-    /// A reference to an object of the kernel, or NULL.
-    ObjectOrNull(&'static str),
 }
 
 /// A kernel function.
@@ -66,8 +57,6 @@ pub struct KfuncRow {
     pub params: &'static [KfuncParam],
     /// What it returns.
     pub returns: KfuncReturn,
-    /// Whether it takes back the reference that it is passed.
-    pub releases: bool,
     /// For functions of iterators, which and what they do.
     pub iterator: Option<(&'static IteratorRow, IteratorStep)>,
     /// The types of programs that may call it; `None` is all.
@@ -91,35 +80,6 @@ impl KfuncRow {
 const NUM: IteratorRow = IteratorRow { name: "num", slots: 1 };
 const BITS: IteratorRow = IteratorRow { name: "bits", slots: 2 };
 
-/// Tracing, packets, control groups and `syscall`.
-const GENERIC: &[ProgType] = &[
-    ProgType::SCHED_CLS,
-    ProgType::TRACEPOINT,
-    ProgType::XDP,
-    ProgType::PERF_EVENT,
-    ProgType::CGROUP_SKB,
-    ProgType::CGROUP_SOCK,
-    ProgType::SOCK_OPS,
-    ProgType::CGROUP_DEVICE,
-    ProgType::CGROUP_SOCK_ADDR,
-    ProgType::CGROUP_SYSCTL,
-    ProgType::CGROUP_SOCKOPT,
-    ProgType::TRACING,
-    ProgType::STRUCT_OPS,
-    ProgType::LSM,
-    ProgType::SYSCALL,
-];
-
-/// Tracing and `syscall`.
-const TRACING: &[ProgType] = &[
-    ProgType::TRACEPOINT,
-    ProgType::PERF_EVENT,
-    ProgType::TRACING,
-    ProgType::STRUCT_OPS,
-    ProgType::LSM,
-    ProgType::SYSCALL,
-];
-
 const SCALAR: KfuncParam = KfuncParam::Scalar;
 const ITERATOR: KfuncParam = KfuncParam::Iterator;
 
@@ -135,39 +95,8 @@ const fn iterator(
         IteratorStep::Destroy => KfuncReturn::Void,
     };
     let iterator = Some((which, step));
-    KfuncRow { name, params, returns, releases: false, iterator, prog_types: None }
+    KfuncRow { name, params, returns, iterator, prog_types: None }
 }
-
-const fn generic(
-    name: &'static str,
-    params: &'static [KfuncParam],
-    returns: KfuncReturn,
-) -> KfuncRow {
-    KfuncRow { name, params, returns, releases: false, iterator: None, prog_types: Some(GENERIC) }
-}
-
-const fn tracing(
-    name: &'static str,
-    params: &'static [KfuncParam],
-    returns: KfuncReturn,
-) -> KfuncRow {
-    KfuncRow { prog_types: Some(TRACING), ..generic(name, params, returns) }
-}
-
-const fn releasing(row: KfuncRow) -> KfuncRow {
-    KfuncRow { releases: true, ..row }
-}
-
-const TASK: KfuncParam = KfuncParam::Object { type_names: &["task_struct"] };
-const CGROUP: KfuncParam = KfuncParam::Object { type_names: &["cgroup"] };
-const CPUMASK: KfuncParam = KfuncParam::Object { type_names: &["bpf_cpumask"] };
-/// `struct bpf_cpumask` begins with a `struct cpumask`.
-const ANY_CPUMASK: KfuncParam = KfuncParam::Object { type_names: &["cpumask", "bpf_cpumask"] };
-const VOID: KfuncReturn = KfuncReturn::Void;
-const INTEGER: KfuncReturn = KfuncReturn::Integer;
-const TASK_OR_NULL: KfuncReturn = KfuncReturn::ObjectOrNull("task_struct");
-const CGROUP_OR_NULL: KfuncReturn = KfuncReturn::ObjectOrNull("cgroup");
-const CPUMASK_OR_NULL: KfuncReturn = KfuncReturn::ObjectOrNull("bpf_cpumask");
 
 /// The kernel functions that are known.
 pub static KFUNCS: &[KfuncRow] = &[
@@ -182,17 +111,6 @@ pub static KFUNCS: &[KfuncRow] = &[
     ),
     iterator("bpf_iter_bits_next", &BITS, IteratorStep::Next, &[ITERATOR]),
     iterator("bpf_iter_bits_destroy", &BITS, IteratorStep::Destroy, &[ITERATOR]),
-    generic("bpf_task_from_pid", &[SCALAR], TASK_OR_NULL),
-    generic("bpf_task_acquire", &[TASK], TASK_OR_NULL),
-    releasing(generic("bpf_task_release", &[TASK], VOID)),
-    generic("bpf_cgroup_from_id", &[SCALAR], CGROUP_OR_NULL),
-    generic("bpf_cgroup_acquire", &[CGROUP], CGROUP_OR_NULL),
-    releasing(generic("bpf_cgroup_release", &[CGROUP], VOID)),
-    tracing("bpf_cpumask_create", &[], CPUMASK_OR_NULL),
-    tracing("bpf_cpumask_acquire", &[CPUMASK], KfuncReturn::Object("bpf_cpumask")),
-    releasing(tracing("bpf_cpumask_release", &[CPUMASK], VOID)),
-    tracing("bpf_cpumask_set_cpu", &[SCALAR, CPUMASK], VOID),
-    tracing("bpf_cpumask_test_cpu", &[SCALAR, ANY_CPUMASK], INTEGER),
 ];
 
 #[cfg(test)]

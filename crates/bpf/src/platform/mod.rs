@@ -23,6 +23,7 @@ pub mod map_type;
 pub mod prog_type;
 pub mod retval;
 pub mod section;
+pub mod typed_kfunc;
 
 pub use context::{
     Access, ContextAccess, ContextRow, FieldAccess, FieldKind, FieldRow, context_for, context_of,

@@ -93,6 +93,10 @@ pub struct Run {
     /// Show all that is in the maps afterwards, not only what changed
     #[arg(long)]
     dump_maps: bool,
+    /// The types (BTF) of the kernel that the program is for, in place of those of the kernel that
+    /// runs here
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    btf: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -192,7 +196,9 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
         false => Verification::Linux,
     };
     let (settings, sizes, maps) = (&arguments.set, &arguments.resize, &arguments.map);
-    let opened = Session::open(&Wanted { target, types, verification, settings, sizes, maps })?;
+    let btf = arguments.btf.as_deref();
+    let opened =
+        Session::open(&Wanted { target, types, verification, settings, sizes, maps, btf })?;
     let mut session = match opened {
         Opened::Ready(session) => *session,
         Opened::Rejected(rejected) => return refuse(arguments, target, &rejected, render),

@@ -19,6 +19,7 @@ use skep_verifier::report;
 use super::run::EngineName;
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
+use crate::kernel::kernel_types;
 use crate::render::{BAD, GOOD, NOTE, Render};
 use crate::session::{Setting, changes, type_named};
 use crate::verdict::{ProgramDocument, show_report, stats_of};
@@ -49,6 +50,10 @@ pub struct Verify {
     /// ,ENTRIES (again for more)
     #[arg(long, value_name = "MAP=SIZE", conflicts_with = "jsonl")]
     resize: Vec<Setting>,
+    /// The types (BTF) of the kernel that the programs are for, in place of those of the kernel that
+    /// runs here
+    #[arg(long, value_name = "FILE")]
+    btf: Option<PathBuf>,
     /// Show the numbers of the verification: states, stack, time
     #[arg(long)]
     stats: bool,
@@ -127,7 +132,8 @@ pub fn run(
     render: &mut Render<'_>,
 ) -> Result<(), Failure> {
     if let Some(path) = &arguments.jsonl {
-        return lines::run(path, arguments.engine.engine(), input, render);
+        let kernel = kernel_types(arguments.btf.as_deref())?;
+        return lines::run(path, arguments.engine.engine(), &kernel, input, render);
     }
     let target = arguments.target.as_ref();
     let target = target.ok_or_else(|| Failure::Usage("FILE.o or --jsonl is needed".to_owned()))?;
@@ -183,6 +189,7 @@ fn prepared(arguments: &Verify, target: &Target) -> Result<Prepared, Failure> {
         attach_type: types.map(|types| types.1),
         // What they do is of no matter for a verdict, only what they are declared to do.
         link: LinkOptions { kernel_functions: KernelFunctions::ByName, ..LinkOptions::default() },
+        kernel_types: Some(kernel_types(arguments.btf.as_deref())?),
         verification: match arguments.kernel_profile {
             KernelProfile::Linux6_18 => Verification::Linux,
         },

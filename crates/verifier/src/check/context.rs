@@ -3,6 +3,7 @@
 use crate::check::memory::{Place, Stored};
 use crate::domain::Scalar;
 use crate::explore::Walk;
+use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, Reach, Value};
 use skep_bpf::insn::{Extend, Reg};
@@ -31,7 +32,10 @@ impl Walk<'_> {
             FieldKind::Socket => pointer(Kind::Socket),
             FieldKind::FlowKeys => pointer(Kind::FlowKeys),
             FieldKind::TracepointBuffer => pointer(Kind::TracepointBuffer),
-            FieldKind::Btf(type_name) => pointer(Kind::Btf { type_name, trusted: true }),
+            FieldKind::Btf(type_name) => {
+                let type_id = self.kernel_struct(type_name)?;
+                pointer(Kind::Btf { type_id, trust: Trust::TRUSTED })
+            }
             FieldKind::ByTarget => unsupported("contexts typed by the BTF of the attach target"),
         }
     }

@@ -112,7 +112,7 @@ impl Walk<'_> {
     }
 
     /// Memory that the function may read and write, whatever it is.
-    fn check_memory_parameter(&mut self, reg: Reg, value: Value, size: u32) -> Check {
+    pub(crate) fn check_memory_parameter(&mut self, reg: Reg, value: Value, size: u32) -> Check {
         let mut pointer = value;
         if pointer.or_null {
             set_not_null(&mut pointer, self.input.maps);

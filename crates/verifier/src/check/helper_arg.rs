@@ -3,12 +3,17 @@
 use crate::check::call::ARGUMENTS;
 use crate::check::dynptr::{DynptrFacts, DynptrPlace};
 use crate::explore::Walk;
+use crate::kernel::layout;
+use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::stack::{Byte, byte_of, slot_of};
 use crate::state::value::{Kind, MAX_VAR_OFF, MapRef, TypeName, Value};
 use skep_bpf::insn::{HelperId, Reg};
 use skep_bpf::platform::helper::{HelperRow, MemoryUse};
 use skep_bpf::platform::{Access, ArgKind, MapType, ProgType};
+
+/// What all sockets of the kernel begin with.
+const SOCKET_TYPE: &str = "sock_common";
 
 /// What was learnt from the arguments of one call.
 #[derive(Default)]
@@ -83,7 +88,17 @@ const SOCK_COMMON: Accepted = Accepted {
 };
 const ANY_SOCKET: Accepted = Accepted {
     names: "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
-    accepts: |value| value.kind.is_socket() || is_kernel_socket(value),
+    accepts: |value| match value.kind {
+        Kind::Btf { trust, .. } => trust == Trust::PLAIN || trust == Trust::TRUSTED,
+        kind => kind.is_socket(),
+    },
+};
+const OBJECT: Accepted = Accepted {
+    names: "ptr_, trusted_ptr_, rcu_ptr_",
+    accepts: |value| {
+        const TAKEN: [Trust; 3] = [Trust::PLAIN, Trust::TRUSTED, Trust::RCU];
+        matches!(value.kind, Kind::Btf { trust, .. } if TAKEN.contains(&trust))
+    },
 };
 const FULL_SOCKET: Accepted =
     Accepted { names: "sock", accepts: |value| value.kind == Kind::Socket };
@@ -112,11 +127,6 @@ const NOT_DECLARED_READ_ONLY: &[HelperId] = &[
     HelperId::TCP_RAW_GEN_SYNCOOKIE_IPV4,
     HelperId::TCP_RAW_GEN_SYNCOOKIE_IPV6,
 ];
-
-/// Kernel objects that are sockets, made by the casts of sockets.
-fn is_kernel_socket(value: &Value) -> bool {
-    matches!(value.kind, Kind::Btf { type_name, .. } if type_name.ends_with("_sock"))
-}
 
 impl Walk<'_> {
     /// One argument; `index` 0 is r1.
@@ -200,9 +210,7 @@ impl Walk<'_> {
             ArgKind::KptrSlot | ArgKind::ReleasedKptr => {
                 return unsupported("kernel pointers in map values");
             }
-            ArgKind::Btf { type_name, .. } => {
-                return unsupported(format_args!("arguments of type struct {type_name}"));
-            }
+            ArgKind::Btf { .. } => OBJECT,
             ArgKind::PercpuBtf => return unsupported("per-CPU variables of the kernel"),
         })
     }
@@ -273,7 +281,10 @@ impl Walk<'_> {
                 Ok(())
             }
             ArgKind::MapValue { uses, .. } => {
-                if value.is_zero() || value.kind.is_socket() || is_kernel_socket(value) {
+                if let Kind::Btf { .. } = value.kind {
+                    return self.check_object_argument(reg, value, SOCKET_TYPE);
+                }
+                if value.is_zero() || value.kind.is_socket() {
                     return Ok(());
                 }
                 let map = self.map_argument(arguments)?;
@@ -308,8 +319,28 @@ impl Walk<'_> {
             ArgKind::Dynptr(uses) => self.dynptr_argument(reg, uses, arguments),
             ArgKind::SpinLock => self.check_lock(row.id, reg, value),
             ArgKind::ConstString => self.check_string(reg, value),
+            ArgKind::Btf { type_name, .. } => self.check_object_argument(reg, value, type_name),
+            ArgKind::Socket { .. } | ArgKind::ReleasedSocket => {
+                self.check_object_argument(reg, value, SOCKET_TYPE)
+            }
             _ => Ok(()),
         }
+    }
+
+    /// An object of the kernel is of a type, or begins with one.
+    fn check_object_argument(&self, reg: Reg, value: &Value, needed: &str) -> Check {
+        let Kind::Btf { type_id, .. } = value.kind else { return Ok(()) };
+        let types = self.kernel_types()?;
+        let wanted = self.kernel_struct(needed)?;
+        let off = u32::try_from(value.off).ok();
+        if off.is_some_and(|off| layout::is_at(types, type_id, off, wanted, false)) {
+            return Ok(());
+        }
+        let found = types.name(type_id);
+        fault(
+            Rule::HelperArgument,
+            format!("R{} is of type {found} but {needed} is expected", reg.index()),
+        )
     }
 
     fn map_argument(&self, arguments: &Arguments) -> Check<MapRef> {
@@ -320,7 +351,7 @@ impl Walk<'_> {
     }
 
     /// The size of the memory in the register before.
-    fn check_size(
+    pub(crate) fn check_size(
         &mut self,
         reg: Reg,
         value: &Value,

@@ -5,6 +5,7 @@ use crate::check::helper_arg::{Arguments, is_cast};
 use crate::domain::Scalar;
 use crate::explore::Walk;
 use crate::input::SpecialKind;
+use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, Slice, Value};
 use crate::state::{Lock, Reference};
@@ -231,7 +232,8 @@ impl Walk<'_> {
                 Value::pointer(Kind::Memory { size, record: true })
             }
             ReturnKind::Btf { type_name, trusted, .. } => {
-                Value::pointer(Kind::Btf { type_name, trusted })
+                let trust = if trusted { Trust::TRUSTED } else { Trust::PLAIN };
+                Value::pointer(Kind::Btf { type_id: self.kernel_struct(type_name)?, trust })
             }
             ReturnKind::DynptrSliceOrNull => {
                 let Ok(size) = u32::try_from(arguments.returned_size) else {

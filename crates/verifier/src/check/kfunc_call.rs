@@ -6,12 +6,12 @@
 use crate::check::call::ARGUMENTS;
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault, unsupported};
-use crate::state::Reference;
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::ProgType;
 use skep_bpf::platform::dynptr::DynptrRow;
 use skep_bpf::platform::kfunc::{IteratorStep, KfuncParam, KfuncReturn, KfuncRow};
+use skep_bpf::platform::typed_kfunc::TypedKfuncRow;
 
 impl Walk<'_> {
     /// A call of the kernel function with a number in the code's list.
@@ -20,12 +20,15 @@ impl Walk<'_> {
             self.check_kfunc_allowed(row.name, row.prog_types)?;
             return self.dynptr_call(row);
         }
+        if let Some(row) = TypedKfuncRow::named(self.kfunc_name(number)?) {
+            self.check_kfunc_allowed(row.name, row.prog_types)?;
+            return self.typed_call(row);
+        }
         let row = self.kfunc(number)?;
         self.check_kfunc_allowed(row.name, row.prog_types)?;
-        let mut released = None;
-        for (index, (reg, param)) in ARGUMENTS.into_iter().zip(row.params).enumerate() {
+        for (reg, param) in ARGUMENTS.into_iter().zip(row.params) {
             match param {
-                KfuncParam::Ignored => {}
+                KfuncParam::Ignored | KfuncParam::Iterator => {}
                 KfuncParam::Scalar => {
                     let value = self.read(reg)?;
                     if !value.is_scalar() {
@@ -35,26 +38,6 @@ impl Walk<'_> {
                         );
                     }
                 }
-                KfuncParam::Iterator => {}
-                KfuncParam::Object { type_names } => {
-                    let value = self.read(reg)?;
-                    self.check_object(row, index, reg, &value, type_names)?;
-                    if row.releases {
-                        released = Some(value.ref_id);
-                    }
-                }
-            }
-        }
-        if row.releases {
-            let released = released.filter(|id| *id != 0 && self.state.release(*id));
-            if released.is_none() {
-                return fault(
-                    Rule::Reference,
-                    format!(
-                        "release kernel function {} expects refcounted PTR_TO_BTF_ID",
-                        row.name
-                    ),
-                );
             }
         }
         let iterator = match row.iterator {
@@ -103,70 +86,15 @@ impl Walk<'_> {
         }
     }
 
-    /// An object that certainly lives: one that the program holds a reference to, or is trusted.
-    fn check_object(
-        &self,
-        row: &KfuncRow,
-        index: usize,
-        reg: Reg,
-        value: &Value,
-        type_names: &[&str],
-    ) -> Check {
-        let number = reg.index();
-        if value.or_null || value.is_zero() {
-            return fault(
-                Rule::MaybeNull,
-                format!("Possibly NULL pointer passed to trusted arg{index}"),
-            );
-        }
-        let Kind::Btf { type_name, trusted } = value.kind else {
-            let wanted = type_names.first().copied().unwrap_or_default();
-            return fault(
-                Rule::HelperArgument,
-                format!(
-                    "arg#{index} is {} expected pointer to STRUCT {wanted} or socket",
-                    value.type_name()
-                ),
-            );
-        };
-        if !trusted && value.ref_id == 0 {
-            return fault(Rule::HelperArgument, format!("R{number} must be referenced or trusted"));
-        }
-        self.check_unmodified(reg, value, false)?;
-        if !type_names.contains(&type_name) {
-            let wanted = type_names.first().copied().unwrap_or_default();
-            return fault(
-                Rule::HelperArgument,
-                format!(
-                    "kernel function {} args#{index} expected pointer to STRUCT {wanted} but R{number} has a pointer to STRUCT {type_name}",
-                    row.name
-                ),
-            );
-        }
-        Ok(())
-    }
-
     fn set_kfunc_result(&mut self, row: &KfuncRow) {
-        let mut result = match row.returns {
+        let result = match row.returns {
             KfuncReturn::Void => return,
             KfuncReturn::Integer => Value::UNKNOWN,
-            KfuncReturn::MemoryOrNull(size) => Value::pointer(Kind::ReadOnlyMemory { size }),
-            KfuncReturn::Object(type_name) | KfuncReturn::ObjectOrNull(type_name) => {
-                Value::pointer(Kind::Btf { type_name, trusted: false })
+            KfuncReturn::MemoryOrNull(size) => {
+                let id = self.new_id();
+                Value { or_null: true, id, ..Value::pointer(Kind::ReadOnlyMemory { size }) }
             }
         };
-        if matches!(row.returns, KfuncReturn::MemoryOrNull(_) | KfuncReturn::ObjectOrNull(_)) {
-            result.or_null = true;
-            result.id = self.new_id();
-        }
-        if matches!(row.returns, KfuncReturn::Object(_) | KfuncReturn::ObjectOrNull(_)) {
-            let reference = Reference { id: self.new_id(), insn: self.at };
-            self.state.references.push(reference);
-            result.ref_id = reference.id;
-            if result.or_null {
-                result.id = reference.id;
-            }
-        }
         self.state.set(Reg::R0, result);
     }
 }

@@ -139,6 +139,9 @@ impl Walk<'_> {
         if pointer.kind == Kind::Context {
             return self.load_context(place, extend);
         }
+        if let Kind::Btf { type_id, trust } = pointer.kind {
+            return self.load_object(place, extend, &pointer, type_id, trust);
+        }
         self.check_memory(place, Access::Read)?;
         if let Some(x) = self.constant_at(&pointer, place) {
             return Ok(Value::number(Scalar::constant(x).extended(place.size, extend)));
@@ -180,10 +183,12 @@ impl Walk<'_> {
                 self.check_region(reg, off, place.bytes(), size, false)
             }
             Kind::Memory { size, .. } => self.check_region(reg, off, place.bytes(), size, false),
-            Kind::ReadOnlyMemory { .. } if access == Access::Write => fault(
-                Rule::Permission,
-                format!("R{} cannot write into {}", reg.index(), pointer.type_name()),
-            ),
+            Kind::ReadOnlyMemory { .. } | Kind::UntrustedMemory if access == Access::Write => {
+                fault(
+                    Rule::Permission,
+                    format!("R{} cannot write into {}", reg.index(), pointer.type_name()),
+                )
+            }
             Kind::ReadOnlyMemory { size } => {
                 self.check_region(reg, off, place.bytes(), size, false)
             }
@@ -192,6 +197,7 @@ impl Walk<'_> {
                 format!("R{} cannot write into {}", reg.index(), pointer.type_name()),
             ),
             Kind::Slice(slice) => self.check_region(reg, off, place.bytes(), slice.size, false),
+            Kind::UntrustedMemory => Ok(()),
             Kind::Packet(_) | Kind::PacketMeta(_) => {
                 if access == Access::Write && !self.may_write_packet() {
                     return fault(Rule::Permission, "cannot write into packet");
@@ -203,9 +209,7 @@ impl Walk<'_> {
                 self.check_socket(reg, &pointer, off, place, access)
             }
             Kind::TracepointBuffer => check_tracepoint_buffer(reg, &pointer, off, place.bytes()),
-            Kind::Btf { type_name, .. } => {
-                unsupported(format_args!("access to the kernel's struct {type_name}"))
-            }
+            Kind::Btf { type_id, trust } => self.store_object(place, &pointer, type_id, trust),
             Kind::ConstMap(_) if access == Access::Write => {
                 fault(Rule::Permission, "only read from bpf_array is supported")
             }

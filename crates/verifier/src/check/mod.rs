@@ -15,6 +15,7 @@ pub(crate) mod helper_map;
 pub(crate) mod iterator;
 pub(crate) mod kfunc_call;
 pub(crate) mod memory;
+pub(crate) mod object;
 pub(crate) mod packet_load;
 pub(crate) mod pointer_arith;
 pub(crate) mod pointer_compare;
@@ -22,6 +23,7 @@ pub(crate) mod region;
 pub(crate) mod stack_access;
 pub(crate) mod stack_depth;
 pub(crate) mod timer;
+pub(crate) mod typed_call;
 
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault};

@@ -1,7 +1,7 @@
 //! Arithmetic on pointers: a constant goes into the offset, anything else into the variable part.
 
 use crate::explore::Walk;
-use crate::rejection::{Check, Rule, fault};
+use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, MAX_VAR_OFF, Reach, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::op::{AluOp, Width};
@@ -33,6 +33,13 @@ impl Walk<'_> {
         }
         let known = offset.scalar.as_constant().map(|x| x as i64);
         check_kind(number, op, pointer, known)?;
+        if pointer.kind == Kind::UntrustedMemory {
+            // Loads through it are safe wherever it points: offsets do not matter.
+            if in_place {
+                return Ok(());
+            }
+            return unsupported("numbers to which a pointer that is not trusted is added");
+        }
         check_sane(offset, pointer)?;
         check_sane(pointer, pointer)?;
         let result = match op {
@@ -125,6 +132,7 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::PacketMeta(_)
         | Kind::TracepointBuffer
         | Kind::Btf { .. }
+        | Kind::UntrustedMemory
         | Kind::Memory { .. }
         | Kind::ReadOnlyMemory { .. }
         | Kind::Slice(_) => true,

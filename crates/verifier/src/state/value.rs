@@ -6,9 +6,11 @@
 //! same. `node` is where a number comes from (see [`Nodes`](crate::precision::Nodes)).
 
 use crate::domain::Scalar;
+use crate::kernel::trust::Trust;
 use crate::precision::Node;
 use core::fmt;
 use skep_bpf::platform::dynptr::DynptrClass;
+use skep_btf::TypeId;
 
 /// The bit of a number's id that says: plus the constant `off`.
 pub(crate) const ADD_CONST: u32 = 1 << 31;
@@ -87,6 +89,8 @@ pub(crate) enum Kind {
         class: DynptrClass,
         first: bool,
     },
+    /// What a pointer of the kernel may point to that nothing is known of; loads cope with it.
+    UntrustedMemory,
     /// In slots of the stack only: an iterator, whether this is its first slot, whether it may
     /// give more elements, and how many it gave.
     Iterator {
@@ -95,9 +99,10 @@ pub(crate) enum Kind {
         active: bool,
         turns: u32,
     },
+    /// An object of the kernel.
     Btf {
-        type_name: &'static str,
-        trusted: bool,
+        type_id: TypeId,
+        trust: Trust,
     },
 }
 
@@ -129,9 +134,9 @@ impl Kind {
             Kind::Slice(Slice { read_only: true, .. }) => "rdonly_mem",
             Kind::ConstDynptr => "dynptr_ptr",
             Kind::Dynptr { .. } => "dynptr",
+            Kind::UntrustedMemory => "rdonly_untrusted_mem",
             Kind::Iterator { .. } => "iter",
-            Kind::Btf { trusted: false, .. } => "ptr_",
-            Kind::Btf { trusted: true, .. } => "trusted_ptr_",
+            Kind::Btf { .. } => "ptr_",
         }
     }
 
@@ -268,9 +273,22 @@ impl Value {
             | Kind::ReadOnlyMemory { .. }
             | Kind::Slice(_)
             | Kind::ConstMap(_) => true,
-            Kind::Btf { trusted, .. } => trusted || self.ref_id != 0,
+            Kind::Btf { .. } => self.is_trusted(),
             _ => false,
         }
+    }
+
+    /// Whether what it points to certainly lives as long as the program holds the pointer.
+    pub(crate) fn is_trusted(&self) -> bool {
+        if self.ref_id != 0 {
+            return true;
+        }
+        let trusted = match self.kind {
+            Kind::Socket | Kind::SockCommon | Kind::TcpSock | Kind::ConstMap(_) => true,
+            Kind::Btf { trust, .. } => trust.is_trusted(),
+            _ => false,
+        };
+        trusted && !self.or_null
     }
 
     /// The kernel's name of the kind, `_or_null` included.
@@ -288,10 +306,11 @@ pub(crate) struct TypeName {
 
 impl fmt::Display for TypeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Kind::Btf { trust, .. } = self.kind {
+            trust.fmt(f)?;
+        }
         match (self.kind, self.or_null) {
-            (Kind::Btf { trusted, .. }, true) => {
-                f.write_str(if trusted { "trusted_ptr_or_null_" } else { "ptr_or_null_" })
-            }
+            (Kind::Btf { .. }, true) => f.write_str("ptr_or_null_"),
             (kind, true) => write!(f, "{}_or_null", kind.name()),
             (kind, false) => f.write_str(kind.name()),
         }

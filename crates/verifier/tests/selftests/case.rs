@@ -7,7 +7,8 @@ use skep_object::{
     CoreRelocations, ExternKind, KernelFunctions, LinkOptions, LinkProblem, Linked, Object,
 };
 use skep_verifier::input::FunctionFacts;
-use skep_verifier::{Input, MapFacts, Profile};
+use skep_verifier::{Input, KernelTypes, MapFacts, Profile};
+use std::sync::LazyLock;
 
 const STRICT_ALIGNMENT: u32 = 1;
 const STATE_FREQUENCY: u32 = 8;
@@ -20,6 +21,7 @@ pub(crate) struct Case {
     functions: Vec<FunctionFacts>,
     prog_type: ProgType,
     attach_type: AttachType,
+    attach_target: Option<String>,
     gpl_compatible: bool,
     sleepable: bool,
     profile: Profile,
@@ -36,7 +38,8 @@ impl Case {
         Ok(Case {
             prog_type: record.prog_type(),
             attach_type: record.attach_type(),
-            sleepable: record.has_flag(SLEEPABLE),
+            // Records lack the flags that libbpf sets last, by the name of the section.
+            sleepable: case.sleepable || record.has_flag(SLEEPABLE),
             profile: Profile {
                 strict_alignment: record.has_flag(STRICT_ALIGNMENT),
                 checkpoint_everywhere: record.has_flag(STATE_FREQUENCY),
@@ -58,12 +61,14 @@ impl Case {
         let linked = object.link(function.index, options).map_err(|error| cause(&error.problem))?;
         let maps = linked.maps.iter().filter_map(|index| object.map(*index));
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
+        let target = function.section_rule().and_then(|rule| rule.target);
         Ok(Case {
             maps: maps.map(|def| map_facts(object, cpus, def)).collect(),
             functions: function_facts(object, &linked, function.prog_type()),
             linked,
             prog_type: function.prog_type(),
             attach_type: function.attach_type(),
+            attach_target: target.map(str::to_owned),
             gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
             sleepable: function.section_rule().is_some_and(|rule| rule.traits().sleepable),
             profile: Profile::linux(cpus),
@@ -90,13 +95,25 @@ impl Case {
             bytecode: &self.linked.bytecode,
             prog_type: self.prog_type,
             attach_type: self.attach_type,
+            attach_target: self.attach_target.as_deref(),
             maps: &self.maps,
             functions: &self.functions,
+            kernel: Some(kernel_types()),
             gpl_compatible: self.gpl_compatible,
             sleepable: self.sleepable,
             profile: self.profile,
         }
     }
+}
+
+/// The types of the kernel that the verdicts are of, if this machine runs it.
+fn kernel_types() -> &'static KernelTypes {
+    static TYPES: LazyLock<KernelTypes> = LazyLock::new(|| {
+        KernelTypes::new(|| {
+            std::fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string())
+        })
+    });
+    &TYPES
 }
 
 fn cause(problem: &LinkProblem) -> String {

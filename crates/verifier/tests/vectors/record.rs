@@ -7,10 +7,11 @@ use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_btf::{Btf, Kind, Linkage, TypeId};
 use skep_verifier::input::{FunctionFacts, special_fields};
-use skep_verifier::{Input, MapFacts, Profile};
+use skep_verifier::{Input, KernelTypes, MapFacts, Profile};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// One test. Fields that are not named here do not decide anything.
 #[derive(Debug, Deserialize)]
@@ -18,6 +19,7 @@ pub(crate) struct Record {
     pub(crate) name: String,
     prog_type: u32,
     expected_attach_type: u32,
+    attach_func: Option<String>,
     pub(crate) load_flags: u32,
     insns: Option<String>,
     insns_rle: Option<Vec<(String, usize)>>,
@@ -67,6 +69,7 @@ pub(crate) struct Case {
     functions: Vec<FunctionFacts>,
     prog_type: ProgType,
     attach_type: AttachType,
+    attach_target: Option<String>,
     sleepable: bool,
     pub(crate) profile: Profile,
 }
@@ -101,6 +104,7 @@ impl Record {
             functions: self.functions(&btfs),
             prog_type: ProgType(self.prog_type),
             attach_type: AttachType(self.expected_attach_type),
+            attach_target: self.attach_func.clone(),
             sleepable: self.load_flags & SLEEPABLE != 0,
             profile: Profile {
                 strict_alignment: self.load_flags & STRICT_ALIGNMENT != 0,
@@ -177,13 +181,25 @@ impl Case {
             bytecode: &self.bytecode,
             prog_type: self.prog_type,
             attach_type: self.attach_type,
+            attach_target: self.attach_target.as_deref(),
             maps: &self.maps,
             functions: &self.functions,
+            kernel: Some(kernel_types()),
             gpl_compatible: true,
             sleepable: self.sleepable,
             profile: self.profile,
         }
     }
+}
+
+/// The types of the kernel that the verdicts are of, if this machine runs it.
+fn kernel_types() -> &'static KernelTypes {
+    static TYPES: LazyLock<KernelTypes> = LazyLock::new(|| {
+        KernelTypes::new(|| {
+            std::fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string())
+        })
+    });
+    &TYPES
 }
 
 fn unhex(text: &str) -> Vec<u8> {

@@ -5,7 +5,8 @@ use skep_bpf::platform::{AttachType, MapFlags, ProgType, is_gpl_compatible};
 use skep_btf::{Btf, Kind, Linkage, TypeId};
 use skep_object::{GlobalData, Linked, MapDef, MapOrigin, Object, Part};
 use skep_verifier::input::{FunctionFacts, SpecialField, special_fields};
-use skep_verifier::{Input, MapFacts, Profile};
+use skep_verifier::{Input, KernelTypes, MapFacts, Profile};
+use std::sync::Arc;
 
 use super::maps::{initial_bytes, spec};
 
@@ -17,6 +18,7 @@ pub(super) struct Task<'a> {
     pub(super) prog_type: ProgType,
     pub(super) attach_type: AttachType,
     pub(super) sleepable: bool,
+    pub(super) attach_target: Option<&'a str>,
 }
 
 /// What all programs of an object have in common.
@@ -25,6 +27,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) object: &'a Object,
     pub(super) cpus: u32,
     pub(super) profile: Profile,
+    pub(super) kernel: Option<&'a Arc<KernelTypes>>,
 }
 
 /// What the verifier is told of a program.
@@ -34,6 +37,7 @@ pub struct Facts<'a> {
     functions: Vec<FunctionFacts>,
     gpl_compatible: bool,
     profile: Profile,
+    kernel: Option<Arc<KernelTypes>>,
 }
 
 impl<'a> Facts<'a> {
@@ -49,6 +53,7 @@ impl<'a> Facts<'a> {
             functions: function_facts(object, task.linked, task.prog_type),
             gpl_compatible: object.license().is_some_and(is_gpl_compatible),
             profile: around.profile,
+            kernel: around.kernel.cloned(),
         }
     }
 
@@ -59,8 +64,10 @@ impl<'a> Facts<'a> {
             bytecode: &self.task.linked.bytecode,
             prog_type: self.task.prog_type,
             attach_type: self.task.attach_type,
+            attach_target: self.task.attach_target,
             maps: &self.maps,
             functions: &self.functions,
+            kernel: self.kernel.as_deref(),
             gpl_compatible: self.gpl_compatible,
             sleepable: self.task.sleepable,
             profile: self.profile,

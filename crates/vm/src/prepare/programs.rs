@@ -64,6 +64,11 @@ pub(super) fn is_sleepable(function: &Function) -> bool {
     function.section_rule().is_some_and(|rule| rule.traits().sleepable)
 }
 
+/// What the name of its section says that a program is attached to.
+pub(super) fn attach_target(function: &Function) -> Option<&str> {
+    function.section_rule().and_then(|rule| rule.target)
+}
+
 /// The types of a program: as the options say, or the name of its section.
 fn types(object: &Object, function: &Function, options: &PrepareOptions) -> (ProgType, AttachType) {
     let own = match function.section_rule().map(|rule| rule.kind) {
@@ -115,6 +120,7 @@ pub(super) fn verify(
                 prog_type: program.prog_type,
                 attach_type: program.attach_type,
                 sleepable: program.sleepable,
+                attach_target: attach_target(program.function),
             })
         });
         verify_all(around, &tasks.collect::<Vec<_>>())

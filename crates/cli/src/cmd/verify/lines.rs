@@ -13,7 +13,7 @@ use skep::cpu::Cpu;
 use skep::host::Host;
 use skep::machine::{Loaded, Machine, MapId};
 use skep::run::{DEFAULT_FUEL, Engine, Options};
-use skep_verifier::{Verified, verify};
+use skep_verifier::{KernelTypes, Verified, verify};
 
 use crate::context::Input;
 use crate::failure::Failure;
@@ -58,6 +58,7 @@ struct RunAnswer {
 pub(super) fn run(
     path: &Path,
     engine: Engine,
+    kernel: &Arc<KernelTypes>,
     input: &mut dyn Read,
     render: &mut Render<'_>,
 ) -> Result<(), Failure> {
@@ -76,14 +77,15 @@ pub(super) fn run(
             return Ok(());
         }
         let out = render.out();
-        serde_json::to_writer(&mut *out, &answer(&line, engine)).map_err(std::io::Error::from)?;
+        serde_json::to_writer(&mut *out, &answer(&line, engine, kernel))
+            .map_err(std::io::Error::from)?;
         out.write_all(b"\n")?;
         // Whoever asks line by line waits for the answer.
         out.flush()?;
     }
 }
 
-fn answer(line: &[u8], engine: Engine) -> Answer {
+fn answer(line: &[u8], engine: Engine, kernel: &Arc<KernelTypes>) -> Answer {
     let not_loaded =
         |name, why| Answer { name, verdict: "not_loaded", message: Some(why), ..Answer::default() };
     let record: Record = match serde_json::from_slice(line.trim_ascii_end()) {
@@ -92,7 +94,7 @@ fn answer(line: &[u8], engine: Engine) -> Answer {
     };
     let printed = Arc::new(Mutex::new(Printed::default()));
     let host = host(&printed);
-    let asked = record.case().and_then(|case| Ok((case, record.surroundings(host.cpus)?)));
+    let asked = record.case().and_then(|case| Ok((case, record.surroundings(host.cpus, kernel)?)));
     let (case, around) = match asked {
         Ok(asked) => asked,
         Err(why) => return not_loaded(record.name, why),

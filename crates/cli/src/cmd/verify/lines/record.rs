@@ -1,5 +1,7 @@
 //! A raw program with its surroundings, as a line of JSON has it.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use skep::maps::MapSpec;
 use skep_bpf::codec::{Slot, SlotIndex, decode};
@@ -9,7 +11,7 @@ use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_btf::{Btf, Kind, Linkage, TypeId};
 use skep_verifier::input::{FunctionFacts, special_fields};
-use skep_verifier::{Input, MapFacts, Profile};
+use skep_verifier::{Input, KernelTypes, MapFacts, Profile};
 
 use crate::input::parse_hex;
 
@@ -125,6 +127,7 @@ pub(super) struct Surroundings {
     pub(super) facts: Vec<MapFacts>,
     pub(super) specs: Vec<MapSpec>,
     gpl_compatible: bool,
+    kernel: Arc<KernelTypes>,
     pub(super) cpus: u32,
 }
 
@@ -134,8 +137,10 @@ impl Case {
             bytecode: &self.bytecode,
             prog_type: self.prog_type,
             attach_type: self.attach_type,
+            attach_target: None,
             maps: &around.facts,
             functions: &self.functions,
+            kernel: Some(&around.kernel),
             gpl_compatible: around.gpl_compatible,
             sleepable: self.sleepable,
             profile: Profile {
@@ -207,7 +212,11 @@ impl Record {
     }
 
     /// Maps, licence and machine.
-    pub(super) fn surroundings(&self, cpus: u32) -> Result<Surroundings, String> {
+    pub(super) fn surroundings(
+        &self,
+        cpus: u32,
+        kernel: &Arc<KernelTypes>,
+    ) -> Result<Surroundings, String> {
         let btfs = self.btfs()?;
         let maps = self.maps.iter().enumerate();
         let specs = maps.clone().map(|(index, map)| self.spec(index, map));
@@ -217,6 +226,7 @@ impl Record {
             specs: specs.collect::<Result<_, _>>()?,
             facts: facts.collect::<Result<_, _>>()?,
             gpl_compatible: skep_bpf::platform::is_gpl_compatible(licence),
+            kernel: kernel.clone(),
             cpus,
         })
     }
