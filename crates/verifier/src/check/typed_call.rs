@@ -65,6 +65,8 @@ struct Passed {
 impl Walk<'_> {
     /// A call of a kernel function.
     pub(crate) fn typed_call(&mut self, row: &TypedKfuncRow) -> Check {
+        self.check_may_sleep(row)?;
+        self.check_effect(row)?;
         let btf = self.kernel_types()?;
         let Some((returns, params)) = prototype(btf, row.name) else {
             return fault(
@@ -75,8 +77,6 @@ impl Walk<'_> {
         if params.len() > ARGUMENTS.len() {
             return unsupported(format_args!("the many arguments of {}", row.name));
         }
-        self.check_may_sleep(row)?;
-        self.check_effect(row)?;
         let numbered = ARGUMENTS.into_iter().zip(params).enumerate();
         let params: Vec<Parameter<'_>> =
             numbered.map(|(index, (reg, param))| Parameter::new(btf, index, reg, param)).collect();
