@@ -130,6 +130,7 @@ pub(super) fn object(arguments: &Bench) -> Result<Field, Failure> {
         settings: &arguments.set,
         sizes: &[],
         maps: &arguments.map,
+        btf: None,
     };
     let session = match Session::open(&wanted)? {
         Opened::Ready(session) => session,
