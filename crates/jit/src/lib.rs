@@ -18,6 +18,8 @@ pub mod code;
 
 pub mod x64;
 
+pub mod a64;
+
 use code::Code;
 use source::Source;
 
@@ -27,6 +29,8 @@ use source::Source;
 pub enum Target {
     /// 64-bit x86.
     X64(x64::Features),
+    /// 64-bit Arm.
+    A64(a64::Features),
 }
 
 impl Target {
@@ -35,6 +39,8 @@ impl Target {
     pub fn host() -> Option<Target> {
         if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
             Some(Target::X64(x64::Features::host()))
+        } else if cfg!(all(target_arch = "aarch64", target_os = "linux")) {
+            Some(Target::A64(a64::Features::host()))
         } else {
             None
         }
@@ -101,5 +107,7 @@ pub fn compile(
         (Target::X64(_features), Tier::Template | Tier::Optimising) => {
             Err(CompileError::NoCompiler)
         }
+        (Target::A64(features), Tier::Template) => a64::tier1::compile(source, features, options),
+        (Target::A64(_), Tier::Optimising) => Err(CompileError::NoCompiler),
     }
 }
