@@ -110,7 +110,20 @@ pub fn check(case: &Case, program: &Program, row: &EngineRow) -> Result<(), Stri
 /// Loads a program into a machine of its own.
 fn load(program: Program, prog_type: ProgType, maps: &[MapDeclaration]) -> Result<Loaded, String> {
     let machine = Machine::new(Host::default()).map_err(|error| error.to_string())?;
-    let machine = Arc::new(machine);
+    load_on(&Arc::new(machine), program, prog_type, maps)
+}
+
+/// Loads a program into a machine that has nothing yet, with the maps of a case.
+///
+/// # Errors
+///
+/// What the machine says of maps or program.
+pub fn load_on(
+    machine: &Arc<Machine>,
+    program: Program,
+    prog_type: ProgType,
+    maps: &[MapDeclaration],
+) -> Result<Loaded, String> {
     let mut ids = Vec::new();
     for (index, map) in maps.iter().enumerate() {
         let spec = MapSpec {

@@ -2,8 +2,9 @@
 //!
 //! [`corpus`] reads the conformance cases, [`engines`] lists who must agree with them, [`oracle`]
 //! asks the live kernel, [`random`] makes programs to compare with it; [`verdicts`] compares what
-//! the verifiers say of them.
+//! the verifiers say of them. [`aarch64`] runs machine code for that target in an emulator.
 
+pub mod aarch64;
 pub mod corpus;
 pub mod engines;
 pub mod oracle;

@@ -1,5 +1,7 @@
 //! One test binary for the whole workspace.
 
+mod aarch64;
+
 mod bench;
 mod cli;
 

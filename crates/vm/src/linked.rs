@@ -93,7 +93,8 @@ impl Linked {
     }
 
     /// The instructions with 64-bit immediates resolved to numbers.
-    pub(crate) fn insns(&self) -> &[Insn<Pc>] {
+    #[must_use]
+    pub fn insns(&self) -> &[Insn<Pc>] {
         &self.insns
     }
 

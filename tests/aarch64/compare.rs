@@ -1,0 +1,194 @@
+//! Compiling a program for the runner, and how an outcome differs from what was noted.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use skep::helpers::implemented;
+use skep::machine::Loaded;
+use skep::memory::{Access, Fault};
+use skep::region::END_ADDR;
+use skep::trap::TrapKind;
+use skep_bpf::insn::{HelperId, Insn};
+use skep_bpf::program::{Pc, Program};
+use skep_jit::a64::Features;
+use skep_jit::abi::TrapCode;
+use skep_jit::source::{Binding, Source};
+use skep_jit::{CompileOptions, Target, Tier, compile};
+
+use super::case::{ABSENT, Case, CodePart, Outcome, Status};
+use super::record::{EventOutcome, Recording, Reference, helper_args};
+
+/// Which compiler, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subject {
+    /// The tier.
+    pub tier: Tier,
+    /// Whether the processor has FEAT_LSE.
+    pub lse: bool,
+    /// Whether fuel is counted.
+    pub metered: bool,
+}
+
+impl Subject {
+    /// Compiles a program whose references are numbers. `site` tells programs apart.
+    ///
+    /// # Errors
+    ///
+    /// What the compiler says.
+    pub fn compile(
+        self,
+        program: &Program,
+        insns: &[Insn<Pc>],
+        site: u64,
+    ) -> Result<CodePart, String> {
+        let known: HashSet<HelperId> = implemented().collect();
+        let helper = |id: HelperId| {
+            let site = if known.contains(&id) { id.0.into() } else { ABSENT };
+            Binding::Generic { site, args: helper_args(id) }
+        };
+        let metered = self.metered;
+        let source = Source { program, insns, proof: None, metered, helper: &helper, site };
+        let target = Target::A64(Features { lse: self.lse });
+        let code = compile(&source, target, self.tier, &CompileOptions::default());
+        let code = Arc::new(code.map_err(|error| error.to_string())?);
+        let functions =
+            (0..program.functions().len()).map(|index| (u64::from(END_ADDR) + index as u64, index));
+        Ok(CodePart { code, functions: functions.collect() })
+    }
+
+    /// A run of a program that was recorded. A run that is not metered must end by itself.
+    ///
+    /// # Errors
+    ///
+    /// What the compiler says.
+    pub fn case(
+        self,
+        loaded: &Loaded,
+        recording: &Arc<Recording>,
+        fuel: u64,
+    ) -> Result<Case, String> {
+        let linked = loaded.linked();
+        let part = self.compile(linked.program(), linked.insns(), 0)?;
+        let recording = Arc::clone(recording);
+        Ok(Case { codes: vec![part], recording, fuel, slice: SLICE })
+    }
+
+    /// Whether a recorded run can be repeated so.
+    #[must_use]
+    pub fn suits(self, recording: &Recording) -> bool {
+        self.metered || matches!(recording.end, Reference::Finished { .. })
+    }
+}
+
+/// Fuel is asked for now and then even in short runs.
+const SLICE: u64 = 300;
+
+/// Why the runtime refused, as `runner.c` numbers it.
+const REASONS: [&str; 6] =
+    ["nothing", "by-event", "not-a-function", "no-packet", "no-fuel", "no-helper"];
+
+/// How an outcome differs from what was noted; `None` if it does not.
+#[must_use]
+pub fn difference(
+    subject: Subject,
+    program: &Program,
+    recording: &Recording,
+    outcome: &Outcome,
+) -> Option<String> {
+    let differs = |what: &str, have: &dyn std::fmt::Debug, want: &dyn std::fmt::Debug| {
+        Some(format!(
+            "{what} is {have:x?}, expected {want:x?}; {outcome:x?}",
+            outcome = Brief(outcome)
+        ))
+    };
+    match &recording.end {
+        Reference::Finished { r0, insns } => {
+            if outcome.status != Status::Exited {
+                return differs("the end", &outcome.status, &Status::Exited);
+            }
+            if outcome.r0 != *r0 {
+                return differs("r0", &outcome.r0, r0);
+            }
+            if subject.metered && outcome.spent != *insns {
+                return differs("the fuel spent", &outcome.spent, insns);
+            }
+        }
+        Reference::Trap(trap) => {
+            if outcome.status != Status::Trapped {
+                return differs("the end", &outcome.status, trap);
+            }
+            let insn = program.pc_at(trap.slot).map(|pc| pc.index() as u64);
+            if Some(outcome.trap[1]) != insn {
+                return differs("the instruction", &outcome.trap[1], &insn);
+            }
+            if !is_same_trap(outcome, &trap.kind, recording) {
+                return differs("the trap", &outcome.trap, trap);
+            }
+        }
+    }
+    let answered = recording.events.len() as u64;
+    if outcome.answered != answered {
+        return differs("the number of calls", &outcome.answered, &answered);
+    }
+    let after = outcome.after(&recording.before);
+    for (addr, page) in &recording.after.0 {
+        let have = after.0.get(addr).map(|page| &page.bytes[..]).unwrap_or_default();
+        if have == page.bytes {
+            continue;
+        }
+        if let Some(at) = (0..page.bytes.len()).find(|at| have.get(*at) != Some(&page.bytes[*at])) {
+            let (have, want) = (have.get(at), page.bytes[at]);
+            return differs(&format!("the byte at {:#x}", addr + at as u32), &have, &want);
+        }
+    }
+    None
+}
+
+/// An outcome without memory.
+struct Brief<'a>(&'a Outcome);
+
+impl std::fmt::Debug for Brief<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Outcome { status, r0, spent, trap, reason, answered, .. } = self.0;
+        write!(f, "{status:?} {r0:#x} {spent} {trap:x?} {reason} {answered}")
+    }
+}
+
+fn is_same_trap(outcome: &Outcome, kind: &TrapKind, recording: &Recording) -> bool {
+    let [code, _, addr, len, write] = outcome.trap;
+    let code = TrapCode::ALL.get(code as usize).copied();
+    let reason = REASONS.get(outcome.reason as usize).copied();
+    let place = (addr as u32, len as u32);
+    match (kind, code) {
+        (TrapKind::Memory(fault), Some(TrapCode::Memory)) => {
+            let access = if write == 0 { Access::Read } else { Access::Write };
+            *fault == Fault { addr: place.0, len: place.1, access }
+        }
+        // Whether memory allows the access is for the embedder to ask.
+        (TrapKind::Memory(fault), Some(TrapCode::MisalignedAtomic)) => {
+            place == (fault.addr, fault.len)
+        }
+        (
+            TrapKind::MisalignedAtomic { addr, len },
+            Some(TrapCode::MisalignedAtomic | TrapCode::MisalignedOrdered),
+        ) => place == (*addr, *len),
+        (TrapKind::CallDepth { .. }, Some(TrapCode::CallDepth)) => true,
+        (TrapKind::Unsupported { what }, Some(TrapCode::KernelFunction)) => {
+            *what == "a call of a kernel function"
+        }
+        (TrapKind::Unsupported { what }, Some(TrapCode::AddressSpaceCast)) => {
+            *what == "an address space cast"
+        }
+        (TrapKind::OutOfFuel { .. }, Some(TrapCode::Runtime)) => reason == Some("no-fuel"),
+        (TrapKind::NotAFunction { .. }, Some(TrapCode::Runtime)) => {
+            reason == Some("not-a-function")
+        }
+        (TrapKind::NoSocketBuffer, Some(TrapCode::Runtime)) => reason == Some("no-packet"),
+        (TrapKind::NoSuchHelper(_), Some(TrapCode::Runtime)) => reason == Some("no-helper"),
+        (kind, Some(TrapCode::Runtime)) => {
+            let last = recording.events.last().map(|event| &event.outcome);
+            reason == Some("by-event") && last == Some(&EventOutcome::Trap(kind.clone()))
+        }
+        _ => false,
+    }
+}

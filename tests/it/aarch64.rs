@@ -1,0 +1,156 @@
+//! Machine code for aarch64 under an emulator: see `skep_tests::aarch64`.
+
+use std::sync::Arc;
+
+use skep::context::{Context, RawMemory, Skb};
+use skep::machine::{Loaded, Machine};
+use skep::maps::MapSpec;
+use skep_bpf::platform::{MapFlags, MapType, ProgType};
+use skep_bpf::program::{Bytecode, Program};
+use skep_jit::Tier;
+use skep_tests::aarch64::{Case, Prepared, Recording, Runner, Subject, difference};
+use skep_tests::corpus::{self, Input};
+use skep_tests::engines;
+use skep_tests::random::{RandomProgram, layout};
+
+/// Everything that is compiled in a way of its own.
+const SUBJECTS: [Subject; 3] = [
+    Subject { tier: Tier::Template, lse: true, metered: true },
+    Subject { tier: Tier::Template, lse: false, metered: true },
+    Subject { tier: Tier::Template, lse: true, metered: false },
+];
+
+/// The runner and its folder, or a message that it cannot be had.
+fn runner() -> Option<(tempfile::TempDir, Runner)> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let runner = Runner::build(folder.path()).unwrap_or_else(|error| panic!("{error}"));
+    if runner.is_none() {
+        println!("skipped: no compiler or no emulator for aarch64");
+    }
+    Some((folder, runner?))
+}
+
+/// Cases with what they are called and what is expected of them.
+#[derive(Default)]
+struct Batch {
+    cases: Vec<Case>,
+    about: Vec<(Subject, String, Program)>,
+    unrecorded: usize,
+}
+
+impl Batch {
+    /// Adds the runs of a program on all subjects.
+    fn add<'a>(
+        &mut self,
+        name: &str,
+        fuel: u64,
+        prepare: &dyn Fn(&Arc<Machine>) -> Result<Prepared<'a>, String>,
+    ) {
+        let recording = Recording::new(prepare, fuel).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let Some((recording, loaded)) = recording else {
+            self.unrecorded += 1;
+            return;
+        };
+        let recording = Arc::new(recording);
+        for subject in SUBJECTS {
+            if subject.suits(&recording) {
+                let case = subject.case(&loaded, &recording, fuel);
+                self.cases.push(case.unwrap_or_else(|error| panic!("{name}: {error}")));
+                self.about.push((subject, name.to_owned(), loaded.linked().program().clone()));
+            }
+        }
+    }
+
+    /// Runs the cases; gives how many there were.
+    fn agree(self, runner: &Runner) -> usize {
+        let outcomes = runner.run(&self.cases).unwrap_or_else(|error| panic!("{error}"));
+        let mut differences = 0;
+        for ((case, outcome), (subject, name, program)) in
+            self.cases.iter().zip(&outcomes).zip(&self.about)
+        {
+            if let Some(difference) = difference(*subject, program, &case.recording, outcome) {
+                differences += 1;
+                println!("{name}: {subject:?}: {difference}");
+            }
+        }
+        assert_eq!(differences, 0, "of {} runs", outcomes.len());
+        outcomes.len()
+    }
+}
+
+#[test]
+fn the_corpus_runs_on_aarch64() {
+    let Some((_folder, runner)) = runner() else { return };
+    let mut batch = Batch::default();
+    let cases = corpus::load().unwrap_or_else(|error| panic!("{error}"));
+    for case in &cases {
+        let program = case.program().unwrap_or_else(|error| panic!("{error}"));
+        let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
+            let (prog_type, context): (_, Box<dyn Context>) = match &case.input {
+                Input::Memory(bytes) => {
+                    (ProgType::UNSPEC, Box::new(RawMemory { bytes: bytes.clone() }))
+                }
+                Input::Packet(bytes) => {
+                    let packet = Skb::new(ProgType::SCHED_CLS, bytes.clone());
+                    (ProgType::SCHED_CLS, Box::new(packet))
+                }
+            };
+            let loaded = engines::load_on(machine, program.clone(), prog_type, &case.maps)?;
+            Ok(Prepared { loaded, context })
+        };
+        batch.add(&format!("{}: {}", case.place, case.name), case.fuel, &prepare);
+    }
+    let unrecorded = batch.unrecorded;
+    let ran = batch.agree(&runner);
+    println!("{ran} runs of {} cases agree, {unrecorded} cases not recorded", cases.len());
+    assert!(ran > cases.len(), "only {ran} runs");
+    assert_eq!(unrecorded, 0);
+}
+
+/// How many random programs are made, unless `SKEP_AARCH64_PROGRAMS` says otherwise.
+const PROGRAMS: u64 = 300;
+
+fn programs() -> u64 {
+    let wanted = std::env::var("SKEP_AARCH64_PROGRAMS").ok();
+    wanted.map_or(PROGRAMS, |wanted| wanted.parse().expect("SKEP_AARCH64_PROGRAMS is a number"))
+}
+
+fn load_random(machine: &Arc<Machine>, random: &RandomProgram) -> Result<Loaded, String> {
+    let spec = MapSpec {
+        name: "value".into(),
+        map_type: MapType::ARRAY,
+        key_bytes: 4,
+        value_bytes: layout::VALUE_BYTES as u32,
+        max_entries: 1,
+        flags: MapFlags::default(),
+        inner: None,
+    };
+    let id = machine.create_map(spec).map_err(|error| error.to_string())?;
+    let map = machine.map(id).ok_or("the map is gone")?;
+    map.write(&[0; 4], &random.value, 0).map_err(|errno| errno.to_string())?;
+    let program = Program::new(&Bytecode::from(random.slots()?));
+    let program = program.map_err(|error| error.to_string())?;
+    machine.load("random", ProgType::UNSPEC, program, &[id]).map_err(|error| error.to_string())
+}
+
+#[test]
+fn random_programs_run_on_aarch64() {
+    let Some((_folder, runner)) = runner() else { return };
+    let (mut ran, mut unrecorded) = (0, 0);
+    let seeds: Vec<u64> = (0..programs()).collect();
+    for seeds in seeds.chunks(1000) {
+        let mut batch = Batch::default();
+        for seed in seeds {
+            let random = RandomProgram::new(*seed);
+            let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
+                let loaded = load_random(machine, &random)?;
+                Ok(Prepared { loaded, context: Box::new(RawMemory::default()) })
+            };
+            batch.add(&format!("seed {seed}"), 1_000_000, &prepare);
+        }
+        unrecorded += batch.unrecorded;
+        ran += batch.agree(&runner);
+    }
+    println!("{ran} runs of {} random programs agree, {unrecorded} not recorded", seeds.len());
+    assert!(ran > 0 || seeds.is_empty(), "no program ran");
+}
