@@ -178,6 +178,7 @@ fn host() -> Host {
         uid_gid: Box::new(|| 6),
         comm: Box::new(|| *b"comm\0\0\0\0\0\0\0\0\0\0\0\0"),
         printk: Box::new(|_| {}),
+        ..Host::default()
     }
 }
 

@@ -124,6 +124,7 @@ fn load_random(machine: &Arc<Machine>, random: &RandomProgram) -> Result<Loaded,
         max_entries: 1,
         flags: MapFlags::default(),
         inner: None,
+        extra: 0,
     };
     let id = machine.create_map(spec).map_err(|error| error.to_string())?;
     let map = machine.map(id).ok_or("the map is gone")?;
