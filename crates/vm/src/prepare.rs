@@ -134,7 +134,7 @@ pub struct PreparedProgram {
     pub verified: Option<Arc<Verified>>,
     /// Why the verifier refuses it, if it does, as people and tools read it.
     pub report: Option<Box<Report>>,
-    /// How long the verifier took, if it was asked.
+    /// The processor time that the verifier took, if it was asked.
     pub verify_time: Option<Duration>,
     /// The program in the machine, or why it is not there.
     pub result: Result<Loaded, ProgramFailure>,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skep_verifier::report::Report;
 use skep_verifier::{Rejection, Verified, verify};
@@ -51,12 +51,28 @@ pub(super) fn verify_all(around: &Surroundings<'_>, tasks: &[Task<'_>]) -> Vec<A
 }
 
 fn answer(around: &Surroundings<'_>, task: Task<'_>) -> Answer {
-    let start = Instant::now();
+    let start = thread_time();
     let facts = Facts::new(around, task);
     let input = facts.input();
     let verdict = verify(&input);
-    let time = start.elapsed();
+    let time = thread_time().saturating_sub(start);
     let report = verdict.as_ref().err();
     let report = report.map(|rejection| Box::new(Report::new(rejection, &input, task.name)));
     Answer { verdict, report, time }
+}
+
+/// How long this thread has run. What runs beside it does not count.
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0))
+}
+
+/// How long this thread has run, or waited to run.
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    use std::sync::LazyLock;
+    use std::time::Instant;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
