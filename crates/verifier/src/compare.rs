@@ -138,7 +138,8 @@ impl Comparison<'_> {
     fn stacks(&mut self, old: &Active, current: &Active) -> bool {
         let place = |index| Place::Slot(index);
         let (before, now) = (old.stack(), current.stack());
-        before.iter().enumerate().all(|(index, a)| match now.get(index) {
+        before.beside(now).all(|(index, a, b, shared)| match b {
+            Some(_) if shared && !a.has_value() => true,
             Some(b) => self.slots(a, b, |value| old.node(place(index), value)),
             None if self.mode == Mode::Exact => false,
             None => a.is_all_misc(),

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+mod checkpoints;
 mod compare;
 pub mod domain;
 mod explore;

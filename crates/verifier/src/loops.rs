@@ -30,33 +30,45 @@ struct Visit {
     incomplete: bool,
 }
 
-/// All cycles that the walk is in.
+/// A cycle that was entered, by number.
+#[derive(Clone, Copy)]
+pub(crate) struct CycleNumber(usize);
+
+/// All cycles that the walk was in.
 #[derive(Default)]
 pub(crate) struct Visits {
-    visits: HashMap<Cycle, Visit>,
+    numbers: HashMap<Cycle, usize>,
+    visits: Vec<Visit>,
 }
 
 impl Visits {
     /// A checkpoint was made in a cycle.
-    pub(crate) fn enter(&mut self, cycle: Cycle, checkpoint: usize) {
-        self.visits.entry(cycle).or_default().entry.get_or_insert(checkpoint);
+    pub(crate) fn enter(&mut self, cycle: Cycle, checkpoint: usize) -> CycleNumber {
+        let number = *self.numbers.entry(cycle).or_insert(self.visits.len());
+        if number == self.visits.len() {
+            self.visits.push(Visit::default());
+        }
+        self.visits[number].entry.get_or_insert(checkpoint);
+        CycleNumber(number)
     }
 
     /// All paths from a checkpoint have ended: the cycle that it began is left.
-    pub(crate) fn leave(&mut self, cycle: &Cycle, checkpoint: usize) {
-        if self.visits.get(cycle).is_some_and(|visit| visit.entry == Some(checkpoint)) {
-            self.visits.remove(cycle);
+    pub(crate) fn leave(&mut self, cycle: CycleNumber, checkpoint: usize) {
+        let visit = &mut self.visits[cycle.0];
+        if visit.entry == Some(checkpoint) {
+            *visit = Visit::default();
         }
     }
 
     /// A state in a cycle was covered by one of an earlier turn.
-    pub(crate) fn close(&mut self, cycle: Cycle) {
-        self.visits.entry(cycle).or_default().incomplete = true;
+    pub(crate) fn close(&mut self, cycle: CycleNumber) {
+        self.visits[cycle.0].incomplete = true;
     }
 
     /// Whether what matters of the states in a cycle is not known yet.
-    pub(crate) fn is_incomplete(&self, cycle: &Cycle) -> bool {
-        self.visits.get(cycle).is_some_and(|visit| visit.incomplete)
+    #[inline]
+    pub(crate) fn is_incomplete(&self, cycle: CycleNumber) -> bool {
+        self.visits[cycle.0].incomplete
     }
 }
 

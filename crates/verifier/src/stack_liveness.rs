@@ -23,14 +23,18 @@ struct Marks {
     live: Slots,
 }
 
+/// The instruction was visited.
+const VISITED: u8 = 1;
+/// A visit may still take a write away.
+const WRITES: u8 = 2;
+
 /// A function in a chain of calls.
 struct Instance {
     /// The calling instance and the call.
     outer: Option<(usize, usize)>,
     entry: usize,
-    visited: Vec<bool>,
-    /// Whether a visit may still take a write away.
-    writes: Vec<bool>,
+    /// By instruction, [`VISITED`] and [`WRITES`].
+    flags: Vec<u8>,
     /// By frame, the outermost first, then by instruction.
     frames: Vec<Vec<Marks>>,
 }
@@ -91,8 +95,7 @@ impl StackLiveness {
         self.instances.push(Instance {
             outer,
             entry: function.entry,
-            visited: vec![false; len],
-            writes: vec![false; len],
+            flags: vec![0; len],
             frames: vec![vec![Marks::default(); len]; frames],
         });
         self.instances.len() - 1
@@ -143,13 +146,13 @@ impl StackLiveness {
     pub(crate) fn finish(&mut self, instance: usize, at: usize) {
         let chain = &mut self.instances[instance];
         let index = at - chain.entry;
-        if chain.visited[index] && !self.is_touched && !chain.writes[index] {
+        let first = chain.flags[index] & VISITED == 0;
+        if chain.flags[index] == VISITED && !self.is_touched {
             return;
         }
         let touched = core::mem::replace(&mut self.touched, [(0, 0); MAX_FRAMES]);
         self.is_touched = false;
         let mut any_writes = false;
-        let first = !core::mem::replace(&mut chain.visited[index], true);
         for (frame, marks) in chain.frames.iter_mut().enumerate() {
             let (reads, writes) = touched[frame];
             let marks = &mut marks[index];
@@ -161,7 +164,7 @@ impl StackLiveness {
                 self.pending.push((instance, frame, at));
             }
         }
-        chain.writes[index] = any_writes;
+        chain.flags[index] = if any_writes { VISITED | WRITES } else { VISITED };
         self.propagate();
     }
 
@@ -171,7 +174,7 @@ impl StackLiveness {
             let chain = &self.instances[instance];
             let (entry, index) = (chain.entry, at - chain.entry);
             // What was not visited is not known to let anything through.
-            if !chain.visited[index] {
+            if chain.flags[index] & VISITED == 0 {
                 continue;
             }
             let marks = chain.frames[frame][index];

@@ -125,7 +125,7 @@ impl Walk<'_> {
     /// The instructions that were walked most often, and the states that are remembered there.
     fn hot_loop(&self) -> Vec<Related> {
         let mut states: BTreeMap<usize, u32> = BTreeMap::new();
-        for at in self.remembered_places() {
+        for at in self.checkpoints.places() {
             *states.entry(at).or_default() += 1;
         }
         let jumps_back = |at: &usize| {

@@ -15,6 +15,7 @@ pub(crate) const SLOT_BYTES: usize = 8;
 
 /// What a byte of the stack holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
 pub(crate) enum Byte {
     /// Never written.
     Invalid,
@@ -73,8 +74,16 @@ impl Slot {
     }
 
     /// Whether it holds nothing that matters: something, or nothing at all.
+    #[inline]
     pub(crate) fn is_all_misc(&self) -> bool {
-        self.bytes.iter().all(|byte| matches!(byte, Byte::Misc | Byte::Invalid))
+        // Without a branch for each byte: this is asked more often than anything else.
+        self.bytes.iter().fold(true, |all, byte| all & matches!(byte, Byte::Misc | Byte::Invalid))
+    }
+
+    /// Whether its value means something: a spilled register, or part of an object.
+    #[inline]
+    pub(crate) fn has_value(&self) -> bool {
+        !matches!(self.bytes[0], Byte::Invalid | Byte::Misc | Byte::Zero)
     }
 
     /// How many bytes of a register are spilled here.
@@ -117,11 +126,13 @@ impl Slot {
 /// So many slots are shared or copied together.
 const CHUNK: usize = 4;
 
+type Chunk = [Slot; CHUNK];
+
 /// The slots of a stack, in chunks that are shared until written to.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct Stack {
     /// Those of the last chunk beyond the length were never written.
-    chunks: Vec<Rc<[Slot; CHUNK]>>,
+    chunks: Vec<Rc<Chunk>>,
     len: usize,
 }
 
@@ -143,6 +154,24 @@ impl Stack {
     pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Slot {
         assert!(slot < self.len, "the stack was made to reach this slot");
         &mut Rc::make_mut(&mut self.chunks[slot / CHUNK])[slot % CHUNK]
+    }
+
+    /// The slots of this stack, each with its number and that of another one, if that reaches so
+    /// far; and whether the two are shared.
+    #[inline]
+    pub(crate) fn beside<'a>(
+        &'a self,
+        other: &'a Stack,
+    ) -> impl Iterator<Item = (usize, &'a Slot, Option<&'a Slot>, bool)> {
+        self.chunks.iter().enumerate().flat_map(move |(chunk, own)| {
+            let theirs = other.chunks.get(chunk);
+            let shared = theirs.is_some_and(|theirs| Rc::ptr_eq(own, theirs));
+            let first = chunk * CHUNK;
+            own.iter().zip(first..self.len).enumerate().map(move |(index, (slot, number))| {
+                let other = theirs.filter(|_| number < other.len).map(|theirs| &theirs[index]);
+                (number, slot, other, shared)
+            })
+        })
     }
 
     /// All slots.

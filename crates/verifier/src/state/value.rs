@@ -228,6 +228,16 @@ impl Value {
         Value { kind, scalar: Scalar::constant(0), ..Value::INVALID }
     }
 
+    /// Whether all but the node is equal; what differs most often comes first.
+    pub(crate) fn same_but_for_node(&self, other: &Value) -> bool {
+        self.scalar == other.scalar
+            && self.id == other.id
+            && self.off == other.off
+            && self.ref_id == other.ref_id
+            && self.or_null == other.or_null
+            && self.kind == other.kind
+    }
+
     /// Whether it is a number.
     #[inline]
     pub(crate) fn is_scalar(&self) -> bool {
