@@ -20,6 +20,12 @@ pub mod x64;
 
 pub mod a64;
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub mod exec;
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod fault;
+
 use code::Code;
 use source::Source;
 
@@ -104,10 +110,8 @@ pub fn compile(
         return Err(CompileError::NeedsProof);
     }
     match (target, tier) {
-        (Target::X64(_features), Tier::Template | Tier::Optimising) => {
-            Err(CompileError::NoCompiler)
-        }
+        (Target::X64(features), Tier::Template) => x64::tier1::compile(source, features, options),
         (Target::A64(features), Tier::Template) => a64::tier1::compile(source, features, options),
-        (Target::A64(_), Tier::Optimising) => Err(CompileError::NoCompiler),
+        (Target::X64(_) | Target::A64(_), Tier::Optimising) => Err(CompileError::NoCompiler),
     }
 }

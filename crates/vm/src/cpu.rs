@@ -39,6 +39,8 @@ pub struct CpuState {
     pub(crate) input: crate::context::Input,
     /// Set from another thread to stop the run.
     stop: Arc<AtomicBool>,
+    /// The state of machine code, between runs.
+    pub(crate) native: crate::native::State,
 }
 
 impl Cpu {
@@ -59,6 +61,7 @@ impl Cpu {
             tail_calls: 0,
             input: crate::context::Input::default(),
             stop: Arc::default(),
+            native: None,
         };
         Ok(Cpu { machine: Arc::clone(machine), state })
     }
@@ -96,6 +99,11 @@ impl CpuState {
     /// The value of `r10` in the first function: the address after its frame.
     pub(crate) fn frame_top(&self) -> u32 {
         self.stack + STACK_BYTES
+    }
+
+    /// Whether the run was asked to stop.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Whether the run was asked to stop; asking once stops one run.

@@ -27,7 +27,7 @@
 //!
 //! let mut memory = RawMemory { bytes: vec![10, 20, 30, 40] };
 //! let finished = loaded.run(&mut cpu, &mut memory, Options::default())?;
-//! assert_eq!((finished.r0, finished.insns), (40, 2));
+//! assert_eq!((finished.r0, finished.insns), (40, Some(2)));
 //!
 //! // The checked interpreter says exactly what an access missed.
 //! memory.bytes.truncate(3);
@@ -76,3 +76,10 @@ pub mod proof;
 mod checked;
 
 mod fast;
+
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod native;
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[path = "no_native.rs"]
+mod native;

@@ -10,6 +10,7 @@ use skep_verifier::Verified;
 
 use crate::fast::Steps;
 use crate::machine::{LoadError, Machine, MapId};
+use crate::native::Native;
 use crate::region::END_ADDR;
 use crate::trap::{Trap, TrapKind};
 
@@ -23,6 +24,7 @@ pub struct Linked {
     insns: Vec<Insn<Pc>>,
     steps: Steps,
     verified: Option<Arc<Verified>>,
+    native: Native,
 }
 
 impl Linked {
@@ -60,7 +62,15 @@ impl Linked {
             insns.push(insn);
         }
         let steps = Steps::bind(machine, &insns);
-        Ok(Linked { name, prog_type, program, insns, steps, verified: None })
+        Ok(Linked {
+            name,
+            prog_type,
+            program,
+            insns,
+            steps,
+            verified: None,
+            native: Native::default(),
+        })
     }
 
     /// The program's name.
@@ -101,6 +111,11 @@ impl Linked {
     /// The program in the fast interpreter's form.
     pub(crate) fn steps(&self) -> &Steps {
         &self.steps
+    }
+
+    /// The program as machine code.
+    pub(crate) fn native(&self) -> &Native {
+        &self.native
     }
 
     /// A trap at an instruction.

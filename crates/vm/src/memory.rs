@@ -122,6 +122,11 @@ impl Window {
         self.view
     }
 
+    /// The host address of guest address 0, for generated code.
+    pub(crate) fn base(&self) -> u64 {
+        self.view.base.expose_provenance() as u64
+    }
+
     /// Gives whole pages a permission; those that were not mapped read as zeros.
     ///
     /// # Errors

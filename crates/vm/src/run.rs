@@ -4,7 +4,7 @@ use crate::context::{Context, ContextError};
 use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
 use crate::machine::{Loaded, Machine};
 use crate::trap::Trap;
-use crate::{checked, fast};
+use crate::{checked, fast, native};
 
 pub use crate::checked::Observer;
 
@@ -19,6 +19,8 @@ pub enum Engine {
     Fast,
     /// The checked interpreter: region semantics, exact reports.
     Checked,
+    /// Machine code by the template compiler: window semantics.
+    Template,
 }
 
 /// How a program is run.
@@ -45,8 +47,9 @@ pub const DEFAULT_FUEL: u64 = 1_000_000_000;
 pub struct Finished {
     /// The value of `r0` at the exit.
     pub r0: u64,
-    /// The number of instructions executed.
-    pub insns: u64,
+    /// The number of instructions executed, if it was counted: machine code of a program whose
+    /// proof bounds it does not count.
+    pub insns: Option<u64>,
 }
 
 /// Why a run gave nothing.
@@ -59,6 +62,15 @@ pub enum RunError {
     /// The run stopped at an instruction.
     #[error(transparent)]
     Trap(#[from] Box<Trap>),
+    /// There is no machine code.
+    #[error("program {program} was not compiled")]
+    Compile {
+        /// The program's name.
+        program: String,
+        /// Why.
+        #[source]
+        why: CompileFailure,
+    },
     /// The processor belongs to another machine than the program.
     #[error("the processor belongs to another machine than program {program}")]
     OtherMachine {
@@ -66,6 +78,27 @@ pub enum RunError {
         program: String,
     },
 }
+
+/// Why there is no machine code of a program.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileFailure {
+    /// There is no compiler for this computer.
+    #[error("there is no compiler for this processor and system")]
+    NoTarget,
+    /// The compiler refused.
+    #[error(transparent)]
+    Refused(#[from] skep_jit::CompileError),
+    /// The system gave no executable memory.
+    #[error("the system gave no executable memory: {reason}")]
+    NoMemory {
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// How many instructions run before the outside is asked whether to stop.
+pub(crate) const SLICE: u64 = 1 << 20;
 
 /// Says that a run is under way, so that what it may see is not reused before it ends.
 struct UnderWay<'a> {
@@ -113,6 +146,16 @@ impl Loaded {
         self.run_with(cpu, context, options, None)
     }
 
+    /// Compiles the program now, as a run with so much fuel would want it; else the first such
+    /// run does.
+    ///
+    /// # Errors
+    ///
+    /// If there is no compiler for this computer or no memory.
+    pub fn compile(&self, fuel: u64) -> Result<(), CompileFailure> {
+        native::prepare(self.linked(), self.machine(), fuel)
+    }
+
     /// Runs the program in the checked interpreter, whatever the options name, and shows an
     /// observer every instruction.
     ///
@@ -157,12 +200,15 @@ impl Loaded {
         let start = Start { args, fuel: options.fuel };
         let under_way = UnderWay::begin(machine, state.index);
         let result = match options.engine {
-            Engine::Fast => fast::run(self.linked(), machine, state, start),
-            Engine::Checked => checked::run(self.linked(), machine, state, start, observer),
+            Engine::Fast => fast::run(self.linked(), machine, state, start).map_err(RunError::from),
+            Engine::Checked => {
+                checked::run(self.linked(), machine, state, start, observer).map_err(RunError::from)
+            }
+            Engine::Template => native::run(self.linked(), machine, state, start),
         };
         drop(under_way);
         context.leave(machine, state)?;
-        Ok(result?)
+        result
     }
 }
 
@@ -184,7 +230,7 @@ mod tests {
         let program = Program::new(&Bytecode::from(slots.to_vec())).unwrap();
         let loaded = machine.load("test", ProgType::UNSPEC, program, &[]).unwrap();
         let before = memory.clone();
-        [Engine::Fast, Engine::Checked]
+        ENGINES
             .into_iter()
             .map(|engine| {
                 *memory = before.clone();
@@ -194,6 +240,7 @@ mod tests {
             .collect()
     }
 
+    const ENGINES: [Engine; 3] = [Engine::Fast, Engine::Checked, Engine::Template];
     const EXIT: Slot = Slot::new(0x95, 0, 0, 0, 0);
 
     /// r0 = 0; r3 = n; loop: r0 += r3; r3 -= 1; if r3 != 0 goto loop; exit
@@ -211,7 +258,7 @@ mod tests {
     #[test]
     fn instructions_are_counted_exactly() {
         for result in run(&countdown(1000), &mut RawMemory::default(), DEFAULT_FUEL) {
-            assert_eq!(result, Ok(Finished { r0: 500_500, insns: 3003 }));
+            assert_eq!(result, Ok(Finished { r0: 500_500, insns: Some(3003) }));
         }
     }
 
@@ -219,7 +266,7 @@ mod tests {
     #[test]
     fn long_runs_end() {
         for result in run(&countdown(3_500_000), &mut RawMemory::default(), DEFAULT_FUEL) {
-            assert_eq!(result.unwrap().insns, 10_500_003);
+            assert_eq!(result.unwrap().insns, Some(10_500_003));
         }
     }
 
@@ -260,7 +307,7 @@ mod tests {
         ];
         // r3 is 0, 2, 4, 6 and 8 when it is doubled.
         for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
-            assert_eq!(result, Ok(Finished { r0: 40, insns: 3 + 5 + 4 * 6 + 1 }));
+            assert_eq!(result, Ok(Finished { r0: 40, insns: Some(3 + 5 + 4 * 6 + 1) }));
         }
         for result in run(&code, &mut RawMemory::default(), 10) {
             let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
@@ -285,7 +332,7 @@ mod tests {
             EXIT,
         ];
         for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
-            assert_eq!(result, Ok(Finished { r0: 110, insns: 10 }));
+            assert_eq!(result, Ok(Finished { r0: 110, insns: Some(10) }));
         }
     }
 
@@ -315,7 +362,7 @@ mod tests {
         let (mut cpu, mut seen) = (Cpu::new(&machine).unwrap(), Seen(Vec::new()));
         let input = &mut RawMemory::default();
         let finished = loaded.observe(&mut cpu, input, Options::default(), &mut seen).unwrap();
-        assert_eq!(finished.insns, seen.0.len() as u64);
+        assert_eq!(finished.insns, Some(seen.0.len() as u64));
         let expected = [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2), (2, 2), (3, 3), (4, 3), (5, 3)];
         assert_eq!(seen.0, expected);
     }
@@ -327,7 +374,7 @@ mod tests {
         let machine = Arc::new(Machine::new(Host::default()).unwrap());
         let program = Program::new(&Bytecode::from(code.to_vec())).unwrap();
         let loaded = machine.load("test", ProgType::UNSPEC, program, &[]).unwrap();
-        for engine in [Engine::Fast, Engine::Checked] {
+        for engine in ENGINES {
             let mut cpu = Cpu::new(&machine).unwrap();
             let stopper = cpu.stopper();
             let stopping = std::thread::spawn(move || {
@@ -353,7 +400,7 @@ mod tests {
         let code = [Slot::new(0x71, 0, 1, 2, 0), Slot::new(0x62, 1, 0, 4, 7), EXIT];
         let mut memory = RawMemory { bytes: vec![1, 2, 3, 4, 5, 6, 7, 8] };
         for result in run(&code, &mut memory, DEFAULT_FUEL) {
-            assert_eq!(result, Ok(Finished { r0: 3, insns: 3 }));
+            assert_eq!(result, Ok(Finished { r0: 3, insns: Some(3) }));
         }
         assert_eq!(memory.bytes, [1, 2, 3, 4, 7, 0, 0, 0]);
     }
@@ -384,7 +431,7 @@ mod tests {
             EXIT,
         ];
         for result in run(&code, &mut RawMemory::default(), DEFAULT_FUEL) {
-            assert_eq!(result, Ok(Finished { r0: 48, insns: 11 }));
+            assert_eq!(result, Ok(Finished { r0: 48, insns: Some(11) }));
         }
         // f: call f; exit
         let endless = [Slot::new(0x85, 0, 1, 0, 1), EXIT, Slot::new(0x85, 0, 1, 0, -1), EXIT];

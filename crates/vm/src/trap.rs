@@ -118,9 +118,19 @@ pub enum TrapKind {
         /// The instruction's kind.
         what: &'static str,
     },
+    /// Machine code came to an instruction that the proof says no path reaches.
+    #[error("no path should lead here, according to the proof")]
+    Unproved,
     /// A deprecated packet load in a program that has no socket buffer.
     #[error("deprecated packet loads need a socket buffer as context")]
     NoSocketBuffer,
+}
+
+impl TrapKind {
+    pub(crate) const KERNEL_FUNCTION: TrapKind =
+        TrapKind::Unsupported { what: "a call of a kernel function" };
+    pub(crate) const ADDRESS_SPACE_CAST: TrapKind =
+        TrapKind::Unsupported { what: "an address space cast" };
 }
 
 impl From<AtomicFault> for TrapKind {

@@ -111,12 +111,14 @@ pub(crate) enum EngineName {
     Interp,
     /// The interpreter that checks every access against the object it belongs to
     Checked,
+    /// Machine code by the template compiler
+    Jit1,
 }
 
 impl EngineName {
     /// The engines that differ, the fastest first.
     pub(crate) fn measured() -> &'static [EngineName] {
-        &[EngineName::Interp, EngineName::Checked]
+        &[EngineName::Jit1, EngineName::Interp, EngineName::Checked]
     }
 
     /// The name, as `--engine` takes it.
@@ -125,6 +127,7 @@ impl EngineName {
             EngineName::Auto => "auto",
             EngineName::Interp => "interp",
             EngineName::Checked => "checked",
+            EngineName::Jit1 => "jit1",
         }
     }
 
@@ -132,6 +135,7 @@ impl EngineName {
         match self {
             EngineName::Auto | EngineName::Interp => Engine::Fast,
             EngineName::Checked => Engine::Checked,
+            EngineName::Jit1 => Engine::Template,
         }
     }
 }
@@ -141,6 +145,7 @@ fn engine_name(engine: Engine) -> &'static str {
     match engine {
         Engine::Fast => "interp",
         Engine::Checked => "checked",
+        Engine::Template => "jit1",
     }
 }
 
@@ -151,7 +156,8 @@ const SHOWN: usize = 32;
 #[derive(Debug, Default)]
 struct Totals {
     records: u64,
-    insns: u128,
+    /// How many instructions runs executed that counted them, and how many runs those were.
+    insns: (u128, u64),
     time_ns: u128,
     traps: u64,
     refused: u64,
@@ -165,7 +171,10 @@ impl Totals {
         self.time_ns += record.time.as_nanos();
         let verdict = text::count_as(session, record);
         match &record.result {
-            Ok(finished) => self.insns += u128::from(finished.insns),
+            Ok(finished) => {
+                self.insns.0 += finished.insns.map_or(0, u128::from);
+                self.insns.1 += u64::from(finished.insns.is_some());
+            }
             Err(RunError::Trap(_)) => self.traps += 1,
             Err(_) => self.refused += 1,
         }

@@ -4,6 +4,8 @@ pub mod asm;
 
 pub mod regs;
 
+pub mod tier1;
+
 /// What the processor can do beyond the baseline of x86-64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Features {

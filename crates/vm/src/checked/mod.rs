@@ -53,7 +53,7 @@ pub(crate) fn run(
         match run.step() {
             Ok(Flow::Continue) => {}
             Ok(Flow::Exit) => {
-                return Ok(Finished { r0: run.get(Reg::R0).bits, insns: run.executed });
+                return Ok(Finished { r0: run.get(Reg::R0).bits, insns: Some(run.executed) });
             }
             Err(kind) => return Err(run.program.trap(run.pc, kind)),
         }

@@ -18,10 +18,8 @@ use crate::machine::Machine;
 use crate::trap::TrapKind;
 
 /// What an `unsupported` step's immediate selects.
-pub(super) static UNSUPPORTED: [TrapKind; 2] = [
-    TrapKind::Unsupported { what: "a call of a kernel function" },
-    TrapKind::Unsupported { what: "an address space cast" },
-];
+pub(super) static UNSUPPORTED: [TrapKind; 2] =
+    [TrapKind::KERNEL_FUNCTION, TrapKind::ADDRESS_SPACE_CAST];
 
 /// A handler for every row of a table: `rows!(Op, value, [A B], ROW => handler::<ROW>)` is a match
 /// from each row to the expression in which `ROW` is the row's index.

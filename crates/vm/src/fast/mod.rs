@@ -25,7 +25,7 @@ use crate::helpers::Implementation;
 use crate::linked::Linked;
 use crate::machine::Machine;
 use crate::memory::View;
-use crate::run::{Finished, Start};
+use crate::run::{Finished, SLICE, Start};
 use crate::trap::{Trap, TrapKind};
 
 /// A program in the form that the fast interpreter runs.
@@ -34,9 +34,6 @@ pub(crate) struct Steps {
     steps: Box<[Step]>,
     helpers: Vec<(HelperId, Arc<Implementation>)>,
 }
-
-/// How many instructions run before the outside is asked whether to stop.
-const SLICE: u64 = 1 << 20;
 
 /// Why a chain of handlers ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -141,7 +138,7 @@ impl Run<'_> {
                 Stop::Exit => {
                     // The exit handler left the position after it in the cursor's place.
                     let insns = (given as i64).wrapping_sub(self.fuel) as u64;
-                    return Ok(Finished { r0: self.registers[0], insns });
+                    return Ok(Finished { r0: self.registers[0], insns: Some(insns) });
                 }
                 Stop::Trap => {
                     let kind = self.trap.take().unwrap_or(TrapKind::Stopped);

@@ -68,7 +68,7 @@ impl Runner {
         let mut last = Err("there are no runs".to_owned());
         for _ in 0..runs {
             let finished = loaded.run(cpu, context, options).map_err(|error| error.to_string())?;
-            last = Ok(Outcome { r0: finished.r0, insns: Some(finished.insns) });
+            last = Ok(Outcome { r0: finished.r0, insns: finished.insns });
         }
         last
     }

@@ -129,7 +129,7 @@ impl Document {
             index: self.records.len(),
             retval: finished.map(|finished| finished.r0 as u32),
             action: finished.and_then(|finished| action(session.prog_type(), finished.r0)),
-            insns: finished.map(|finished| finished.insns),
+            insns: finished.and_then(|finished| finished.insns),
             time_ns: record.time.as_nanos(),
             printk: record.printed.lines.clone(),
             packet_out: (before != after).then(|| hex(after)),

@@ -28,7 +28,7 @@ struct Document {
     prog_type: String,
     engine: &'static str,
     runs: u64,
-    insns: u64,
+    insns: Option<u64>,
     time_ns: u128,
     printk: Vec<String>,
     decoded: Vec<Said>,
@@ -89,7 +89,7 @@ pub(super) fn run(
         prog_type: session.prog_type().to_string(),
         engine: engine_name(options.engine),
         runs: 0,
-        insns: 0,
+        insns: Some(0),
         time_ns: 0,
         printk: Vec::new(),
         decoded: Vec::new(),
@@ -114,7 +114,11 @@ pub(super) fn run(
             what: decoded.into(),
         }));
         match record.result {
-            Ok(finished) => document.insns += finished.insns,
+            // Without a number from every run there is none for all.
+            Ok(finished) => {
+                let insns = document.insns.zip(finished.insns);
+                document.insns = insns.map(|(sum, insns)| sum + insns);
+            }
             Err(RunError::Trap(trap)) => {
                 document.trap = Some(TrapDocument::new(&trap));
                 if !arguments.json {
@@ -201,10 +205,11 @@ fn show_totals(render: &mut Render<'_>, document: &Document) -> io::Result<()> {
     };
     // There is at least one event.
     let runs = document.runs.max(1);
+    let insns = document.insns.map(|insns| format!("{} instructions and ", insns / runs));
     render.line(format_args!(
-        "{} {plural}, {what}; {} instructions and {} ns each on average",
+        "{} {plural}, {what}; {}{} ns each on average",
         document.runs,
-        document.insns / runs,
+        insns.unwrap_or_default(),
         document.time_ns / u128::from(runs)
     ))
 }

@@ -72,7 +72,7 @@ pub(super) fn run(
             "engine": engine_name(options.engine),
             "runs": arguments.repeat,
             "r0": result.as_ref().ok().map(|finished| format!("{:#x}", finished.r0)),
-            "insns": result.as_ref().ok().map(|finished| finished.insns),
+            "insns": result.as_ref().ok().and_then(|finished| finished.insns),
             "printk": printed.lines,
             "memory_out": (memory.bytes != bytes).then(|| hex(&memory.bytes)),
             "trap": match &result {

@@ -82,10 +82,9 @@ pub(super) fn single(
             Some(_) => format!(" ({})", finished.r0 as u32),
             None => String::new(),
         };
-        let (insns, time) = (finished.insns, record.time);
-        render.line(format_args!(
-            "{name} returned {verdict}{number} after {insns} instructions in {time:.0?}"
-        ))?;
+        let insns = finished.insns.map(|insns| format!(" after {insns} instructions"));
+        let (insns, time) = (insns.unwrap_or_default(), record.time);
+        render.line(format_args!("{name} returned {verdict}{number}{insns} in {time:.0?}"))?;
     }
     problem(render, record)?;
     for (field, old, new) in record.input.changed_fields(input) {
@@ -172,14 +171,17 @@ pub(super) fn totals(render: &mut Render<'_>, totals: &Totals) -> io::Result<()>
         totals.verdicts.iter().map(|(name, count)| format!("{count} {name}")).collect();
     let plural = if totals.records == 1 { "packet" } else { "packets" };
     let mean = |sum: u128| sum.checked_div(u128::from(totals.records)).unwrap_or(0);
+    let insns = match totals.insns {
+        (_, 0) if totals.traps < totals.records => String::new(),
+        (sum, _) => format!("{} instructions and ", mean(sum)),
+    };
     if totals.records == 0 {
         return render.line(format_args!("the capture has no packets"));
     }
     render.line(format_args!(
-        "{} {plural}: {}; {} instructions and {} ns each on average",
+        "{} {plural}: {}; {insns}{} ns each on average",
         totals.records,
         verdicts.join(", "),
-        mean(totals.insns),
         mean(totals.time_ns)
     ))
 }

@@ -268,6 +268,12 @@ impl Label {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// The label that was made so many labels later.
+    #[must_use]
+    pub const fn nth(self, distance: usize) -> Label {
+        Label(self.0 + distance as u32)
+    }
 }
 
 /// The place of a label that is not bound.
@@ -311,11 +317,11 @@ impl Asm {
         Label(self.labels.len() as u32 - 1)
     }
 
-    /// A number of new labels, bound nowhere; they follow one another.
-    pub fn labels(&mut self, count: usize) -> impl Fn(usize) -> Label + use<> {
+    /// A number of new labels, bound nowhere: the first, which the others follow.
+    pub fn label_range(&mut self, count: usize) -> Label {
         let first = self.labels.len();
         self.labels.resize(first + count, UNBOUND);
-        move |index| Label((first + index) as u32)
+        Label(first as u32)
     }
 
     /// Binds a label to the next instruction.

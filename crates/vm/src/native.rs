@@ -1,0 +1,444 @@
+//! Machine code: how the machine compiles programs and runs them, and how they call back.
+//!
+//! A program is compiled when an engine first wants it, with and without metering as two pieces of
+//! code. A run fills in the state that generated code works on and enters; the functions below
+//! are what the code calls for helpers, tail calls and fuel. They are entered from code that
+//! cannot unwind, so a panic waits until that has been left.
+
+#![allow(unsafe_code, reason = "generated code is entered here, and calls back with raw pointers")]
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, OnceLock};
+
+use skep_bpf::insn::{Callee, Insn};
+use skep_bpf::op::Size;
+use skep_bpf::platform::HelperId;
+use skep_bpf::program::Pc;
+use skep_jit::abi::{EXITED, FRAME_BYTES, RunState, Runtime, TrapCode, TrapRecord};
+use skep_jit::exec::Executable;
+use skep_jit::source::{Binding, Source};
+use skep_jit::{CompileOptions, Target, Tier};
+
+use crate::cpu::{CpuState, MAX_FRAMES};
+use crate::helpers::{self, Call, Implementation};
+use crate::linked::Linked;
+use crate::machine::Machine;
+use crate::memory::{Access, Fault};
+use crate::run::{CompileFailure, Finished, RunError, SLICE, Start};
+use crate::trap::{Trap, TrapKind};
+
+const _: () = assert!(FRAME_BYTES == crate::cpu::FRAME_BYTES, "frames are as far apart");
+const _: () = assert!(skep_jit::abi::MAY_GOTO_LIMIT == crate::run::MAY_GOTO_LIMIT, "same budget");
+
+/// What a processor keeps of generated code between runs.
+pub(crate) type State = Option<Box<RunState>>;
+
+/// The machine code of a program, once somebody wants it.
+#[derive(Debug, Default)]
+pub(crate) struct Native {
+    metered: OnceLock<Result<Compiled, CompileFailure>>,
+    unmetered: OnceLock<Result<Compiled, CompileFailure>>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    executable: Executable,
+    /// Generated code holds their addresses.
+    _sites: Box<[Site]>,
+}
+
+/// A call in generated code: whose it is and what it calls.
+#[derive(Debug)]
+struct Site {
+    linked: *const Linked,
+    /// The helper; none where the call finds out by itself.
+    helper: Option<(HelperId, Arc<Implementation>)>,
+}
+
+// SAFETY: the program is immutable and owns the site, through the code that the site belongs to.
+unsafe impl Send for Site {}
+// SAFETY: as for Send.
+unsafe impl Sync for Site {}
+
+/// A run, as far as generated code does not see it. Its address is in the state.
+struct Owner<'a> {
+    machine: &'a Machine,
+    cpu: &'a mut CpuState,
+    first: &'a Arc<Linked>,
+    /// The programs entered by tail calls, kept while frames lead to them.
+    entered: Vec<Arc<Linked>>,
+    trap: Option<TrapKind>,
+    panic: Option<Box<dyn Any + Send>>,
+    fuel: u64,
+    given: u64,
+}
+
+/// Whether every run of a program ends by itself within the instructions that its proof took, so
+/// that fuel of as many need not be counted.
+fn is_bounded(linked: &Linked, fuel: u64) -> bool {
+    let Some(proof) = linked.verified() else { return false };
+    let drives_itself = |insn: &Insn<Pc>| match insn {
+        Insn::MayGoto { .. } | Insn::Call { callee: Callee::Reg(_) | Callee::Kfunc { .. } } => true,
+        Insn::Call { callee: Callee::Helper(id) } => {
+            let calls_back = [HelperId::LOOP, HelperId::FOR_EACH_MAP_ELEM];
+            *id == helpers::TAIL_CALL || calls_back.contains(id)
+        }
+        _ => false,
+    };
+    fuel >= proof.stats().insns_processed && !linked.insns().iter().any(drives_itself)
+}
+
+impl Native {
+    fn get<'a>(
+        linked: &'a Arc<Linked>,
+        machine: &Machine,
+        metered: bool,
+    ) -> Result<&'a Compiled, CompileFailure> {
+        let native = linked.native();
+        let code = if metered { &native.metered } else { &native.unmetered };
+        let code = code.get_or_init(|| compile(linked, machine, metered));
+        code.as_ref().map_err(Clone::clone)
+    }
+
+    fn contains(&self, place: u64) -> bool {
+        [&self.metered, &self.unmetered]
+            .into_iter()
+            .filter_map(|code| code.get()?.as_ref().ok())
+            .any(|code| code.executable.contains(place))
+    }
+}
+
+fn compile(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    metered: bool,
+) -> Result<Compiled, CompileFailure> {
+    let target = Target::host().ok_or(CompileFailure::NoTarget)?;
+    let owner = Arc::as_ptr(linked);
+    let mut sites = vec![Site { linked: owner, helper: None }];
+    for insn in linked.insns() {
+        if let Insn::Call { callee: Callee::Helper(id) } = *insn
+            && !sites.iter().any(|site| site.id() == Some(id))
+        {
+            let helper = machine.helper(id).unwrap_or_else(|| Arc::new(helpers::absent()));
+            sites.push(Site { linked: owner, helper: Some((id, helper)) });
+        }
+    }
+    let sites = sites.into_boxed_slice();
+    let address = |site: &Site| std::ptr::from_ref(site).expose_provenance() as u64;
+    let bind = |id: HelperId| {
+        let args = id.row().filter(|row| !row.traits.variadic).map_or(5, |row| row.params.len());
+        let site = sites.iter().find(|site| site.id() == Some(id));
+        Binding::Generic { site: site.map_or(0, address), args: args as u8 }
+    };
+    let source = Source {
+        program: linked.program(),
+        insns: linked.insns(),
+        proof: linked.verified().map(|proof| &**proof),
+        metered,
+        helper: &bind,
+        site: address(&sites[0]),
+    };
+    let code = skep_jit::compile(&source, target, Tier::Template, &CompileOptions::default())?;
+    let executable = Executable::new(&code)
+        .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
+    Ok(Compiled { executable, _sites: sites })
+}
+
+impl Site {
+    fn id(&self) -> Option<HelperId> {
+        self.helper.as_ref().map(|(id, _)| *id)
+    }
+}
+
+/// Compiles a program now, as a run with so much fuel would want it.
+pub(crate) fn prepare(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    fuel: u64,
+) -> Result<(), CompileFailure> {
+    Native::get(linked, machine, !is_bounded(linked, fuel)).map(|_| ())
+}
+
+/// A state for runs on a processor.
+fn new_state() -> Box<RunState> {
+    Box::new(RunState {
+        window: 0,
+        fuel: 0,
+        args: [0; 2],
+        frame_top: 0,
+        lowest_frame: 0,
+        r0: 0,
+        trapped: 0,
+        site: 0,
+        trap: TrapRecord::default(),
+        exit_sp: 0,
+        exit_saved: [0; 12],
+        slow_saved: [0; 10],
+        owner: 0,
+        runtime: Runtime { helper: call_helper, tail_call, resolve, numbered, load_packet, refuel },
+    })
+}
+
+/// Runs a program from its start to its exit or a trap.
+pub(crate) fn run(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    cpu: &mut CpuState,
+    start: Start,
+) -> Result<Finished, RunError> {
+    let metered = !is_bounded(linked, start.fuel);
+    let compiled = Native::get(linked, machine, metered)
+        .map_err(|why| RunError::Compile { program: linked.name().to_owned(), why })?;
+    let mut state = cpu.native.take().unwrap_or_else(new_state);
+    // A run that was asked to stop does so where it first asks for fuel.
+    let given = if cpu.is_stopping() { 0 } else { SLICE.min(start.fuel) };
+    state.window = machine.memory().window().base();
+    state.fuel = given as i64;
+    state.args = start.args;
+    state.frame_top = cpu.frame_top().into();
+    state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
+    state.trapped = 0;
+    let mut owner = Owner {
+        machine,
+        cpu,
+        first: linked,
+        entered: Vec::new(),
+        trap: None,
+        panic: None,
+        fuel: start.fuel,
+        given,
+    };
+    state.owner = (&raw mut owner).expose_provenance() as u64;
+    // SAFETY: the code was compiled for this processor and the machine's window, whose guards
+    // are as large as `exec` asks; the stack lies in the window; the sites belong to the code,
+    // which the caller's reference to the program keeps, as `entered` keeps those of tail calls;
+    // the runtime functions find the owner, which outlives the call.
+    let how = unsafe { compiled.executable.run(&mut state) };
+    let result = if how == EXITED {
+        let insns = (owner.given as i64).wrapping_sub(state.fuel) as u64;
+        Ok(Finished { r0: state.r0, insns: metered.then_some(insns) })
+    } else {
+        Err(owner.trapped(&state).into())
+    };
+    let Owner { cpu, panic, .. } = owner;
+    cpu.native = Some(state);
+    if let Some(payload) = panic {
+        panic::resume_unwind(payload);
+    }
+    result
+}
+
+impl Owner<'_> {
+    fn trapped(&mut self, state: &RunState) -> Box<Trap> {
+        let TrapRecord { code, insn, place, addr, len, write, .. } = state.trap;
+        let window = self.machine.memory().window();
+        let code = TrapCode::ALL.into_iter().find(|known| *known as u32 == code);
+        let kind = match code {
+            Some(TrapCode::Memory) => {
+                let access = if write == 0 { Access::Read } else { Access::Write };
+                Fault { addr, len, access }.into()
+            }
+            // Whether memory may be touched at all comes first.
+            Some(TrapCode::MisalignedAtomic) => match window.check(addr, len, Access::Write) {
+                Ok(()) => TrapKind::MisalignedAtomic { addr, len },
+                Err(fault) => fault.into(),
+            },
+            Some(TrapCode::MisalignedOrdered) => TrapKind::MisalignedAtomic { addr, len },
+            Some(TrapCode::CallDepth) => TrapKind::CallDepth { limit: MAX_FRAMES },
+            Some(TrapCode::KernelFunction) => TrapKind::KERNEL_FUNCTION,
+            Some(TrapCode::AddressSpaceCast) => TrapKind::ADDRESS_SPACE_CAST,
+            Some(TrapCode::Unreachable) => TrapKind::Unproved,
+            _ => self.trap.take().unwrap_or(TrapKind::Stopped),
+        };
+        let mut programs = [self.first].into_iter().chain(&self.entered);
+        let linked = programs.find(|linked| linked.native().contains(place));
+        linked.unwrap_or(self.first).trap(Pc::from_index(insn as usize), kind)
+    }
+
+    /// Calls a helper and gives what `r0` will hold.
+    fn invoke(
+        &mut self,
+        state: &mut RunState,
+        program: &Linked,
+        helper: HelperId,
+        implementation: &Implementation,
+        args: [u64; 5],
+    ) -> u64 {
+        let mut call = Call { machine: self.machine, cpu: &mut *self.cpu, program, helper, args };
+        let result = panic::catch_unwind(AssertUnwindSafe(|| implementation.call(&mut call)));
+        match result {
+            Ok(Ok(value)) => value,
+            Ok(Err(kind)) => self.stop(state, kind),
+            Err(payload) => {
+                self.panic = Some(payload);
+                self.stop(state, TrapKind::Stopped)
+            }
+        }
+    }
+
+    #[cold]
+    fn stop(&mut self, state: &mut RunState, kind: TrapKind) -> u64 {
+        self.trap = Some(kind);
+        state.trapped = 1;
+        0
+    }
+}
+
+/// The state and the owner of the run that a runtime function was called from.
+///
+/// # Safety
+///
+/// `state` is what generated code passed on, which is what [`run`] entered it with.
+#[inline(always)]
+unsafe fn run_of<'a>(state: *mut RunState) -> (&'a mut RunState, &'a mut Owner<'a>) {
+    // SAFETY: generated code does not touch the state while it waits for the function, and `run`
+    // only waits for generated code.
+    let state = unsafe { &mut *state };
+    let owner = std::ptr::with_exposed_provenance_mut::<Owner<'a>>(state.owner as usize);
+    // SAFETY: as above.
+    (state, unsafe { &mut *owner })
+}
+
+/// The site that generated code names.
+///
+/// # Safety
+///
+/// The value is the address of a site of code that is running.
+#[inline(always)]
+unsafe fn site_of<'a>(site: u64) -> (&'a Site, &'a Linked) {
+    // SAFETY: sites live as long as their code.
+    let site = unsafe { &*std::ptr::with_exposed_provenance::<Site>(site as usize) };
+    // SAFETY: the program owns the code.
+    (site, unsafe { &*site.linked })
+}
+
+unsafe extern "C" fn call_helper(
+    r1: u64,
+    r2: u64,
+    r3: u64,
+    r4: u64,
+    r5: u64,
+    state: *mut RunState,
+) -> u64 {
+    // SAFETY: called by generated code.
+    let (state, owner) = unsafe { run_of(state) };
+    // SAFETY: as above.
+    let (site, linked) = unsafe { site_of(state.site) };
+    let Some((id, implementation)) = &site.helper else { return 0 };
+    owner.invoke(state, linked, *id, implementation, [r1, r2, r3, r4, r5])
+}
+
+unsafe extern "C" fn numbered(
+    r1: u64,
+    r2: u64,
+    r3: u64,
+    r4: u64,
+    r5: u64,
+    state: *mut RunState,
+) -> u64 {
+    // SAFETY: called by generated code.
+    let (state, owner) = unsafe { run_of(state) };
+    // SAFETY: as above; `resolve` left the site.
+    let (_, linked) = unsafe { site_of(state.site) };
+    let value = state.r0;
+    let id = HelperId(value as u32);
+    let known = u64::from(id.0) == value;
+    let Some(helper) = owner.machine.helper(id).filter(|_| known) else {
+        return owner.stop(state, TrapKind::NotAFunction { value });
+    };
+    owner.invoke(state, linked, id, &helper, [r1, r2, r3, r4, r5])
+}
+
+unsafe extern "C" fn resolve(
+    value: u64,
+    site: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    state: *mut RunState,
+) -> u64 {
+    // SAFETY: called by generated code.
+    let (state, _) = unsafe { run_of(state) };
+    // SAFETY: as above.
+    let (_, linked) = unsafe { site_of(site) };
+    (state.site, state.r0) = (site, value);
+    let Some(entry) = linked.function_at(value) else { return 0 };
+    let functions = linked.program().functions();
+    let index = functions.partition_point(|function| function.entry < entry);
+    // The code that asks is the metered one: calls through registers are not bounded.
+    let code = linked.native().metered.get().and_then(|code| code.as_ref().ok());
+    code.and_then(|code| code.executable.entry(index)).unwrap_or(0)
+}
+
+unsafe extern "C" fn tail_call(
+    r1: u64,
+    r2: u64,
+    r3: u64,
+    _: u64,
+    _: u64,
+    state: *mut RunState,
+) -> u64 {
+    // SAFETY: called by generated code.
+    let (state, owner) = unsafe { run_of(state) };
+    // SAFETY: as above.
+    let (_, program) = unsafe { site_of(state.site) };
+    let args = [r1, r2, r3, 0, 0];
+    let helper = helpers::TAIL_CALL;
+    let mut call = Call { machine: owner.machine, cpu: &mut *owner.cpu, program, helper, args };
+    let next = match helpers::tail_call(&mut call) {
+        Ok(Ok(next)) => next,
+        Ok(Err(errno)) => {
+            state.r0 = errno;
+            return 0;
+        }
+        Err(kind) => return owner.stop(state, kind),
+    };
+    let entry = Native::get(&next, owner.machine, true).ok();
+    let Some(entry) = entry.and_then(|code| code.executable.entry(0)) else {
+        return owner.stop(state, TrapKind::Unsupported { what: "a program without machine code" });
+    };
+    owner.entered.push(next);
+    state.args[0] = r1;
+    entry
+}
+
+unsafe extern "C" fn load_packet(
+    offset: u64,
+    bytes: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    state: *mut RunState,
+) -> u64 {
+    // SAFETY: called by generated code.
+    let (state, owner) = unsafe { run_of(state) };
+    let size = Size::of_bytes(bytes as u32).unwrap_or(Size::B);
+    let memory = owner.machine.memory();
+    match owner.cpu.input.load_packet(memory, offset as u32 as i32, size) {
+        Some(Some(value)) => {
+            state.r0 = value;
+            0
+        }
+        Some(None) => 1,
+        None => owner.stop(state, TrapKind::NoSocketBuffer),
+    }
+}
+
+unsafe extern "C" fn refuel(_: u64, _: u64, _: u64, _: u64, _: u64, state: *mut RunState) -> u64 {
+    // SAFETY: called by generated code.
+    let (state, owner) = unsafe { run_of(state) };
+    while state.fuel < 0 {
+        if owner.cpu.take_stop() {
+            return owner.stop(state, TrapKind::Stopped);
+        }
+        if owner.given == owner.fuel {
+            return owner.stop(state, TrapKind::OutOfFuel { fuel: owner.fuel });
+        }
+        let slice = SLICE.min(owner.fuel - owner.given);
+        owner.given += slice;
+        state.fuel += slice as i64;
+    }
+    0
+}

@@ -1,0 +1,30 @@
+//! In place of machine code, where there is no compiler for the computer: an error that says so.
+
+use std::sync::Arc;
+
+use crate::cpu::CpuState;
+use crate::linked::Linked;
+use crate::machine::Machine;
+use crate::run::{CompileFailure, Finished, RunError, Start};
+
+/// What a processor keeps of generated code between runs: nothing.
+pub(crate) type State = Option<std::convert::Infallible>;
+
+/// The machine code of a program: none.
+#[derive(Debug, Default)]
+pub(crate) struct Native;
+
+/// Compiles a program now.
+pub(crate) fn prepare(_: &Arc<Linked>, _: &Machine, _: u64) -> Result<(), CompileFailure> {
+    Err(CompileFailure::NoTarget)
+}
+
+/// Runs a program.
+pub(crate) fn run(
+    linked: &Arc<Linked>,
+    _: &Machine,
+    _: &mut CpuState,
+    _: Start,
+) -> Result<Finished, RunError> {
+    Err(RunError::Compile { program: linked.name().to_owned(), why: CompileFailure::NoTarget })
+}
