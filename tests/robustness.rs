@@ -124,6 +124,9 @@ pub fn run(data: &[u8]) {
         if checked.0.is_ok() {
             assert_eq!(fast, checked);
         }
+        if Engine::Template.is_available() {
+            assert_eq!(run(Engine::Template), fast);
+        }
     });
 }
 

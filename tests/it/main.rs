@@ -11,6 +11,8 @@ mod conformance;
 
 mod examples;
 
+mod hostile;
+
 mod infrared;
 
 mod kernel_random;

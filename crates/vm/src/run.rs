@@ -23,6 +23,17 @@ pub enum Engine {
     Template,
 }
 
+impl Engine {
+    /// Whether programs run in this engine on this computer.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Engine::Fast | Engine::Checked => true,
+            Engine::Template => skep_jit::Target::host().is_some(),
+        }
+    }
+}
+
 /// How a program is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {

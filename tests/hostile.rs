@@ -1,0 +1,156 @@
+//! Hostile programs: random slots that decode, run without a verifier on every engine that has
+//! window semantics.
+//!
+//! Nothing crashes or hangs, nothing outside guest memory changes, and the engines agree on
+//! everything: result, instructions executed, trap with its instruction, memory.
+
+use std::sync::Arc;
+
+use skep::context::RawMemory;
+use skep::cpu::Cpu;
+use skep::host::Host;
+use skep::machine::Machine;
+use skep::run::{Engine, Finished, Options, RunError};
+use skep::trap::TrapKind;
+use skep_bpf::codec::{Slot, SlotIndex, decode};
+use skep_bpf::platform::ProgType;
+use skep_bpf::program::{Bytecode, Program};
+
+use crate::random::Random;
+
+/// The fuel of a run: enough for some rounds of a loop.
+const FUEL: u64 = 2_000;
+/// The bytes that programs are given.
+const MEMORY_BYTES: usize = 256;
+/// The bytes of each canary.
+const CANARY_BYTES: usize = 1 << 16;
+
+/// The engines, the reference first.
+const ENGINES: [Engine; 2] = [Engine::Fast, Engine::Template];
+
+/// A machine that runs hostile programs, with memory around it that must not change.
+#[derive(Debug)]
+pub struct Arena {
+    before: Vec<u8>,
+    machine: Arc<Machine>,
+    cpu: Cpu,
+    after: Vec<u8>,
+}
+
+/// What a run gave: the result or the trap's instruction and kind, and the memory.
+type Outcome = (Result<Finished, (usize, TrapKind)>, Vec<u8>);
+
+/// Random slots that are a program: one that decodes, whose jumps and calls lead to instructions.
+#[must_use]
+pub fn program(random: &mut Random) -> Program {
+    loop {
+        let count = 2 + random.below(40);
+        let slots: Vec<Slot> = (0..count).flat_map(|at| slots(random, at, count)).collect();
+        let last = [Slot::new(0x95, 0, 0, 0, 0)];
+        let code = slots.into_iter().chain(last).collect::<Vec<Slot>>();
+        if let Ok(program) = Program::new(&Bytecode::from(code)) {
+            return program;
+        }
+    }
+}
+
+/// Random bytes of an instruction, again and again until they decode. Registers are few, so that
+/// values meet, and targets near, so that most lead into the program.
+fn slots(random: &mut Random, at: usize, count: usize) -> Vec<Slot> {
+    loop {
+        let opcode = random.bits() as u8;
+        let (mut dst, mut src) = (random.below(11) as u8, random.below(11) as u8);
+        // Some accesses should lead to memory.
+        let pointer = random.of(&[1, 10, 10, 1, dst, src]);
+        match opcode & 7 {
+            1 => src = pointer,
+            2 | 3 => dst = pointer,
+            // There are no maps to refer to; numbers and functions there are.
+            0 if opcode == 0x18 => src = random.of(&[0, 0, 0, 4]),
+            _ => {}
+        }
+        let is_jump = matches!(opcode & 7, 5 | 6);
+        let distance = random.below(count) as i32 - at as i32;
+        let offset = match random.below(4) {
+            _ if is_jump => distance as i16,
+            0 => random.bits() as i16,
+            1 => 0,
+            _ => (random.below(128) as i16 - 64) & !7,
+        };
+        let imm = match random.below(4) {
+            _ if is_jump && opcode & 0xf0 == 0x80 => random.of(&[distance, 1, 5, 12, 7]),
+            _ if opcode == 0x18 && src == 4 => distance,
+            0 => 0,
+            1 => random.below(256) as i32 - 64,
+            2 => random.of(&[0x01, 0x41, 0x51, 0xa1, 0xe1, 0xf1, 0x100, 0x110, 16, 32, 64]),
+            _ => random.imm(),
+        };
+        // Most calls and exits would end the run.
+        if opcode == 0x95 && !random.one_in(4) {
+            continue;
+        }
+        let first = Slot::new(opcode, dst, src, offset, imm);
+        let second = Slot::new(0, 0, 0, 0, random.imm());
+        match decode(&[first, second], SlotIndex(0)) {
+            Ok(insn) if insn.written() == skep_bpf::insn::Reg::new(10) => {}
+            Ok(insn) if insn.len_slots() == 2 => return vec![first, second],
+            Ok(_) => return vec![first],
+            Err(_) => {}
+        }
+    }
+}
+
+impl Arena {
+    /// A machine whose helpers always give the same.
+    ///
+    /// # Errors
+    ///
+    /// If the host does not give the memory.
+    pub fn new() -> Result<Arena, String> {
+        let canary = || vec![0xa5; CANARY_BYTES];
+        let before = canary();
+        let host = Host {
+            ktime_ns: Box::new(|| 1),
+            random: Box::new(|| 4),
+            printk: Box::new(|_| {}),
+            cpus: 1,
+            ..Host::default()
+        };
+        let machine = Arc::new(Machine::new(host).map_err(|error| error.to_string())?);
+        let cpu = Cpu::new(&machine).map_err(|error| error.to_string())?;
+        Ok(Arena { before, machine, cpu, after: canary() })
+    }
+
+    /// Runs a program on every engine and compares. Gives whether it ran to its exit.
+    ///
+    /// # Errors
+    ///
+    /// How the engines differ, or that memory outside changed.
+    pub fn check(&mut self, program: &Program, random: &mut Random) -> Result<bool, String> {
+        let bytes: Vec<u8> = (0..MEMORY_BYTES).map(|_| random.bits() as u8).collect();
+        let loaded = self.machine.load("hostile", ProgType::UNSPEC, program.clone(), &[]);
+        let loaded = loaded.map_err(|error| error.to_string())?;
+        let mut reference: Option<Outcome> = None;
+        for engine in ENGINES {
+            let mut memory = RawMemory { bytes: bytes.clone() };
+            let result = loaded.run(&mut self.cpu, &mut memory, Options { engine, fuel: FUEL });
+            let result = match result {
+                Ok(finished) => Ok(finished),
+                Err(RunError::Trap(trap)) => Err((trap.slot.0, trap.kind)),
+                Err(other) => return Err(other.to_string()),
+            };
+            let outcome = (result, memory.bytes);
+            match &reference {
+                None => reference = Some(outcome),
+                Some(expected) if *expected == outcome => {}
+                Some(expected) => {
+                    return Err(format!("{engine:?}: {outcome:x?}\nexpected {expected:x?}"));
+                }
+            }
+        }
+        if [&self.before, &self.after].iter().any(|bytes| bytes.iter().any(|byte| *byte != 0xa5)) {
+            return Err("memory outside the machine changed".to_owned());
+        }
+        Ok(reference.is_some_and(|(result, _)| result.is_ok()))
+    }
+}
