@@ -68,7 +68,7 @@ impl Ours {
         let bytes = kernel.memory();
         let memory = match engine {
             Engine::Checked => Memory::Copied(RawMemory { bytes }),
-            Engine::Fast => {
+            Engine::Fast | Engine::Template => {
                 let len = u32::try_from(bytes.len())?;
                 let start = machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory)?;
                 machine.memory().window().write(start, &bytes)?;
@@ -84,7 +84,7 @@ impl Ours {
 impl Subject for Ours {
     fn run(&mut self) -> Result<Outcome, String> {
         match self.loaded.run(&mut self.cpu, &mut self.memory, self.options) {
-            Ok(finished) => Ok(Outcome { r0: finished.r0, insns: Some(finished.insns) }),
+            Ok(finished) => Ok(Outcome { r0: finished.r0, insns: finished.insns }),
             Err(error) => Err(error.to_string()),
         }
     }

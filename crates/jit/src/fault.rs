@@ -99,8 +99,10 @@ unsafe fn recover(info: *mut siginfo_t, context: *mut c_void) -> bool {
     let machine = unsafe { &mut (*context.cast::<ucontext_t>()).uc_mcontext };
     let place = Registers::place(machine);
     let Some(found) = exec::find(place) else { return false };
+    // SAFETY: the caller's.
+    let info = unsafe { &*info };
     // SAFETY: both signals come with an address.
-    let addr = unsafe { (*info).si_addr() } as u64;
+    let addr = unsafe { info.si_addr() } as u64;
     // SAFETY: the lowest word of every native frame is the state while accesses are made.
     let state = unsafe { *(Registers::stack(machine) as *const *mut RunState) };
     // SAFETY: the state of the run that this thread is in.

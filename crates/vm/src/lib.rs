@@ -81,5 +81,7 @@ mod fast;
 mod native;
 
 #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-#[path = "no_native.rs"]
-mod native;
+mod no_native;
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+use no_native as native;

@@ -176,10 +176,9 @@ impl Compiler<'_> {
             }
             at += taken;
         }
-        if self.source.metered && self.source.insns[end - 1].jump_target().is_none() {
-            if !matches!(self.source.insns[end - 1], Insn::Exit) {
-                self.pay(block.fuel.pay);
-            }
+        let last = &self.source.insns[end - 1];
+        if last.jump_target().is_none() && !matches!(last, Insn::Exit) {
+            self.pay(block.fuel.pay);
         }
     }
 
