@@ -1,8 +1,9 @@
 //! Support for the integration tests.
 //!
 //! [`corpus`] reads the conformance cases, [`engines`] lists who must agree with them, [`oracle`]
-//! asks the live kernel, [`hostile`] makes programs that nothing vouches for, [`random`] makes programs to compare with it; [`verdicts`] compares what
-//! the verifiers say of them. [`aarch64`] runs machine code for that target in an emulator.
+//! asks the live kernel, [`random`] makes programs to compare with it, [`hostile`] programs that
+//! nothing vouches for; [`verdicts`] compares what the verifiers say of them. [`aarch64`] runs
+//! machine code for that target in an emulator.
 
 pub mod aarch64;
 pub mod corpus;

@@ -237,14 +237,19 @@ impl Recording {
         let (before, registers) = watch.start.ok_or("the run did not start")?;
         let events = recorder.take();
         if let Ok(Finished { r0, insns }) = result {
-            let (after, end) = (Pages::of(&recorder.machine), Reference::Finished { r0, insns });
+            let (after, end) = (
+                Pages::of(&recorder.machine),
+                Reference::Finished { r0, insns: insns.expect("interpreters count") },
+            );
             return Ok(Some((Recording { before, after, registers, events, end }, loaded)));
         }
         let recorder = Recorder::new()?;
         let Prepared { loaded, mut context } = prepare(&recorder.machine)?;
         let mut cpu = Cpu::new(&recorder.machine).map_err(|error| error.to_string())?;
         let end = match loaded.run(&mut cpu, &mut *context, options) {
-            Ok(Finished { r0, insns }) => Reference::Finished { r0, insns },
+            Ok(Finished { r0, insns }) => {
+                Reference::Finished { r0, insns: insns.expect("interpreters count") }
+            }
             Err(RunError::Trap(trap)) => Reference::Trap(trap),
             Err(error) => return Err(error.to_string()),
         };
