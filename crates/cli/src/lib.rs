@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod assembly;
 pub mod cmd;
 pub mod contents;
 pub mod context;
