@@ -1,16 +1,18 @@
 //! Our engines against others', on the programs in `kernels/`:
 //! `cargo bench -p skep-benches --bench engines -- [--json] [--rounds N] [--sample-us N]
-//! [--engines NAME,..] [KERNEL..]`.
+//! [--engines NAME,..] [--svg FILE] [KERNEL..]`.
 
 mod engine;
 mod kernel;
 mod linux;
 mod native;
 mod ours;
+mod plot;
 mod rbpf_engine;
 mod report;
 mod sbpf_engine;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use report::{Measured, Row};
 
 struct Arguments {
     json: bool,
+    svg: Option<PathBuf>,
     settings: Settings,
     engines: Vec<Engine>,
     kernels: Vec<&'static Kernel>,
@@ -42,7 +45,8 @@ fn engines(list: &str) -> Result<Vec<Engine>, String> {
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
     let mut settings = Settings { rounds: 21, sample: Duration::from_millis(2) };
-    let (mut json, mut kernels, mut chosen) = (false, Vec::new(), ENGINES.to_vec());
+    let (mut json, mut svg) = (false, None);
+    let (mut kernels, mut chosen) = (Vec::new(), ENGINES.to_vec());
     while let Some(argument) = given.next() {
         let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value"));
         let number = |value: String| {
@@ -53,6 +57,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             // What `cargo bench` passes on.
             "--bench" => {}
             "--json" => json = true,
+            "--svg" => svg = Some(PathBuf::from(value()?)),
             "--rounds" => settings.rounds = number(value()?)? as usize,
             "--sample-us" => settings.sample = Duration::from_micros(number(value()?)?.into()),
             "--engines" => chosen = engines(&value()?)?,
@@ -68,7 +73,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
     if kernels.is_empty() {
         kernels = KERNELS.iter().collect();
     }
-    Ok(Arguments { json, settings, engines: chosen, kernels })
+    Ok(Arguments { json, svg, settings, engines: chosen, kernels })
 }
 
 /// A kernel on the engines that take it.
@@ -103,6 +108,25 @@ fn row(
     Ok(Row { kernel: kernel.name, insns, engines })
 }
 
+/// Where and with what was measured.
+fn caption(settings: &Settings, native: Option<&Native>) -> Vec<String> {
+    let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = file("/proc/cpuinfo");
+    let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cpu = cpu.map_or("an unknown processor", |(_, name)| name).trim().to_owned();
+    let system = file("/proc/sys/kernel/osrelease");
+    let compiler = native.map_or("none", |native| native.compiler);
+    let sample = settings.sample.as_millis();
+    vec![
+        format!("{cpu}; {} {}", std::env::consts::OS, system.trim()),
+        format!(
+            "native: {compiler} -O2; rbpf 0.4, solana-sbpf 0.26; {} samples of {sample} ms each, \
+             bars from the 10th to the 90th percentile",
+            settings.rounds
+        ),
+    ]
+}
+
 fn run() -> Result<(), String> {
     let arguments = arguments(std::env::args().skip(1))?;
     let native = Native::build()
@@ -115,6 +139,12 @@ fn run() -> Result<(), String> {
     for kernel in arguments.kernels {
         let row = row(kernel, &arguments.engines, native.as_ref(), arguments.settings);
         rows.push(row.map_err(|error| format!("{}: {error}", kernel.name))?);
+    }
+    if let Some(path) = &arguments.svg {
+        let caption = caption(&arguments.settings, native.as_ref());
+        let picture = plot::svg(&rows, &report::names(&rows), &caption);
+        let picture = picture.ok_or("a picture needs native code to compare to")?;
+        std::fs::write(path, picture).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if arguments.json {
         report::json(&rows)

@@ -8,7 +8,7 @@ const MACHINE_CODE: [&str; 4] = ["native", "linux", "rbpf-jit", "sbpf-v4-jit"];
 
 /// Kernels that the main figure leaves out: one is all entry and exit, the other a loop of 16-bit
 /// loads, which no other kernel has.
-const APART: [&str; 2] = ["empty", "ipcsum"];
+pub(crate) const APART: [&str; 2] = ["empty", "ipcsum"];
 
 /// An engine's samples on a kernel.
 pub(crate) struct Measured {
@@ -27,7 +27,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    fn engine(&self, name: &str) -> Option<&Measured> {
+    pub(crate) fn engine(&self, name: &str) -> Option<&Measured> {
         self.engines.iter().find(|engine| engine.name == name)
     }
 
@@ -50,7 +50,7 @@ impl Measured {
 }
 
 /// The engines that ran some kernel, in order.
-fn names(rows: &[Row]) -> Vec<&str> {
+pub(crate) fn names(rows: &[Row]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for engine in rows.iter().flat_map(|row| &row.engines) {
         if !names.contains(&engine.name.as_str()) {
