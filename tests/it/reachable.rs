@@ -49,6 +49,7 @@ fn what_runs_was_walked() {
                 kernel: None,
                 gpl_compatible: true,
                 sleepable: false,
+                types: None,
                 profile: Profile { checkpoint_everywhere, ..Profile::linux(2) },
             };
             match verify(&input) {
@@ -105,6 +106,7 @@ fn assert_all_reachable(text: &str) {
             kernel: None,
             gpl_compatible: true,
             sleepable: false,
+            types: None,
             profile: Profile { checkpoint_everywhere, ..Profile::linux(2) },
         };
         let verified = verify(&input).expect("the kernel accepts it");

@@ -189,6 +189,7 @@ fn verify(text: &str, maps: &[MapFacts], cpus: u32) -> Arc<Verified> {
         kernel: None,
         gpl_compatible: true,
         sleepable: false,
+        types: None,
         profile: Profile::linux(cpus),
     });
     Arc::new(verified.expect("it is safe"))

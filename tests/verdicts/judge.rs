@@ -114,6 +114,7 @@ impl Judge {
             kernel: None,
             gpl_compatible: true,
             sleepable: false,
+            types: None,
             profile: Profile {
                 checkpoint_everywhere: case.checkpoint_everywhere,
                 max_insns,

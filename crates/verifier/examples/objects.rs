@@ -129,6 +129,7 @@ impl Tally {
             kernel: None,
             gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
             sleepable: record.load_flags & 16 != 0,
+            types: object.btf(),
             profile: Profile {
                 strict_alignment: record.load_flags & 1 != 0,
                 checkpoint_everywhere: record.load_flags & 8 != 0,

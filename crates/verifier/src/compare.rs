@@ -47,7 +47,7 @@ impl Comparison<'_> {
             }
         }
         if let (Some(a), Some(b)) = (old.lock, current.lock)
-            && (a.map != b.map || !self.ids.same(a.id, b.id))
+            && (a.owner != b.owner || !self.ids.same(a.id, b.id))
         {
             return false;
         }

@@ -5,6 +5,7 @@
 //! Linux 6.18's (`do_check`): it decides how many instructions are walked, and so which programs
 //! exceed the budget.
 
+use crate::check::allocated_types::AllocatedTypes;
 use crate::checkpoints::Checkpoints;
 use crate::history::replay::{Replay, Trail, Trails};
 use crate::input::Input;
@@ -78,6 +79,8 @@ pub(crate) struct Walk<'a> {
     observer: Option<&'a mut Observer<'a>>,
     /// Global functions that were called, and those that were verified.
     pub(crate) called: Vec<bool>,
+    /// What was found out about the types of objects that the program allocates.
+    pub(crate) allocated_types: AllocatedTypes,
     /// Functions that the kernel calls after the program, by their place in the code.
     pub(crate) called_later: Vec<bool>,
     verified: Vec<bool>,
@@ -130,6 +133,7 @@ impl<'a> Walk<'a> {
             stats: Stats::default(),
             observer,
             called: vec![false; functions],
+            allocated_types: AllocatedTypes::default(),
             called_later: vec![false; functions],
             verified: vec![false; functions],
             trail: Trail::default(),

@@ -36,6 +36,8 @@ pub struct Input<'a> {
     pub gpl_compatible: bool,
     /// Whether the program may sleep (`BPF_F_SLEEPABLE`).
     pub sleepable: bool,
+    /// The types of the program, for objects that it allocates.
+    pub types: Option<&'a Btf>,
     /// The machine.
     pub profile: Profile,
 }

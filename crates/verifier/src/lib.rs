@@ -57,6 +57,7 @@ pub use verified::{Region, Stats, Verified};
 ///     kernel: None,
 ///     gpl_compatible: false,
 ///     sleepable: false,
+///     types: None,
 ///     profile: Profile::linux(4),
 /// };
 /// assert_eq!(verify(&input)?.stats().insns_processed, 2);

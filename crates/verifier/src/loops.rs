@@ -137,6 +137,7 @@ mod tests {
             kernel: None,
             gpl_compatible: true,
             sleepable: false,
+            types: None,
             profile: Profile::linux(1),
         })
     }

@@ -88,6 +88,8 @@ rules! {
     Unsupported = 29;
     /// Misuse of a dynamic pointer.
     Dynptr = 30;
+    /// Misuse of an object that the program allocated, or of a list or tree of such.
+    Object = 31;
 }
 
 impl fmt::Display for Rule {

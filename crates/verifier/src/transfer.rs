@@ -91,7 +91,8 @@ impl Walk<'_> {
             let allowed = match callee {
                 Callee::Helper(id) => unlocks(id),
                 Callee::Local(_) => true,
-                Callee::Kfunc { .. } | Callee::Reg(_) => false,
+                Callee::Kfunc { .. } => self.code.is_allowed_under_lock(self.at),
+                Callee::Reg(_) => false,
             };
             if !allowed {
                 return fault(Rule::Lock, "function calls are not allowed while holding a lock");

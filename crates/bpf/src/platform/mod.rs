@@ -20,6 +20,7 @@ pub mod helper;
 pub mod kfunc;
 pub mod licence;
 pub mod map_type;
+pub mod object;
 pub mod prog_type;
 pub mod retval;
 pub mod section;

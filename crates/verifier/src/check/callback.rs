@@ -149,7 +149,7 @@ impl Walk<'_> {
     }
 
     /// Lets a path wait that enters a function from the call here and comes back to it.
-    fn push_callback(&mut self, mut frame: Frame) -> Check {
+    pub(crate) fn push_callback(&mut self, mut frame: Frame) -> Check {
         frame.entered = Entered::Callback;
         let entry = self.code.functions[frame.function].entry;
         let mut state = self.state.clone();

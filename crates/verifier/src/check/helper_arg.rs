@@ -116,6 +116,13 @@ const STACK: Accepted =
     Accepted { names: "fp", accepts: |value| matches!(value.kind, Kind::Stack { .. }) };
 const FUNCTION: Accepted =
     Accepted { names: "func", accepts: |value| matches!(value.kind, Kind::Function(_)) };
+const LOCKABLE: Accepted = Accepted {
+    names: "map_value, ptr_",
+    accepts: |value| match value.kind {
+        Kind::Allocated(object) => object.is_owned() && !object.percpu,
+        kind => matches!(kind, Kind::MapValue(_)),
+    },
+};
 const RECORD: Accepted = Accepted {
     names: "ringbuf_mem",
     accepts: |value| matches!(value.kind, Kind::Memory { record: true, .. }),
@@ -197,7 +204,8 @@ impl Walk<'_> {
             ArgKind::Scalar | ArgKind::Size { .. } | ArgKind::AllocSize => SCALAR,
             ArgKind::Context { .. } => CONTEXT,
             ArgKind::ConstMap => CONST_MAP,
-            ArgKind::SpinLock | ArgKind::ConstString => MAP_VALUE,
+            ArgKind::ConstString => MAP_VALUE,
+            ArgKind::SpinLock => LOCKABLE,
             ArgKind::ReleasedRecord => RECORD,
             ArgKind::SockCommon => SOCK_COMMON,
             ArgKind::FullSocketOrNull => FULL_SOCKET,
@@ -241,6 +249,10 @@ impl Walk<'_> {
                 Ok(())
             }
             Kind::Btf { .. } => self.check_unmodified(reg, value, true),
+            Kind::Allocated(object) => {
+                let fixed = !value.or_null && !object.percpu && (object.borrowed || !object.rcu);
+                self.check_unmodified(reg, value, fixed)
+            }
             _ => self.check_unmodified(reg, value, false),
         }
     }

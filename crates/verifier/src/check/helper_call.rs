@@ -8,7 +8,7 @@ use crate::input::SpecialKind;
 use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, Slice, Value};
-use crate::state::{Lock, Reference};
+use crate::state::{Lock, LockOwner, Reference};
 use skep_bpf::insn::{HelperId, Reg};
 use skep_bpf::platform::helper::HelperRow;
 use skep_bpf::platform::{AttachType, MapType, ProgType, ReturnKind, helper_allowed};
@@ -152,10 +152,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Taking or giving back a lock in a map's value.
+    /// Taking or giving back a lock in a map's value or an object of the program.
     pub(crate) fn check_lock(&mut self, id: HelperId, reg: Reg, value: &Value) -> Check {
         let number = reg.index();
-        let Kind::MapValue(map) = value.kind else { return Ok(()) };
+        if self.compares_nodes() {
+            return fault(Rule::Lock, "can't spin_{lock,unlock} in rbtree cb");
+        }
         let Some(off) = value.fixed_offset() else {
             return fault(
                 Rule::Lock,
@@ -164,13 +166,25 @@ impl Walk<'_> {
                 ),
             );
         };
-        let facts = self.map(map)?;
-        if !facts.has_types {
-            return fault(Rule::Lock, "map '' has to have BTF in order to use bpf_spin_lock");
-        }
+        let (owner, fields, what) = match value.kind {
+            Kind::MapValue(map) => {
+                let facts = self.map(map)?;
+                if !facts.has_types {
+                    return fault(
+                        Rule::Lock,
+                        "map '' has to have BTF in order to use bpf_spin_lock",
+                    );
+                }
+                (LockOwner::Map(map), self.fields_of_value(facts).to_vec(), "map ''")
+            }
+            Kind::Allocated(object) => {
+                (LockOwner::Object, self.fields_of(object.type_id)?.to_vec(), "local 'kptr'")
+            }
+            _ => return Ok(()),
+        };
         let is_lock = |field: &&crate::input::SpecialField| field.kind == SpecialKind::SpinLock;
-        let Some(field) = facts.fields.iter().find(is_lock) else {
-            return fault(Rule::Lock, "map '' has no valid bpf_spin_lock");
+        let Some(field) = fields.iter().find(is_lock) else {
+            return fault(Rule::Lock, format!("{what} has no valid bpf_spin_lock"));
         };
         if i64::from(field.offset) != off {
             return fault(
@@ -181,7 +195,7 @@ impl Walk<'_> {
                 ),
             );
         }
-        let lock = Lock { map, id: value.id };
+        let lock = Lock { owner, id: value.id };
         match (id, self.state.lock) {
             (HelperId::SPIN_LOCK, None) => self.state.lock = Some(lock),
             (HelperId::SPIN_LOCK, Some(_)) => {
@@ -191,7 +205,10 @@ impl Walk<'_> {
             (_, Some(held)) if held != lock => {
                 return fault(Rule::Lock, "bpf_spin_unlock of different lock");
             }
-            (_, Some(_)) => self.state.lock = None,
+            (_, Some(_)) => {
+                self.end_borrowing();
+                self.state.lock = None;
+            }
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use skep_bpf::platform::ProgType;
 use skep_bpf::platform::dynptr::DynptrRow;
 use skep_bpf::platform::kfunc::{IteratorStep, KfuncParam, KfuncReturn, KfuncRow};
 use skep_bpf::platform::typed_kfunc::TypedKfuncRow;
+use skep_bpf::platform::object::{OBJECT_PROG_TYPES, ObjectRow};
 
 impl Walk<'_> {
     /// A call of the kernel function with a number in the code's list.
@@ -23,6 +24,10 @@ impl Walk<'_> {
         if let Some(row) = TypedKfuncRow::named(self.kfunc_name(number)?) {
             self.check_kfunc_allowed(row.name, row.prog_types)?;
             return self.typed_call(row);
+        }
+        if let Some(row) = ObjectRow::named(self.kfunc_name(number)?) {
+            self.check_kfunc_allowed(row.name, Some(OBJECT_PROG_TYPES))?;
+            return self.object_call(row);
         }
         let row = self.kfunc(number)?;
         self.check_kfunc_allowed(row.name, row.prog_types)?;

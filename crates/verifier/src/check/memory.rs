@@ -198,6 +198,9 @@ impl Walk<'_> {
             ),
             Kind::Slice(slice) => self.check_region(reg, off, place.bytes(), slice.size, false),
             Kind::UntrustedMemory => Ok(()),
+            Kind::Allocated(object) => {
+                self.check_object_access(reg, &pointer, object, place, access)
+            }
             Kind::Packet(_) | Kind::PacketMeta(_) => {
                 if access == Access::Write && !self.may_write_packet() {
                     return fault(Rule::Permission, "cannot write into packet");
@@ -292,7 +295,9 @@ impl Walk<'_> {
     fn same_pointers(&mut self, pointer: Value) -> Check {
         let at = self.at;
         let own_way = |kind: Kind| {
-            kind == Kind::Context || kind.is_socket() || matches!(kind, Kind::Btf { .. })
+            kind == Kind::Context
+                || kind.is_socket()
+                || matches!(kind, Kind::Btf { .. } | Kind::Allocated(_))
         };
         let known = *self.pointer_kinds[at].get_or_insert(pointer.kind);
         if !known.same_type(pointer.kind) && (own_way(known) || own_way(pointer.kind)) {

@@ -1,5 +1,7 @@
 //! What instructions require, and what they do to a state: one file for each family.
 
+pub(crate) mod allocated;
+pub(crate) mod allocated_types;
 pub(crate) mod alu;
 pub(crate) mod branch;
 pub(crate) mod call;
@@ -9,6 +11,7 @@ pub(crate) mod dynptr;
 pub(crate) mod dynptr_call;
 pub(crate) mod exit;
 pub(crate) mod global_call;
+pub(crate) mod graph;
 pub(crate) mod helper_arg;
 pub(crate) mod helper_call;
 pub(crate) mod helper_map;

@@ -135,7 +135,8 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::UntrustedMemory
         | Kind::Memory { .. }
         | Kind::ReadOnlyMemory { .. }
-        | Kind::Slice(_) => true,
+        | Kind::Slice(_)
+        | Kind::Allocated(_) => true,
         Kind::FlowKeys => known.is_some(),
         Kind::ConstMap(_) => known == Some(0) && op == AluOp::Add,
         // The kernel allows it, and refuses to use the result.

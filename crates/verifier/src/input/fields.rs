@@ -86,6 +86,11 @@ impl SpecialKind {
         ("uptr", SpecialKind::UserPointer),
     ];
 
+    /// The kind of a C structure.
+    pub(crate) fn named(structure: &str) -> Option<SpecialKind> {
+        Self::STRUCTURES.iter().find(|row| row.0 == structure).map(|row| row.1)
+    }
+
     /// The kernel's name: that of the C structure, or of the pointer.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -117,10 +117,17 @@ impl Advice<'_> {
             Rule::Dynptr => {
                 "make it first, on every path that leads here: `bpf_dynptr_from_mem(memory, size, 0, &pointer);`".to_owned()
             }
+            Rule::Object if message.contains("referenced") || message.contains("expected pointer to") => {
+                "use an object that the program owns: one from `bpf_obj_new`, or one taken out of a list or tree".to_owned()
+            }
+            Rule::Object if message.contains("rbtree cb") => {
+                "compare the two nodes only, and return which is less".to_owned()
+            }
             Rule::FramePointer => "copy R10 to another register, and change that".to_owned(),
             Rule::Structure
             | Rule::PacketLoad
             | Rule::PointerComparison
+            | Rule::Object
             | Rule::Unsupported => return None,
         })
     }

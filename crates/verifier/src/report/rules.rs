@@ -250,6 +250,13 @@ explained! {
         "struct bpf_dynptr record;\n\nbpf_ringbuf_reserve_dynptr(&events, 64, 0, &record);\nmemset(&record, 0, sizeof(record));"
         "struct bpf_dynptr record;\n\nbpf_ringbuf_reserve_dynptr(&events, 64, 0, &record);\nbpf_ringbuf_discard_dynptr(&record, 0);"
     }
+    Object {
+        "objects, lists and trees are used by their rules"
+        "An object is allocated with `bpf_obj_new`. Who holds its reference owns it, and gives it back with `bpf_obj_drop`, to a list or tree, or to a map's value. Lists and trees hold objects of one type, by one node of it. What was put into one is only borrowed, until the lock is released; what is taken out is owned again."
+        "An object that two owners give back, or that nobody does, corrupts or exhausts the kernel's memory."
+        "bpf_list_push_front(&head, &item->node);\nbpf_list_push_front(&other, &item->node);   /* no longer ours */"
+        "bpf_list_push_front(&head, &item->node);"
+    }
 }
 
 #[cfg(test)]

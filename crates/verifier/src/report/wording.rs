@@ -87,6 +87,21 @@ fn about_program(rejection: &Rejection, helper: Option<&Called>) -> String {
         _ if message.starts_with("expected an initialized") => {
             format!("`{name}` is called with something that is no iterator yet")
         }
+        Rule::Object if message.contains("must be referenced") => {
+            format!("`{name}` wants an object that the program owns")
+        }
+        Rule::Object if message.contains("expected pointer to allocated") => {
+            format!("`{name}` wants an object that the program owns, and this is none any more")
+        }
+        Rule::Object if message.contains("non-owning or refcounted") => {
+            format!("`{name}` wants an object of the tree, and this pointer is meaningless by now")
+        }
+        Rule::Object if message.contains("not found at offset") => {
+            format!("`{name}` wants a pointer to the list, tree or node itself")
+        }
+        Rule::Object if message.contains("rbtree cb") => {
+            format!("`{name}` cannot be called while the tree looks for a place")
+        }
         Rule::Dynptr if message.starts_with("Expected an initialized") => {
             format!("`{name}` is called with something that is no dynamic pointer")
         }

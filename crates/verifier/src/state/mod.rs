@@ -24,10 +24,19 @@ pub(crate) struct Reference {
     pub(crate) insn: usize,
 }
 
+/// What a lock lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LockOwner {
+    /// A value of the map.
+    Map(MapRef),
+    /// An object of the program.
+    Object,
+}
+
 /// A lock that is held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Lock {
-    pub(crate) map: MapRef,
+    pub(crate) owner: LockOwner,
     pub(crate) id: u32,
 }
 

@@ -47,6 +47,30 @@ pub(crate) struct Slice {
     pub(crate) class: Option<DynptrClass>,
 }
 
+/// A pointer to an object that the program allocated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AllocatedPointer {
+    /// The type, in the types of the program.
+    pub(crate) type_id: TypeId,
+    /// Every processor has an object of its own behind it.
+    pub(crate) percpu: bool,
+    /// A list, a tree or a map's value owns it.
+    pub(crate) borrowed: bool,
+    /// It lives until the end of a section of `bpf_rcu_read_lock` only.
+    pub(crate) rcu: bool,
+    /// The type has a lock: which object it is matters.
+    pub(crate) has_lock: bool,
+    /// The type counts its references.
+    pub(crate) is_counted: bool,
+}
+
+impl AllocatedPointer {
+    /// Whether it is of the kind that the program owns.
+    pub(crate) fn is_owned(&self) -> bool {
+        !self.borrowed && !self.rcu
+    }
+}
+
 /// What a register holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
@@ -80,6 +104,8 @@ pub(crate) enum Kind {
     },
     /// Memory that a dynamic pointer gave.
     Slice(Slice),
+    /// An object that the program allocated.
+    Allocated(AllocatedPointer),
     /// A dynamic pointer that only is used, not changed: an argument of a callback or of a global
     /// function. Its identity is the id.
     ConstDynptr,
@@ -132,6 +158,9 @@ impl Kind {
             Kind::ReadOnlyMemory { .. } => "rdonly_mem",
             Kind::Slice(Slice { read_only: false, .. }) => "mem",
             Kind::Slice(Slice { read_only: true, .. }) => "rdonly_mem",
+            Kind::Allocated(AllocatedPointer { percpu: true, .. }) => "percpu_ptr_",
+            Kind::Allocated(AllocatedPointer { rcu: true, .. }) => "rcu_ptr_",
+            Kind::Allocated(_) => "ptr_",
             Kind::ConstDynptr => "dynptr_ptr",
             Kind::Dynptr { .. } => "dynptr",
             Kind::UntrustedMemory => "rdonly_untrusted_mem",
@@ -283,6 +312,7 @@ impl Value {
             | Kind::ReadOnlyMemory { .. }
             | Kind::Slice(_)
             | Kind::ConstMap(_) => true,
+            Kind::Allocated(object) => self.ref_id != 0 || !object.rcu && !object.percpu,
             Kind::Btf { .. } => self.is_trusted(),
             _ => false,
         }
@@ -321,6 +351,7 @@ impl fmt::Display for TypeName {
         }
         match (self.kind, self.or_null) {
             (Kind::Btf { .. }, true) => f.write_str("ptr_or_null_"),
+            (kind @ Kind::Allocated(_), true) => write!(f, "{}or_null_", kind.name()),
             (kind, true) => write!(f, "{}_or_null", kind.name()),
             (kind, false) => f.write_str(kind.name()),
         }

@@ -86,6 +86,10 @@ fn successors(code: &mut Code, i: usize, at: &mut Option<usize>) -> Check<[Optio
                 },
                 Callee::Local(_) | Callee::Kfunc { .. } | Callee::Reg(_) => {}
             }
+            if code.adds_to_tree(i) {
+                mark(code, i, true);
+                code.force_points[i] = true;
+            }
             if code.is_iterator_step(i) {
                 mark(code, i, false);
                 code.force_points[i] = true;

@@ -19,6 +19,7 @@ use skep_bpf::op::{
     AluOp, CODE_BITS, Cond, Imm64Kind, SIZE_BITS, SOURCE_X, call, class, code, mode,
 };
 use skep_bpf::platform::kfunc::{IteratorStep, KfuncRow};
+use skep_bpf::platform::object::{ObjectCall, ObjectRow};
 
 /// The largest number of functions in a program.
 const MAX_FUNCTIONS: usize = 256;
@@ -54,6 +55,7 @@ pub(crate) struct Code {
     pub(crate) live: Vec<Regs>,
     /// The kernel functions that calls refer to by number.
     kfuncs: Vec<Option<&'static KfuncRow>>,
+    object_kfuncs: Vec<Option<&'static ObjectRow>>,
 }
 
 impl Code {
@@ -88,6 +90,7 @@ impl Code {
             cycles: Vec::new(),
             live: Vec::new(),
             kfuncs: names.iter().map(|name| KfuncRow::named(name)).collect(),
+            object_kfuncs: names.iter().map(|name| ObjectRow::named(name)).collect(),
         };
         code.check_functions(input, at)?;
         code.check_opcodes(input, at)?;
@@ -122,8 +125,33 @@ impl Code {
 
     /// Whether an instruction calls a helper that calls a function back before it returns.
     pub(crate) fn calls_back(&self, at: usize) -> bool {
-        let Some(Insn::Call { callee: Callee::Helper(id) }) = self.insn(at) else { return false };
+        let Some(Insn::Call { callee: Callee::Helper(id) }) = self.insn(at) else {
+            return self.adds_to_tree(at);
+        };
         callback_of(id) == Some(Callback::Now)
+    }
+
+    /// What a call does to objects of the program, if it calls such a kernel function.
+    fn object_call(&self, at: usize) -> Option<ObjectCall> {
+        match self.insn(at)? {
+            Insn::Call { callee: Callee::Kfunc { btf_id, btf_index: 0 } } => {
+                let row = self.object_kfuncs.get(usize::try_from(btf_id).ok()?)?;
+                row.map(|row| row.call)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether an instruction puts an object into a tree, which a function of the program orders.
+    pub(crate) fn adds_to_tree(&self, at: usize) -> bool {
+        self.object_call(at) == Some(ObjectCall::TreeAdd)
+    }
+
+    /// Whether a kernel function may be called while a lock is held.
+    pub(crate) fn is_allowed_under_lock(&self, at: usize) -> bool {
+        let counts = self.insn(at).and_then(|insn| self.kfunc(&insn)).and_then(|row| row.iterator);
+        counts.is_some_and(|iterator| iterator.0.name == "num")
+            || self.object_call(at).is_some_and(ObjectCall::is_allowed_under_lock)
     }
 
     /// Where a distance from a slot leads, if that is in the code.

@@ -21,6 +21,7 @@ fn verdict(bytecode: &Bytecode) -> Option<String> {
         kernel: None,
         gpl_compatible: true,
         sleepable: false,
+        types: None,
         profile: Profile::linux(4),
     };
     verify(&input).err().map(|rejection| rejection.message)

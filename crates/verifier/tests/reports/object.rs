@@ -2,6 +2,7 @@
 
 use skep::prepare::{function_facts, map_facts};
 use skep_bpf::platform::section_rule;
+use skep_btf::Btf;
 use skep_object::{CoreRelocations, KernelFunctions, LinkOptions, Linked, Object};
 use skep_verifier::input::FunctionFacts;
 use skep_verifier::{Input, MapFacts, Profile};
@@ -17,6 +18,7 @@ pub(crate) struct Program {
     maps: Vec<MapFacts>,
     functions: Vec<FunctionFacts>,
     gpl_compatible: bool,
+    types: Option<Btf>,
 }
 
 /// The programs of an object.
@@ -39,6 +41,7 @@ pub(crate) fn programs(path: &Path) -> Vec<Program> {
                 maps: maps.map(|def| map_facts(&object, CPUS, def)).collect(),
                 functions: function_facts(&object, &linked, function.prog_type()),
                 gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
+                types: object.btf().cloned(),
                 linked,
             }
         })
@@ -59,6 +62,7 @@ impl Program {
             kernel: None,
             gpl_compatible: self.gpl_compatible,
             sleepable: rule.traits().sleepable,
+            types: self.types.as_ref(),
             profile: Profile::linux(CPUS),
         }
     }

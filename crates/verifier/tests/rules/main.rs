@@ -187,6 +187,7 @@ fn programs_get_the_kernels_verdict_and_sentence() {
             kernel: None,
             gpl_compatible: true,
             sleepable: false,
+            types: None,
             profile: Profile::linux(2),
         };
         let ours = verify(&input).map_or_else(|rejection| rejection.message, |_| String::new());

@@ -3,6 +3,7 @@
 use crate::record::Record;
 use skep::prepare::{function_facts, map_facts};
 use skep_bpf::platform::{AttachType, ProgType};
+use skep_btf::Btf;
 use skep_object::{
     CoreRelocations, ExternKind, KernelFunctions, LinkOptions, LinkProblem, Linked, Object,
 };
@@ -24,6 +25,7 @@ pub(crate) struct Case {
     attach_target: Option<String>,
     gpl_compatible: bool,
     sleepable: bool,
+    types: Option<Btf>,
     profile: Profile,
 }
 
@@ -71,6 +73,7 @@ impl Case {
             attach_target: target.map(str::to_owned),
             gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
             sleepable: function.section_rule().is_some_and(|rule| rule.traits().sleepable),
+            types: object.btf().cloned(),
             profile: Profile::linux(cpus),
         })
     }
@@ -101,6 +104,7 @@ impl Case {
             kernel: Some(kernel_types()),
             gpl_compatible: self.gpl_compatible,
             sleepable: self.sleepable,
+            types: self.types.as_ref(),
             profile: self.profile,
         }
     }

@@ -187,6 +187,7 @@ impl Case {
             kernel: Some(kernel_types()),
             gpl_compatible: true,
             sleepable: self.sleepable,
+            types: None,
             profile: self.profile,
         }
     }

@@ -36,12 +36,13 @@ pub struct Facts<'a> {
     maps: Vec<MapFacts>,
     functions: Vec<FunctionFacts>,
     gpl_compatible: bool,
+    types: Option<&'a Btf>,
     profile: Profile,
     kernel: Option<Arc<KernelTypes>>,
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn new(around: &Surroundings<'_>, task: Task<'a>) -> Facts<'a> {
+    pub(super) fn new(around: &Surroundings<'a>, task: Task<'a>) -> Facts<'a> {
         let object = around.object;
         let maps = task.linked.maps.iter().filter_map(|index| {
             let def = object.map(*index)?;
@@ -52,6 +53,7 @@ impl<'a> Facts<'a> {
             maps: maps.collect(),
             functions: function_facts(object, task.linked, task.prog_type),
             gpl_compatible: object.license().is_some_and(is_gpl_compatible),
+            types: object.btf(),
             profile: around.profile,
             kernel: around.kernel.cloned(),
         }
@@ -70,6 +72,7 @@ impl<'a> Facts<'a> {
             kernel: self.kernel.as_deref(),
             gpl_compatible: self.gpl_compatible,
             sleepable: self.task.sleepable,
+            types: self.types,
             profile: self.profile,
         }
     }

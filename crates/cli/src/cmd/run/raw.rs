@@ -115,6 +115,7 @@ fn verify(
         kernel: None,
         gpl_compatible: true,
         sleepable: false,
+        types: None,
         profile: Profile::linux(cpus),
     };
     skep_verifier::verify(&input)

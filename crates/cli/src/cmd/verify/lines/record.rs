@@ -143,6 +143,7 @@ impl Case {
             kernel: Some(&around.kernel),
             gpl_compatible: around.gpl_compatible,
             sleepable: self.sleepable,
+            types: None,
             profile: Profile {
                 strict_alignment: self.strict_alignment,
                 checkpoint_everywhere: self.checkpoint_everywhere,

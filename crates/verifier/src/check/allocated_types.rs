@@ -1,0 +1,151 @@
+//! The types of objects that a program allocates, and whether the kernel takes them.
+//!
+//! The kernel looks at all types with special fields before it takes any of them; what it would
+//! refuse has no objects here. (Linux 6.18, `btf_parse_fields`, `btf_parse_struct_metas`.)
+
+use crate::explore::Walk;
+use crate::input::{MapFacts, SpecialField, SpecialKind, object_fields};
+use crate::rejection::{Check, Rule, fault, unsupported};
+use core::cell::{OnceCell, RefCell};
+use skep_btf::{Btf, Kind, TypeId};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// The most special fields that a type may have.
+const MAX_FIELDS: usize = 11;
+
+/// How deeply objects may own others.
+const MAX_OWNERS: usize = 8;
+
+/// What was found out about the types of objects.
+#[derive(Default)]
+pub(crate) struct AllocatedTypes {
+    valid: OnceCell<bool>,
+    fields: RefCell<HashMap<TypeId, Rc<[SpecialField]>>>,
+}
+
+impl<'a> Walk<'a> {
+    /// The types of the program.
+    pub(crate) fn program_types(&self) -> Check<&'a Btf> {
+        match self.input.types {
+            Some(types) => Ok(types),
+            None => fault(Rule::Object, "bpf_obj_new/bpf_percpu_obj_new requires prog BTF"),
+        }
+    }
+
+    /// The special fields of objects of a type.
+    pub(crate) fn fields_of(&self, type_id: TypeId) -> Check<Rc<[SpecialField]>> {
+        let types = self.program_types()?;
+        if !*self.allocated_types.valid.get_or_init(|| are_valid(types)) {
+            return unsupported("types whose special fields the kernel refuses");
+        }
+        let mut known = self.allocated_types.fields.borrow_mut();
+        let fields = known.entry(type_id).or_insert_with(|| object_fields(types, type_id).into());
+        Ok(Rc::clone(fields))
+    }
+
+    /// The special fields of a map's values. The kernel forgets all of them where it does not
+    /// understand one.
+    pub(crate) fn fields_of_value<'f>(&self, facts: &'f MapFacts) -> &'f [SpecialField] {
+        let known = |id| match self.input.types {
+            Some(types) => object_fields(types, id),
+            None => Vec::new(),
+        };
+        if is_valid_record(&facts.fields, &known) { &facts.fields } else { &[] }
+    }
+}
+
+/// Whether the kernel takes all types with special fields.
+fn are_valid(types: &Btf) -> bool {
+    let is_special = |id: TypeId| match types.kind(id) {
+        Kind::Struct(_) => SpecialKind::named(types.name(id)).is_some(),
+        Kind::Ptr(target) => matches!(types.kind(*target), Kind::TypeTag(_)),
+        Kind::Volatile(inner) => matches!(types.kind(*inner), Kind::Ptr(target)
+            if matches!(types.kind(*target), Kind::TypeTag(_))),
+        _ => false,
+    };
+    let has_fields = |id: &TypeId| match types.kind(*id) {
+        Kind::Struct(composite) => {
+            types.members(composite).iter().any(|member| is_special(member.ty))
+        }
+        _ => false,
+    };
+    let found = types.types().map(|(id, _)| id).filter(has_fields);
+    let records: HashMap<TypeId, Vec<SpecialField>> =
+        found.map(|id| (id, object_fields(types, id))).collect();
+    let known = |id: TypeId| records.get(&id).cloned().unwrap_or_default();
+    records.iter().all(|(id, fields)| {
+        is_valid_record(fields, &known)
+            && !owns_deeper_than(*id, MAX_OWNERS, &known)
+            && !is_owned_owner_of_owners(fields, &known)
+    })
+}
+
+/// Whether the kernel understands the special fields of a type.
+fn is_valid_record(fields: &[SpecialField], known: &dyn Fn(TypeId) -> Vec<SpecialField>) -> bool {
+    use SpecialKind as K;
+    let count = |kind: K| fields.iter().filter(|field| field.kind == kind).count();
+    let unique =
+        [K::SpinLock, K::ResilientSpinLock, K::Timer, K::Workqueue, K::TaskWork, K::Refcount];
+    let locks = count(K::SpinLock) + count(K::ResilientSpinLock);
+    let roots = count(K::ListHead) + count(K::TreeRoot);
+    let shared = count(K::ListNode) > 0 && count(K::TreeNode) > 0;
+    let holds = |field: &SpecialField| {
+        let node = match field.kind {
+            K::ListHead => K::ListNode,
+            K::TreeRoot => K::TreeNode,
+            _ => return true,
+        };
+        let Some(target) = &field.target else { return false };
+        let is_node =
+            |inner: &SpecialField| inner.kind == node && Some(inner.offset) == target.node_offset;
+        known(target.type_id).iter().any(is_node)
+    };
+    let mut ends: Vec<(u64, u64)> = fields
+        .iter()
+        .map(|field| (u64::from(field.offset), u64::from(field.offset) + u64::from(field.size)))
+        .collect();
+    ends.sort_unstable();
+    fields.len() <= MAX_FIELDS
+        && unique.into_iter().all(|kind| count(kind) <= 1)
+        && locks <= 1
+        && (roots == 0 || locks == 1)
+        && (!shared || count(K::Refcount) == 1)
+        && count(K::UnknownPointer) == 0
+        && ends.windows(2).all(|pair| pair[0].1 <= pair[1].0)
+        && fields.iter().all(holds)
+}
+
+/// The types that an object of one owns: in lists, trees and pointers.
+fn owned(fields: &[SpecialField]) -> impl Iterator<Item = TypeId> {
+    use SpecialKind as K;
+    let owns = |field: &&SpecialField| {
+        matches!(field.kind, K::ListHead | K::TreeRoot | K::OwningPointer | K::PercpuPointer)
+    };
+    fields.iter().filter(owns).filter_map(|field| Some(field.target.as_ref()?.type_id))
+}
+
+fn owns_deeper_than(
+    id: TypeId,
+    levels: usize,
+    known: &dyn Fn(TypeId) -> Vec<SpecialField>,
+) -> bool {
+    let fields = known(id);
+    if fields.is_empty() {
+        return false;
+    }
+    levels == 0 || owned(&fields).any(|inner| owns_deeper_than(inner, levels - 1, known))
+}
+
+/// What is held in a list or tree may itself have lists and trees, but not of such objects.
+fn is_owned_owner_of_owners(
+    fields: &[SpecialField],
+    known: &dyn Fn(TypeId) -> Vec<SpecialField>,
+) -> bool {
+    use SpecialKind as K;
+    let is_root = |field: &SpecialField| matches!(field.kind, K::ListHead | K::TreeRoot);
+    let is_node = |field: &SpecialField| matches!(field.kind, K::ListNode | K::TreeNode);
+    let mut targets =
+        fields.iter().filter(|field| is_root(field)).filter_map(|field| field.target.as_ref());
+    fields.iter().any(is_node) && targets.any(|target| known(target.type_id).iter().any(is_root))
+}
