@@ -7,8 +7,9 @@
 use crate::explore::Walk;
 use crate::input::{FieldTarget, SpecialField, SpecialKind};
 use crate::rejection::{Check, Rule, detailed, fault, unsupported};
+use crate::state::frame::{Active, Entered};
 use crate::state::value::{AllocatedPointer, Kind, Value};
-use crate::state::{Entered, Frame, Lock, LockOwner};
+use crate::state::{Lock, LockOwner};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::ArgKind;
 use skep_bpf::platform::object::{ObjectCall, ObjectRow};
@@ -260,16 +261,16 @@ impl Walk<'_> {
         let node =
             Value { off: root.off as i32, ..Value::pointer(Kind::Allocated(self.borrowed(root)?)) };
         for reg in [Reg::R1, Reg::R2] {
-            frame.regs[reg.index()] = node;
+            frame.set(reg, node);
         }
         self.push_callback(frame)
     }
 
     /// Whether the program is in a function that finds the place of an object in a tree.
     pub(crate) fn compares_nodes(&self) -> bool {
-        let compares = |frame: &Frame| {
+        let compares = |frame: &Active| {
             frame.entered == Entered::Callback && self.code.adds_to_tree(frame.callsite)
         };
-        self.state.frames.iter().any(|frame| compares(frame))
+        self.state.frames.iter().any(compares)
     }
 }
