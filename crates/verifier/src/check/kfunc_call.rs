@@ -11,8 +11,8 @@ use skep_bpf::insn::Reg;
 use skep_bpf::platform::ProgType;
 use skep_bpf::platform::dynptr::DynptrRow;
 use skep_bpf::platform::kfunc::{IteratorStep, KfuncParam, KfuncReturn, KfuncRow};
-use skep_bpf::platform::typed_kfunc::TypedKfuncRow;
 use skep_bpf::platform::object::{OBJECT_PROG_TYPES, ObjectRow};
+use skep_bpf::platform::typed_kfunc::TypedKfuncRow;
 
 impl Walk<'_> {
     /// A call of the kernel function with a number in the code's list.
