@@ -10,10 +10,11 @@ use serde::Deserialize;
 use skep::prepare::{function_facts, map_facts};
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_object::{CoreRelocations, KernelFunctions, LinkOptions, Object};
-use skep_verifier::{Input, MapFacts, Profile, Rule, verify};
+use skep_verifier::{Input, KernelTypes, MapFacts, Profile, Rule, verify};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// The processors of the machine that the verdicts are from.
@@ -89,6 +90,16 @@ struct Tally {
     slow: Vec<(Duration, u64, String)>,
 }
 
+/// The types of the kernel that the verdicts are of, if this machine runs it.
+fn kernel_types() -> &'static KernelTypes {
+    static TYPES: LazyLock<KernelTypes> = LazyLock::new(|| {
+        KernelTypes::new(|| {
+            std::fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string())
+        })
+    });
+    &TYPES
+}
+
 impl Tally {
     fn check(&mut self, object: &Object, record: &Record, verbose: bool) {
         let program = record.program.as_deref().unwrap_or_default();
@@ -126,7 +137,7 @@ impl Tally {
             attach_target: None,
             maps: &maps,
             functions: &functions,
-            kernel: None,
+            kernel: Some(kernel_types()),
             gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
             sleepable: record.load_flags & 16 != 0,
             types: object.btf(),

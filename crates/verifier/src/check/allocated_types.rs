@@ -7,6 +7,7 @@ use crate::explore::Walk;
 use crate::input::{MapFacts, SpecialField, SpecialKind, object_fields};
 use crate::rejection::{Check, Rule, fault, unsupported};
 use core::cell::{OnceCell, RefCell};
+use skep_bpf::platform::{MapFlags, MapType};
 use skep_btf::{Btf, Kind, TypeId};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,12 +37,26 @@ impl<'a> Walk<'a> {
     /// The special fields of objects of a type.
     pub(crate) fn fields_of(&self, type_id: TypeId) -> Check<Rc<[SpecialField]>> {
         let types = self.program_types()?;
-        if !*self.allocated_types.valid.get_or_init(|| are_valid(types)) {
+        let valid = || are_valid(types, &|field| self.is_ownable(field));
+        if !*self.allocated_types.valid.get_or_init(valid) {
             return unsupported("types whose special fields the kernel refuses");
         }
         let mut known = self.allocated_types.fields.borrow_mut();
         let fields = known.entry(type_id).or_insert_with(|| object_fields(types, type_id).into());
         Ok(Rc::clone(fields))
+    }
+
+    /// Whether the kernel can give back what a pointer owns: any object of the program, and some of
+    /// its own. Without its types that is not known.
+    fn is_ownable(&self, field: &SpecialField) -> bool {
+        const OWNABLE: &[&str] = &["task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx"];
+        if field.kind != SpecialKind::OwningPointer {
+            return true;
+        }
+        let Some(target) = &field.target else { return false };
+        let name = target.type_name.as_str();
+        OWNABLE.contains(&name)
+            || self.kernel_types().is_ok_and(|types| types.find_struct(name).is_none())
     }
 
     /// The special fields of a map's values. The kernel forgets all of them where it does not
@@ -51,12 +66,43 @@ impl<'a> Walk<'a> {
             Some(types) => object_fields(types, id),
             None => Vec::new(),
         };
-        if is_valid_record(&facts.fields, &known) { &facts.fields } else { &[] }
+        let is_taken =
+            facts.fields.iter().all(|field| may_hold(facts, field.kind) && self.is_ownable(field));
+        if is_taken && is_valid_record(&facts.fields, &known) { &facts.fields } else { &[] }
+    }
+}
+
+/// Whether values of a map may have a field: else the kernel makes the map without types.
+fn may_hold(facts: &MapFacts, kind: SpecialKind) -> bool {
+    use SpecialKind as K;
+    const ELEMENTS: &[MapType] = &[MapType::HASH, MapType::LRU_HASH, MapType::ARRAY];
+    const STORAGE: &[MapType] = &[
+        MapType::SK_STORAGE,
+        MapType::INODE_STORAGE,
+        MapType::TASK_STORAGE,
+        MapType::CGRP_STORAGE,
+    ];
+    const PERCPU: &[MapType] =
+        &[MapType::PERCPU_HASH, MapType::LRU_PERCPU_HASH, MapType::PERCPU_ARRAY];
+    let of = |lists: &[&[MapType]]| lists.iter().any(|list| list.contains(&facts.map_type));
+    if facts.flags.contains(MapFlags::RDONLY_PROG) || facts.flags.contains(MapFlags::WRONLY_PROG) {
+        return false;
+    }
+    match kind {
+        K::SpinLock | K::ResilientSpinLock => {
+            of(&[&[MapType::HASH, MapType::ARRAY, MapType::CGROUP_STORAGE], STORAGE])
+        }
+        K::OwningPointer | K::UntrustedPointer | K::PercpuPointer | K::Refcount => {
+            of(&[ELEMENTS, STORAGE, PERCPU])
+        }
+        K::Timer | K::Workqueue | K::TaskWork | K::ListHead | K::TreeRoot => of(&[ELEMENTS]),
+        K::UserPointer => facts.map_type == MapType::TASK_STORAGE,
+        K::ListNode | K::TreeNode | K::UnknownPointer => false,
     }
 }
 
 /// Whether the kernel takes all types with special fields.
-fn are_valid(types: &Btf) -> bool {
+fn are_valid(types: &Btf, is_ownable: &dyn Fn(&SpecialField) -> bool) -> bool {
     let is_special = |id: TypeId| match types.kind(id) {
         Kind::Struct(_) => SpecialKind::named(types.name(id)).is_some(),
         Kind::Ptr(target) => matches!(types.kind(*target), Kind::TypeTag(_)),
@@ -76,6 +122,7 @@ fn are_valid(types: &Btf) -> bool {
     let known = |id: TypeId| records.get(&id).cloned().unwrap_or_default();
     records.iter().all(|(id, fields)| {
         is_valid_record(fields, &known)
+            && fields.iter().all(is_ownable)
             && !owns_deeper_than(*id, MAX_OWNERS, &known)
             && !is_owned_owner_of_owners(fields, &known)
     })

@@ -29,6 +29,9 @@ impl Walk<'_> {
     /// A call of a helper.
     pub(crate) fn helper_call(&mut self, id: HelperId) -> Check {
         let row = self.check_allowed(id)?;
+        if id == HelperId::KPTR_XCHG {
+            return self.exchange_pointer(id);
+        }
         let mut arguments = Arguments::default();
         for index in 0..ARGUMENTS.len() {
             self.check_argument(row, index, &mut arguments)?;

@@ -143,6 +143,11 @@ impl Walk<'_> {
             return self.load_object(place, extend, &pointer, type_id, trust);
         }
         self.check_memory(place, Access::Read)?;
+        if let (Some(field), Kind::MapValue(map)) =
+            (self.pointer_field(&pointer, place)?, pointer.kind)
+        {
+            return self.load_pointer_field(map, &field);
+        }
         if let Some(x) = self.constant_at(&pointer, place) {
             return Ok(Value::number(Scalar::constant(x).extended(place.size, extend)));
         }
@@ -159,7 +164,11 @@ impl Walk<'_> {
         if pointer.kind == Kind::Context {
             return self.store_context(place, stored);
         }
-        self.check_memory(place, Access::Write)
+        self.check_memory(place, Access::Write)?;
+        match (self.pointer_field(&pointer, place)?, pointer.kind) {
+            (Some(field), Kind::MapValue(map)) => self.store_pointer_field(map, &field, stored),
+            _ => Ok(()),
+        }
     }
 
     /// An access to anything but stack and context.

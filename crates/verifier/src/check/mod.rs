@@ -17,6 +17,7 @@ pub(crate) mod helper_call;
 pub(crate) mod helper_map;
 pub(crate) mod iterator;
 pub(crate) mod kfunc_call;
+pub(crate) mod kptr;
 pub(crate) mod memory;
 pub(crate) mod object;
 pub(crate) mod packet_load;

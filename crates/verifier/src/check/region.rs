@@ -92,9 +92,15 @@ impl Walk<'_> {
             }
             if field.kind.is_pointer() {
                 if direct {
-                    return unsupported("kernel pointers in map values");
+                    let fixed = self.state.reg(reg).scalar.as_constant();
+                    let place = fixed.map(|x| off.wrapping_add(x as i64));
+                    self.check_pointer_access(field, place, bytes)?;
+                    continue;
                 }
-                return fault(Rule::Permission, "kptr cannot be accessed indirectly by helper");
+                return fault(
+                    Rule::Permission,
+                    format!("{} cannot be accessed indirectly by helper", field.kind.name()),
+                );
             }
             return fault(
                 Rule::Permission,
