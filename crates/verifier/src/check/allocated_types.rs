@@ -18,6 +18,13 @@ const MAX_FIELDS: usize = 11;
 /// How deeply objects may own others.
 const MAX_OWNERS: usize = 8;
 
+/// Objects of the kernel that it can give back for a map's value, and that RCU protects.
+pub(crate) const PROTECTED: &[&str] =
+    &["task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx", "prog_test_ref_kfunc"];
+
+/// Others that it can give back.
+const OWNABLE: &[&str] = &["prog_test_member"];
+
 /// What was found out about the types of objects.
 #[derive(Default)]
 pub(crate) struct AllocatedTypes {
@@ -49,13 +56,13 @@ impl<'a> Walk<'a> {
     /// Whether the kernel can give back what a pointer owns: any object of the program, and some of
     /// its own. Without its types that is not known.
     fn is_ownable(&self, field: &SpecialField) -> bool {
-        const OWNABLE: &[&str] = &["task_struct", "cgroup", "bpf_cpumask", "bpf_crypto_ctx"];
         if field.kind != SpecialKind::OwningPointer {
             return true;
         }
         let Some(target) = &field.target else { return false };
         let name = target.type_name.as_str();
         OWNABLE.contains(&name)
+            || PROTECTED.contains(&name)
             || self.kernel_types().is_ok_and(|types| types.find_struct(name).is_none())
     }
 

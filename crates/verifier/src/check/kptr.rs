@@ -5,9 +5,11 @@
 //! else one that the program allocates. (Linux 6.18, `check_map_kptr_access`,
 //! `process_kptr_func`.)
 
+use crate::check::allocated_types::PROTECTED;
 use crate::check::memory::{Place, Stored};
 use crate::explore::Walk;
 use crate::input::{MapFacts, SpecialField, SpecialKind};
+use crate::kernel::layout;
 use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::Reference;
@@ -80,7 +82,9 @@ impl Walk<'_> {
                 Kind::Btf { type_id, trust: Trust::UNTRUSTED }
             }
             (SpecialKind::OwningPointer, Pointee::Kernel(type_id)) => {
-                let trust = if self.in_rcu_section() { Trust::RCU } else { Trust::UNTRUSTED };
+                let lives = PROTECTED.contains(&self.kernel_types()?.name(type_id));
+                let lives = lives && self.in_rcu_section();
+                let trust = if lives { Trust::RCU } else { Trust::UNTRUSTED };
                 Kind::Btf { type_id, trust }
             }
             (SpecialKind::OwningPointer, Pointee::Own(type_id)) if !self.state.sleepable => {
@@ -267,15 +271,20 @@ impl Walk<'_> {
         let percpu = field.kind == SpecialKind::PercpuPointer;
         let fits = match (value.kind, pointee) {
             (Kind::Allocated(object), Pointee::Own(type_id)) => {
-                object.type_id == type_id && object.is_owned() && object.percpu == percpu
+                let same = object.type_id == type_id && value.off == 0;
+                same && object.is_owned() && object.percpu == percpu
             }
             (Kind::Btf { type_id: found, trust }, Pointee::Kernel(type_id)) => {
-                let usable = if field.kind == SpecialKind::UntrustedPointer {
-                    Trust::TRUSTED.with(Trust::RCU).with(Trust::UNTRUSTED)
-                } else {
+                let owns = field.kind != SpecialKind::UntrustedPointer;
+                let usable = if owns {
                     Trust::TRUSTED.with(Trust::RCU)
+                } else {
+                    Trust::TRUSTED.with(Trust::RCU).with(Trust::UNTRUSTED)
                 };
-                !percpu && found == type_id && trust.without(usable) == Trust::PLAIN
+                let types = self.kernel_types()?;
+                let off = u32::try_from(value.off);
+                let is_one = |off| layout::is_at(types, found, off, type_id, owns);
+                !percpu && off.is_ok_and(is_one) && trust.without(usable) == Trust::PLAIN
             }
             _ => false,
         };
