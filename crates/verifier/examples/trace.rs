@@ -1,19 +1,23 @@
 //! Our walk of a recorded test beside the live kernel's log, and where they part.
 //!
 //! `cargo run -p skep-verifier --example trace -- NAME [--all]`
+//! `cargo run -p skep-verifier --example trace -- FILE.o PROGRAM LOG [--all]`
 //!
 //! Prints the first step at which order, pruning or a register differ; with `--all` every step of
-//! ours. Without a kernel to ask, or for maps with types, only our walk is shown.
+//! ours. Without a kernel to ask, or for maps with types, only our walk is shown. Of an object the
+//! log is a file, as a loader got it with log level 2.
 
 #[path = "../tests/vectors/record.rs"]
 #[expect(dead_code, reason = "the test uses what the example does not")]
 mod record;
 
 use record::{Case, Record};
+use skep::prepare::{PrepareOptions, Verification, prepare};
 use skep_bpf::codec::Slot;
 use skep_kernel::{Map, MapSpec, ProgSpec, Program, available, relocate, uapi};
+use skep_object::{CoreRelocations, LinkOptions};
 use skep_verifier::kernel_log::{Entry, Register, State, entries, parse_state};
-use skep_verifier::{Event, MapFacts, verify_observed};
+use skep_verifier::{Event, Input, MapFacts, Profile, verify_observed};
 
 /// A step of a walk.
 #[derive(Debug)]
@@ -32,13 +36,19 @@ fn main() {
         eprintln!("usage: trace NAME [--all]");
         std::process::exit(2);
     };
+    if let [object, program, log, ..] = arguments.as_slice()
+        && object.ends_with(".o")
+    {
+        let log = std::fs::read_to_string(log).expect("the log can be read");
+        return trace_object(object, program, &log, arguments.contains(&"--all".to_owned()));
+    }
     let records = record::records("vt61.jsonl.gz").unwrap_or_default();
     let Some(record) = records.iter().find(|record| record.name == *name) else {
         eprintln!("no record is named {name:?}, or the records are not there");
         std::process::exit(1);
     };
     let case = record.case();
-    let ours = our_steps(&case);
+    let ours = our_steps(&case.input());
     if arguments.iter().any(|argument| argument == "--all") {
         for step in &ours {
             println!("{step:?}");
@@ -50,9 +60,26 @@ fn main() {
     }
 }
 
-fn our_steps(case: &Case) -> Vec<Step> {
+fn trace_object(path: &str, program: &str, log: &str, all: bool) {
+    let bytes = std::fs::read(path).expect("the object can be read");
+    let link =
+        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+    let options = PrepareOptions { verification: Verification::Off, link, ..Default::default() };
+    let prepared = prepare(&bytes, path, options).expect("an object");
+    let Some(found) = prepared.programs.iter().find(|found| found.name == program) else {
+        eprintln!("no program is named {program:?}");
+        std::process::exit(1);
+    };
+    let facts = prepared.facts(found, Profile::linux(2)).expect("a program that can be linked");
+    let ours = our_steps(&facts.input());
+    if all {
+        ours.iter().for_each(|step| println!("{step:?}"));
+    }
+    compare(&ours, log);
+}
+
+fn our_steps(input: &Input<'_>) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
-    let input = case.input();
     let mut observer = |observed: &skep_verifier::Observed<'_>| {
         let at = observed.at().0;
         match observed.event() {
@@ -73,7 +100,7 @@ fn our_steps(case: &Case) -> Vec<Step> {
             Event::Resumed => steps.push(Step::Resumed(at, observed.to_string())),
         }
     };
-    match verify_observed(&input, &mut observer) {
+    match verify_observed(input, &mut observer) {
         Ok(verified) => println!("ours: accepted, {:?}", verified.stats()),
         Err(rejection) => println!("ours: {rejection} at {:?}", rejection.at),
     }
@@ -130,6 +157,14 @@ fn create(map: &MapFacts) -> Result<Map, String> {
 fn compare(ours: &[Step], log: &str) {
     let mut place = 0;
     for (line, entry) in entries(log) {
+        // The end of a callback prints where it returns to, which is no waiting branch.
+        if let Ok(Entry::From { from, to, state: Some(_), .. }) = &entry
+            && let [.., before, next] = &ours[..=place.min(ours.len() - 1)]
+            && matches!((before, next), (Step::Insn(at, _), Step::Insn(next, _))
+                if *at == *from as usize && *next == *to as usize)
+        {
+            continue;
+        }
         let (at, state, is_same): (usize, Option<State<'_>>, fn(&Step) -> bool) = match entry {
             Ok(Entry::Insn { insn, state, .. }) => {
                 (insn as usize, state, |step| matches!(step, Step::Insn(..)))
