@@ -6,6 +6,7 @@
 //! exceed the budget.
 
 use crate::check::allocated_types::AllocatedTypes;
+use crate::check::callback::Callback;
 use crate::checkpoints::Checkpoints;
 use crate::history::replay::{Replay, Trail, Trails};
 use crate::input::Input;
@@ -81,8 +82,8 @@ pub(crate) struct Walk<'a> {
     pub(crate) called: Vec<bool>,
     /// What was found out about the types of objects that the program allocates.
     pub(crate) allocated_types: AllocatedTypes,
-    /// Functions that the kernel calls after the program, by their place in the code.
-    pub(crate) called_later: Vec<bool>,
+    /// Functions that helpers call back, and when, by their place in the code.
+    pub(crate) callbacks: Vec<Option<Callback>>,
     verified: Vec<bool>,
     pub(crate) trail: Trail,
     pub(crate) trails: Trails,
@@ -134,7 +135,7 @@ impl<'a> Walk<'a> {
             observer,
             called: vec![false; functions],
             allocated_types: AllocatedTypes::default(),
-            called_later: vec![false; functions],
+            callbacks: vec![None; functions],
             verified: vec![false; functions],
             trail: Trail::default(),
             trails: Trails::default(),

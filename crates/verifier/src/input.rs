@@ -231,6 +231,23 @@ fn is_typedef_of(btf: &Btf, mut id: TypeId, name: &str) -> bool {
     false
 }
 
+/// What a pointer to the context may point to where it is tagged as such, besides the structure
+/// itself (Linux 6.18, `btf_validate_prog_ctx_type`).
+fn is_context(btf: &Btf, declared: TypeId, target: TypeId, prog_type: ProgType) -> bool {
+    let name = btf.name(target);
+    let is_registers = matches!(btf.kind(target), Kind::Struct(_)) && name == "pt_regs";
+    let is_u64 = matches!(btf.kind(target), Kind::Int(_)) && btf.size_of(target) == Ok(8);
+    match prog_type {
+        _ if target == TypeId::VOID => true,
+        ProgType::KPROBE => is_registers,
+        ProgType::PERF_EVENT => is_registers || is_typedef_of(btf, declared, "bpf_user_pt_regs_t"),
+        ProgType::RAW_TRACEPOINT | ProgType::RAW_TRACEPOINT_WRITABLE => is_u64,
+        ProgType::LSM | ProgType::STRUCT_OPS => is_u64,
+        ProgType::TRACEPOINT | ProgType::SYSCALL | ProgType::EXT => !name.is_empty(),
+        _ => false,
+    }
+}
+
 fn param_kind(btf: &Btf, id: TypeId, tags: &[&str], prog_type: ProgType) -> ParamKind {
     let other = || ParamKind::Other(format!("{} {}", btf.declaration(id, ""), tags.join(" ")));
     if tags.is_empty() && is_number(btf, id) {
@@ -248,7 +265,7 @@ fn param_kind(btf: &Btf, id: TypeId, tags: &[&str], prog_type: ProgType) -> Para
     if is_user_regs || is_struct && context.strip_prefix("struct ") == Some(name) {
         return if matches!(tags, [] | ["ctx"]) { ParamKind::Context } else { other() };
     }
-    if target == TypeId::VOID && tags == ["ctx"] {
+    if tags == ["ctx"] && is_context(btf, *declared, target, prog_type) {
         return ParamKind::Context;
     }
     if is_struct && name == "bpf_dynptr" {

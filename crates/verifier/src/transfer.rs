@@ -107,10 +107,7 @@ impl Walk<'_> {
                 let target = self.target_of(target)?;
                 self.local_call(target)
             }
-            Callee::Kfunc { btf_id, btf_index: 0 } => {
-                self.kfunc_call(btf_id)?;
-                Ok(Step::Next)
-            }
+            Callee::Kfunc { btf_id, btf_index: 0 } => self.kfunc_call(btf_id),
             Callee::Kfunc { .. } => unsupported("calls of functions of kernel modules"),
             Callee::Reg(_) => fault(Rule::Structure, "BPF_CALL uses reserved fields"),
         }

@@ -42,6 +42,9 @@ pub enum KfuncParam {
 pub enum KfuncReturn {
     /// Nothing.
     Void,
+    /// It does not return: the program ends with an exception, of which the number that is passed
+    /// is the result.
+    Never,
     /// A number.
     Integer,
     /// Memory of so many bytes that the program may read, or NULL.
@@ -111,6 +114,13 @@ pub static KFUNCS: &[KfuncRow] = &[
     ),
     iterator("bpf_iter_bits_next", &BITS, IteratorStep::Next, &[ITERATOR]),
     iterator("bpf_iter_bits_destroy", &BITS, IteratorStep::Destroy, &[ITERATOR]),
+    KfuncRow {
+        name: "bpf_throw",
+        params: &[SCALAR],
+        returns: KfuncReturn::Never,
+        iterator: None,
+        prog_types: super::typed_kfunc::GENERIC,
+    },
 ];
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl TypedKfuncRow {
 }
 
 /// Tracing, packets, control groups and `syscall`.
-const GENERIC: Option<&[ProgType]> = Some(&[
+pub(super) const GENERIC: Option<&[ProgType]> = Some(&[
     ProgType::SCHED_CLS,
     ProgType::TRACEPOINT,
     ProgType::XDP,

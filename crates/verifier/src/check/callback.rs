@@ -8,6 +8,7 @@
 use crate::check::call::ARGUMENTS;
 use crate::check::helper_arg::Arguments;
 use crate::explore::{Step, Walk};
+use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::State;
 use crate::state::frame::{Entered, Frame};
@@ -79,12 +80,13 @@ impl Walk<'_> {
                 };
                 self.call_back_elements(function, map)
             }
+            HelperId::FIND_VMA => self.call_back_area(function),
             HelperId::USER_RINGBUF_DRAIN => self.call_back_records(function),
             HelperId::TIMER_SET_CALLBACK => match arguments.timer {
                 Some(map) => self.call_back_later(function, map, false),
                 None => fault(Rule::Map, "map '' has no valid bpf_timer"),
             },
-            _ => unsupported(format_args!("callbacks of {id}")),
+            _ => unsupported(format_args!("functions passed to {id}")),
         }
     }
 
@@ -118,6 +120,15 @@ impl Walk<'_> {
         self.push_callback(frame)
     }
 
+    /// `bpf_find_vma(task, address, function, context, flags)` calls `function(task, area, context)`.
+    fn call_back_area(&mut self, function: usize) -> Check {
+        let mut frame = self.new_frame(function)?;
+        let type_id = self.kernel_struct("vm_area_struct")?;
+        let area = Value::pointer(Kind::Btf { type_id, trust: Trust::PLAIN });
+        set_arguments(&mut frame, [self.state.reg(Reg::R1), area, self.state.reg(Reg::R4)]);
+        self.push_callback(frame)
+    }
+
     /// `bpf_user_ringbuf_drain(map, function, context, flags)` calls `function(record, context)`.
     fn call_back_records(&mut self, function: usize) -> Check {
         let mut frame = self.new_frame(function)?;
@@ -134,7 +145,7 @@ impl Walk<'_> {
         map: MapRef,
         sleepable: bool,
     ) -> Check {
-        self.called_later[function] = true;
+        self.callbacks[function] = Some(Callback::Later);
         let entry = match self.state.top().entered {
             Entered::Later(before) => before + 1,
             Entered::Called | Entered::Callback => 1,
@@ -150,6 +161,7 @@ impl Walk<'_> {
 
     /// Lets a path wait that enters a function from the call here and comes back to it.
     pub(crate) fn push_callback(&mut self, mut frame: Frame) -> Check {
+        self.callbacks[frame.function].get_or_insert(Callback::Now);
         frame.entered = Entered::Callback;
         let entry = self.code.functions[frame.function].entry;
         let mut state = self.state.clone();
@@ -167,7 +179,7 @@ impl Walk<'_> {
         if !result.is_scalar() {
             return fault(Rule::ReturnValue, "R0 not a scalar value");
         }
-        self.check_result("At callback return", &result, GO_ON_OR_STOP)?;
+        self.check_result("At callback return", Reg::R0, &result, GO_ON_OR_STOP)?;
         let Some(frame) = self.state.frames.pop() else {
             return fault(Rule::CallDepth, "return from no function");
         };

@@ -88,10 +88,17 @@ impl Walk<'_> {
         let outermost = self.state.depth() == 0;
         if outermost {
             self.check_resources("BPF_EXIT instruction in main prog", true)?;
-            self.check_return_value()?;
+            self.check_return_value(Reg::R0)?;
             return Ok(Step::End);
         }
         self.return_to_caller()
+    }
+
+    /// `bpf_throw`: the program ends here, and returns what is in r1.
+    pub(crate) fn throw(&mut self) -> Check<Step> {
+        self.check_return_value(Reg::R1)?;
+        self.check_resources("bpf_throw", true)?;
+        Ok(Step::End)
     }
 
     /// Nothing is left to give back, and no lock is held.
@@ -115,19 +122,22 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn check_return_value(&mut self) -> Check {
-        let value = self.read(Reg::R0)?;
-        if let Entered::Later(_) = self.state.top().entered {
-            return self.check_callback_result(&value);
+    /// What is verified by itself ends, with what is in a register as its result.
+    fn check_return_value(&mut self, reg: Reg) -> Check {
+        let value = self.read(reg)?;
+        let number = reg.index();
+        let outermost = self.state.frame(0);
+        if let Entered::Later(_) = outermost.entered {
+            return self.check_callback_result(reg, &value);
         }
-        if self.state.top().function != 0 {
+        if outermost.function != 0 {
             if value.is_scalar() {
                 return Ok(());
             }
             return fault(
                 Rule::ReturnValue,
                 format!(
-                    "At subprogram exit the register R0 is not a scalar value ({})",
+                    "At subprogram exit the register R{number} is not a scalar value ({})",
                     value.type_name()
                 ),
             );
@@ -142,32 +152,34 @@ impl Walk<'_> {
             return fault(
                 Rule::ReturnValue,
                 format!(
-                    "At program exit the register R0 is not a known value ({})",
+                    "At program exit the register R{number} is not a known value ({})",
                     value.type_name()
                 ),
             );
         }
-        self.check_result("At program exit", &value, [row.min, row.max])
+        self.check_result("At program exit", reg, &value, [row.min, row.max])
     }
 
     /// What the kernel calls later must return 0.
-    fn check_callback_result(&mut self, value: &Value) -> Check {
+    fn check_callback_result(&mut self, reg: Reg, value: &Value) -> Check {
         if !value.is_scalar() {
             return fault(
                 Rule::ReturnValue,
                 format!(
-                    "At async callback return the register R0 is not a known value ({})",
+                    "At async callback return the register R{} is not a known value ({})",
+                    reg.index(),
                     value.type_name()
                 ),
             );
         }
-        self.check_result("At async callback return", value, [0, 0])
+        self.check_result("At async callback return", reg, value, [0, 0])
     }
 
-    /// The number in r0 lies between two.
+    /// The number that is returned lies between two.
     pub(crate) fn check_result(
         &mut self,
         when: &str,
+        reg: Reg,
         value: &Value,
         [min, max]: [i64; 2],
     ) -> Check {
@@ -179,7 +191,8 @@ impl Walk<'_> {
         fault(
             Rule::ReturnValue,
             format!(
-                "{when} the register R0 has{} should have been in [{min}, {max}]",
+                "{when} the register R{} has{} should have been in [{min}, {max}]",
+                reg.index(),
                 known(value)
             ),
         )

@@ -33,6 +33,11 @@ impl Walk<'_> {
                 );
             }
         }
+        if self.code.functions[function].throws && !self.state.references.is_empty() {
+            return unsupported(
+                "global functions that may throw while the program holds references",
+            );
+        }
         self.called[function] = true;
         if self.code.functions[function].changes_packet {
             self.forget_packet();

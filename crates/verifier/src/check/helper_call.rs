@@ -91,7 +91,7 @@ impl Walk<'_> {
                 "cannot call GPL-restricted function from non-GPL compatible program",
             );
         }
-        if row.traits.may_sleep && !self.input.sleepable {
+        if row.traits.may_sleep && !self.state.sleepable {
             return fault(
                 Rule::HelperNotAllowed,
                 "helper call might sleep in a non-sleepable prog",

@@ -4,7 +4,7 @@
 //! there is refused. (Linux 6.18, `check_kfunc_call`.)
 
 use crate::check::call::ARGUMENTS;
-use crate::explore::Walk;
+use crate::explore::{Step, Walk};
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
@@ -16,18 +16,21 @@ use skep_bpf::platform::typed_kfunc::TypedKfuncRow;
 
 impl Walk<'_> {
     /// A call of the kernel function with a number in the code's list.
-    pub(crate) fn kfunc_call(&mut self, number: i32) -> Check {
+    pub(crate) fn kfunc_call(&mut self, number: i32) -> Check<Step> {
         if let Some(row) = DynptrRow::named(self.kfunc_name(number)?) {
             self.check_kfunc_allowed(row.name, row.prog_types)?;
-            return self.dynptr_call(row);
+            self.dynptr_call(row)?;
+            return Ok(Step::Next);
         }
         if let Some(row) = TypedKfuncRow::named(self.kfunc_name(number)?) {
             self.check_kfunc_allowed(row.name, row.prog_types)?;
-            return self.typed_call(row);
+            self.typed_call(row)?;
+            return Ok(Step::Next);
         }
         if let Some(row) = ObjectRow::named(self.kfunc_name(number)?) {
             self.check_kfunc_allowed(row.name, Some(OBJECT_PROG_TYPES))?;
-            return self.object_call(row);
+            self.object_call(row)?;
+            return Ok(Step::Next);
         }
         let row = self.kfunc(number)?;
         self.check_kfunc_allowed(row.name, row.prog_types)?;
@@ -45,6 +48,9 @@ impl Walk<'_> {
                 }
             }
         }
+        if row.returns == KfuncReturn::Never {
+            return self.throw();
+        }
         let iterator = match row.iterator {
             Some((iterator, step)) => Some((self.check_iterator(iterator, step)?, step)),
             None => None,
@@ -54,7 +60,7 @@ impl Walk<'_> {
         if let Some((place, IteratorStep::Next)) = iterator {
             self.fork_iterator(place)?;
         }
-        Ok(())
+        Ok(Step::Next)
     }
 
     /// Whether the program may call a kernel function at all.
@@ -93,7 +99,7 @@ impl Walk<'_> {
 
     fn set_kfunc_result(&mut self, row: &KfuncRow) {
         let result = match row.returns {
-            KfuncReturn::Void => return,
+            KfuncReturn::Void | KfuncReturn::Never => return,
             KfuncReturn::Integer => Value::UNKNOWN,
             KfuncReturn::MemoryOrNull(size) => {
                 let id = self.new_id();

@@ -1,5 +1,6 @@
 //! The stack that chains of calls need together, after the walk found what each function needs.
 
+use crate::check::callback::Callback;
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault};
 use crate::state::MAX_FRAMES;
@@ -24,10 +25,10 @@ struct Chain<'a> {
     code: &'a Code,
     bytes: &'a [u32],
     private: bool,
-    called_later: &'a [bool],
+    callbacks: &'a [Option<Callback>],
     deepest: u32,
     /// By function and number of frames: the most stack above it that was looked at.
-    seen: HashMap<(usize, usize), u32>,
+    seen: HashMap<(usize, usize, bool), u32>,
 }
 
 impl Walk<'_> {
@@ -44,14 +45,14 @@ impl Walk<'_> {
             code: &self.code,
             bytes: &self.stack_bytes,
             private: PROBES.contains(&self.input.prog_type) && !has_tail_call,
-            called_later: &self.called_later,
+            callbacks: &self.callbacks,
             deepest: 0,
             seen: HashMap::new(),
         };
         for function in 0..self.code.functions.len() {
-            if function == 0 || self.called_later[function] {
+            if function == 0 || self.callbacks[function] == Some(Callback::Later) {
                 chain.seen.clear();
-                chain.enter(function, 0, 0)?;
+                chain.enter(function, 0, 0, false)?;
             }
         }
         Ok(chain.deepest)
@@ -59,10 +60,12 @@ impl Walk<'_> {
 }
 
 impl Chain<'_> {
-    /// A function called with `depth` bytes and `frame` functions above it.
-    fn enter(&mut self, function: usize, depth: u32, frame: usize) -> Check {
+    /// A function called with `depth` bytes and `frame` functions above it, perhaps by one that is
+    /// called back.
+    fn enter(&mut self, function: usize, depth: u32, frame: usize, called_back: bool) -> Check {
+        let called_back = called_back || self.callbacks[function].is_some();
         // With less stack above, nothing new can go wrong.
-        let seen = self.seen.entry((function, frame)).or_insert(0);
+        let seen = self.seen.entry((function, frame, called_back)).or_insert(0);
         if *seen > depth {
             return Ok(());
         }
@@ -97,6 +100,14 @@ impl Chain<'_> {
         }
         self.deepest = self.deepest.max(depth.max(own));
         for at in facts.entry..facts.end {
+            if called_back && code.is_throw(at) {
+                return fault(
+                    Rule::CallDepth,
+                    format!(
+                        "bpf_throw kfunc (insn {at}) cannot be called from callback subprog {function}"
+                    ),
+                );
+            }
             let (target, is_call) = match self.code.insn(at) {
                 Some(Insn::Call { callee: Callee::Local(target) }) => (target, true),
                 Some(Insn::LoadImm64 { imm: Imm64::Code(target), .. }) => (target, false),
@@ -106,7 +117,7 @@ impl Chain<'_> {
             let Some(callee) = entry.and_then(|entry| self.code.function_at(entry)) else {
                 continue;
             };
-            if self.called_later[callee] {
+            if self.callbacks[callee] == Some(Callback::Later) {
                 if self.code.functions[callee].has_tail_call {
                     return fault(
                         Rule::CallDepth,
@@ -124,7 +135,7 @@ impl Chain<'_> {
                     format!("the call stack of {} frames is too deep !", frame + 1),
                 );
             }
-            self.enter(callee, depth, frame + 1)?;
+            self.enter(callee, depth, frame + 1, called_back)?;
         }
         Ok(())
     }

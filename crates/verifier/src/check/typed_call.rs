@@ -117,7 +117,7 @@ impl Walk<'_> {
     }
 
     fn check_may_sleep(&self, row: &TypedKfuncRow) -> Check {
-        if row.flags.contains(KfuncFlags::SLEEPABLE) && !self.input.sleepable {
+        if row.flags.contains(KfuncFlags::SLEEPABLE) && !self.state.sleepable {
             return fault(
                 Rule::HelperNotAllowed,
                 format!("program must be sleepable to call sleepable kfunc {}", row.name),

@@ -18,7 +18,7 @@ use skep_bpf::insn::{Callee, HelperId, Imm64, Insn, Offset};
 use skep_bpf::op::{
     AluOp, CODE_BITS, Cond, Imm64Kind, SIZE_BITS, SOURCE_X, call, class, code, mode,
 };
-use skep_bpf::platform::kfunc::{IteratorStep, KfuncRow};
+use skep_bpf::platform::kfunc::{IteratorStep, KfuncReturn, KfuncRow};
 use skep_bpf::platform::object::{ObjectCall, ObjectRow};
 
 /// The largest number of functions in a program.
@@ -36,6 +36,8 @@ pub(crate) struct Function {
     pub(crate) global: bool,
     /// Whether it, or a function that it calls, may change the packet.
     pub(crate) changes_packet: bool,
+    /// Whether it, or a function that it calls, may end the program with an exception.
+    pub(crate) throws: bool,
 }
 
 /// Code whose structure was checked.
@@ -96,6 +98,7 @@ impl Code {
         code.check_opcodes(input, at)?;
         flow::check(&mut code, at)?;
         code.find_packet_changes();
+        code.find_exceptions();
         code.live = live_registers(&code);
         code.cycles = cycles::find(&code);
         Ok(code)
@@ -205,6 +208,34 @@ impl Code {
                 }
             }
         }
+    }
+
+    /// Which functions may end the program with an exception.
+    fn find_exceptions(&mut self) {
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for index in 0..self.functions.len() {
+                let Function { entry, end, throws, .. } = self.functions[index];
+                if !throws && (entry..end).any(|at| self.may_throw(at)) {
+                    self.functions[index].throws = true;
+                    changed = true;
+                }
+            }
+        }
+    }
+
+    fn may_throw(&self, at: usize) -> bool {
+        let Some(insn) = self.insn(at) else { return false };
+        let callee = insn.function_target().and_then(|target| self.target(at, *target));
+        let callee = callee.and_then(|entry| self.function_at(entry));
+        self.is_throw(at) || callee.is_some_and(|callee| self.functions[callee].throws)
+    }
+
+    /// Whether an instruction ends the program with an exception.
+    pub(crate) fn is_throw(&self, at: usize) -> bool {
+        let row = self.insn(at).and_then(|insn| self.kfunc(&insn));
+        row.is_some_and(|row| row.returns == KfuncReturn::Never)
     }
 
     fn may_change_packet(&self, at: usize) -> bool {
@@ -341,6 +372,7 @@ fn find_functions(
             facts,
             global: entry != 0 && is_global,
             changes_packet: false,
+            throws: false,
         }
     };
     Ok(entries.iter().zip(ends).map(function).collect())
