@@ -5,7 +5,7 @@ use crate::explore::{Step, Walk};
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, MapRef, Value};
 use crate::structure::reserved;
-use skep_bpf::insn::{Callee, Imm64, Insn, Offset, Reg, Src};
+use skep_bpf::insn::{Callee, HelperId, Imm64, Insn, Offset, Reg, Src};
 
 impl Walk<'_> {
     /// Carries out the instruction at `self.at` on the current state.
@@ -86,7 +86,7 @@ impl Walk<'_> {
     }
 
     fn call(&mut self, callee: Callee<Offset>) -> Check<Step> {
-        let unlocks = |id| id == skep_bpf::insn::HelperId::SPIN_UNLOCK;
+        let unlocks = |id| id == HelperId::SPIN_UNLOCK;
         if self.state.lock.is_some() {
             let allowed = match callee {
                 Callee::Helper(id) => unlocks(id),
@@ -101,6 +101,9 @@ impl Walk<'_> {
         match callee {
             Callee::Helper(id) => {
                 self.helper_call(id)?;
+                if id == HelperId::TAIL_CALL && self.state.depth() > 0 {
+                    return self.return_from_tail_call();
+                }
                 Ok(Step::Next)
             }
             Callee::Local(target) => {

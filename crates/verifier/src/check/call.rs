@@ -58,6 +58,15 @@ impl Walk<'_> {
         Ok(Step::Jump(frame.callsite + 1))
     }
 
+    /// A tail call of a function that was called: where it succeeds, the other program returns to
+    /// the caller whatever it will; where it fails, this function goes on. (Linux 6.18.)
+    pub(crate) fn return_from_tail_call(&mut self) -> Check<Step> {
+        let failed = self.state.clone();
+        self.push(failed, self.at + 1, None)?;
+        self.state.set(Reg::R0, Value::UNKNOWN);
+        self.return_to_caller()
+    }
+
     /// A call destroys r0 to r5.
     pub(crate) fn clobber_caller_saved(&mut self) {
         for reg in [Reg::R0, Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5] {

@@ -1,14 +1,19 @@
 //! Small programs whose verdicts once differed from the live kernel's, found by comparing random
 //! ones. What the kernel says stands beside each.
 
-use skep_bpf::codec::Slot;
+use skep_bpf::codec::{Slot, SlotIndex};
 use skep_bpf::platform::{AttachType, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_bpf::text::parse::assemble;
+use skep_verifier::input::FunctionFacts;
 use skep_verifier::{Input, MapFacts, Profile, verify};
 
 /// The verdict on a socket filter with a map of programs and an array: `None`, or the sentence.
 fn verdict(bytecode: &Bytecode) -> Option<String> {
+    verdict_with(bytecode, &[])
+}
+
+fn verdict_with(bytecode: &Bytecode, functions: &[FunctionFacts]) -> Option<String> {
     let maps =
         [MapFacts::new(MapType::PROG_ARRAY, 4, 4, 4), MapFacts::new(MapType::ARRAY, 4, 64, 1)];
     let input = Input {
@@ -17,7 +22,7 @@ fn verdict(bytecode: &Bytecode) -> Option<String> {
         attach_type: AttachType::UNSPECIFIED,
         attach_target: None,
         maps: &maps,
-        functions: &[],
+        functions,
         kernel: None,
         gpl_compatible: true,
         sleepable: false,
@@ -37,6 +42,25 @@ fn tail_calls_return_nothing() {
     let text = "r2 = map_by_idx(0) ll\nr3 = 0\ncall 12\n";
     assert_eq!(of_text(&format!("{text}exit")).as_deref(), Some("R0 !read_ok"));
     assert_eq!(of_text(&format!("{text}r0 = 0\nexit")), None);
+}
+
+/// A tail call of a function that was called comes back to the caller with anything.
+#[test]
+fn tail_calls_of_functions_return_anything() {
+    let text = "call f\nr2 = map_val_by_idx(1, 0) ll\nr2 += r0\nr0 = *(u8 *)(r2 + 0)\nexit\n\
+        f: r2 = map_by_idx(0) ll\nr3 = 0\ncall 12\nr0 = 0\nexit";
+    let bytecode = assemble(text).expect("assembly").bytecode("test");
+    let function = |name: &str, entry, global| FunctionFacts {
+        name: name.to_owned(),
+        entry: SlotIndex(entry),
+        global,
+        returns_number: true,
+        params: Vec::new(),
+        handles_exceptions: false,
+    };
+    let functions = [function("test", 0, true), function("f", 6, false)];
+    let sentence = verdict_with(&bytecode, &functions).expect("a rejection");
+    assert!(sentence.contains("unbounded min value"), "{sentence}");
 }
 
 /// Linux 6.18 follows the bits of swapped bytes.
