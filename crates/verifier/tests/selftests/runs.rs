@@ -105,13 +105,16 @@ impl Outcome {
     }
 }
 
-/// Whether a run stopped for want of something that the machine does not have: a helper, or stack.
-/// Tail calls from functions nest deeper there than here.
+/// Whether a run did not start, for want of an input that suits the program, or stopped for want
+/// of something that the machine does not have: a helper, or stack. Tail calls from functions nest
+/// deeper there than here.
 fn is_missing(why: &RunError) -> bool {
-    matches!(why, RunError::Trap(trap) if matches!(
-        trap.kind,
-        TrapKind::NoSuchHelper(_) | TrapKind::CallDepth { .. }
-    ))
+    match why {
+        RunError::Trap(trap) => {
+            matches!(trap.kind, TrapKind::NoSuchHelper(_) | TrapKind::CallDepth { .. })
+        }
+        _ => true,
+    }
 }
 
 /// Why a run stopped, without its place.
