@@ -33,6 +33,8 @@ pub struct CpuState {
     stack: u32,
     /// The address of the context area, a page.
     pub(crate) context: u32,
+    /// The lock that the program holds.
+    pub(crate) lock: Option<u32>,
     /// The number of tail calls in this run so far.
     pub(crate) tail_calls: u32,
     /// What the program runs on, while it runs.
@@ -58,6 +60,7 @@ impl Cpu {
             index,
             stack,
             context,
+            lock: None,
             tail_calls: 0,
             input: crate::context::Input::default(),
             stop: Arc::default(),

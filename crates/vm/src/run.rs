@@ -218,6 +218,7 @@ impl Loaded {
             Engine::Template => native::run(self.linked(), machine, state, start),
         };
         drop(under_way);
+        crate::helpers::release_lock(machine, state);
         context.leave(machine, state)?;
         result
     }

@@ -121,6 +121,9 @@ const fn asks(numbers: u8) -> DynptrCall {
     DynptrCall::Use { numbers, writes: false }
 }
 
+/// Offset, size, and an address that may be anything.
+const READ_IN: DynptrCall = DynptrCall::Use { numbers: 2, writes: true };
+
 /// The kernel functions that deal with dynamic pointers.
 pub static DYNPTR_KFUNCS: &[DynptrRow] = &[
     of_context("bpf_dynptr_from_skb", DynptrClass::Skb, SOCKET_BUFFERS),
@@ -133,6 +136,10 @@ pub static DYNPTR_KFUNCS: &[DynptrRow] = &[
     of_all("bpf_dynptr_is_null", asks(0)),
     of_all("bpf_dynptr_is_rdonly", asks(0)),
     of_all("bpf_dynptr_size", asks(0)),
+    of_all("bpf_probe_read_user_dynptr", READ_IN),
+    of_all("bpf_probe_read_user_str_dynptr", READ_IN),
+    of_all("bpf_probe_read_kernel_dynptr", READ_IN),
+    of_all("bpf_probe_read_kernel_str_dynptr", READ_IN),
     of_all("bpf_dynptr_copy", DynptrCall::Copy),
     of_all("bpf_dynptr_memset", DynptrCall::Use { numbers: 3, writes: true }),
 ];

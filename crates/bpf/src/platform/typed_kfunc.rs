@@ -122,6 +122,20 @@ const CGROUPS: Option<&[ProgType]> = Some(&[
 const STATISTICS: Option<&[ProgType]> =
     Some(&[ProgType::TRACEPOINT, ProgType::PERF_EVENT, ProgType::TRACING, ProgType::LSM]);
 
+const PACKETS: Option<&[ProgType]> =
+    Some(&[ProgType::SCHED_CLS, ProgType::SCHED_ACT, ProgType::XDP]);
+
+/// The kernel's own tests of calls.
+const TESTED: Option<&[ProgType]> = Some(&[
+    ProgType::SCHED_CLS,
+    ProgType::TRACEPOINT,
+    ProgType::PERF_EVENT,
+    ProgType::TRACING,
+    ProgType::STRUCT_OPS,
+    ProgType::LSM,
+    ProgType::SYSCALL,
+]);
+
 const CONNECTIONS: Option<&[ProgType]> = Some(&[ProgType::SCHED_CLS, ProgType::XDP]);
 const XDP: Option<&[ProgType]> = Some(&[ProgType::XDP]);
 const TC: Option<&[ProgType]> = Some(&[ProgType::SCHED_CLS]);
@@ -203,6 +217,10 @@ pub static TYPED_KFUNCS: &[TypedKfuncRow] = &[
     row("bpf_crypto_ctx_acquire", SYSCALL, ACQUIRE_RCU_OR_NULL),
     row("bpf_crypto_ctx_create", SYSCALL, ACQUIRE_OR_NULL.with(SLEEPABLE)),
     row("bpf_crypto_ctx_release", SYSCALL, RELEASE),
+    row("bpf_crypto_encrypt", PACKETS, RCU),
+    row("bpf_crypto_decrypt", PACKETS, RCU),
+    row("bpf_kfunc_call_test_release", TESTED, RELEASE),
+    row("bpf_kfunc_call_memb_release", TESTED, RELEASE),
     row("bpf_xdp_ct_alloc", CONNECTIONS, ACQUIRE_OR_NULL),
     row("bpf_xdp_ct_lookup", CONNECTIONS, ACQUIRE_OR_NULL),
     row("bpf_skb_ct_alloc", CONNECTIONS, ACQUIRE_OR_NULL),

@@ -199,6 +199,10 @@ impl Walk<'_> {
             self.mark_precise(&value);
             return Ok(());
         }
+        if btf.name(target) == "bpf_dynptr" {
+            self.check_argument_offset(param.reg, &value, ArgKind::Anything)?;
+            return self.existing_dynptr(param.reg).map(|_| ());
+        }
         if SPECIAL.contains(&btf.name(target)) {
             return unsupported(format_args!("arguments of type struct {}", btf.name(target)));
         }
@@ -495,7 +499,6 @@ const UNMODELLED: &[&str] = &[
 
 /// Structures that are more to the verifier than memory or objects.
 const SPECIAL: &[&str] = &[
-    "bpf_dynptr",
     "bpf_dynptr_kern",
     "bpf_list_head",
     "bpf_list_node",

@@ -88,11 +88,12 @@ impl Checked<'_> {
             self.check_arguments(row)?;
         }
         let program = Arc::clone(&self.program);
-        let size = self.get(Reg::R2).bits;
+        let (size, slice_size) = (self.get(Reg::R2).bits, self.get(Reg::R3).bits);
         let result = implementation.call(&mut self.start_call(&program, id))?;
         let r0 = match row.map(|row| row.returns) {
             None | Some(ReturnKind::Integer | ReturnKind::Void) => Value::number(result),
             Some(ReturnKind::RingbufRecordOrNull) => self.part(result, size),
+            Some(ReturnKind::DynptrSliceOrNull) => self.part(result, slice_size),
             Some(_) => self.pointer(result),
         };
         self.returned(r0);

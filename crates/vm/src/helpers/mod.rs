@@ -39,6 +39,10 @@ mod ring_buffer;
 
 mod socket;
 
+mod dynptr;
+
+mod spin_lock;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -52,6 +56,7 @@ use crate::maps::Map;
 use crate::memory::{Access, Fault, PAGE_BYTES};
 use crate::trap::TrapKind;
 
+pub(crate) use spin_lock::release as release_lock;
 pub(crate) use tail_call::{TAIL_CALL, tail_call};
 
 /// What an embedder's helper does.
@@ -228,6 +233,8 @@ const FAMILIES: &[&[Standard]] = &[
     perf_event::HELPERS,
     ring_buffer::HELPERS,
     socket::HELPERS,
+    dynptr::HELPERS,
+    spin_lock::HELPERS,
 ];
 
 /// The standard helpers that are implemented, but for `bpf_tail_call`, which engines run

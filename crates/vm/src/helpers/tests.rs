@@ -2,6 +2,8 @@
 
 mod checksum;
 
+mod dynptr;
+
 mod map;
 
 mod plain;
