@@ -44,9 +44,14 @@ impl<'a> Walk<'a> {
     /// The special fields of objects of a type.
     pub(crate) fn fields_of(&self, type_id: TypeId) -> Check<Rc<[SpecialField]>> {
         let types = self.program_types()?;
+        // What pointers own is an object of the kernel if its types say so.
+        let unknown = || self.kernel_types().err();
         let valid = || are_valid(types, &|field| self.is_ownable(field));
         if !*self.allocated_types.valid.get_or_init(valid) {
-            return unsupported("types whose special fields the kernel refuses");
+            return match unknown() {
+                Some(fault) => Err(fault),
+                None => unsupported("types whose special fields the kernel refuses"),
+            };
         }
         let mut known = self.allocated_types.fields.borrow_mut();
         let fields = known.entry(type_id).or_insert_with(|| object_fields(types, type_id).into());

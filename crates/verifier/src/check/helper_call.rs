@@ -178,6 +178,10 @@ impl Walk<'_> {
                         "map '' has to have BTF in order to use bpf_spin_lock",
                     );
                 }
+                if facts.fields.iter().any(|field| field.kind.is_pointer()) {
+                    // Whether the kernel takes them, and so the lock, depends on its types.
+                    self.kernel_types()?;
+                }
                 (LockOwner::Map(map), self.fields_of_value(facts).to_vec(), "map ''")
             }
             Kind::Allocated(object) => {

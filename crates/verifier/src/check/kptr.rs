@@ -149,6 +149,7 @@ impl Walk<'_> {
     /// the field did.
     pub(crate) fn exchange_pointer(&mut self, id: HelperId) -> Check {
         let place = self.read(Reg::R1)?;
+        self.kernel_types()?;
         let (map, fields) = match place.kind {
             Kind::MapValue(map) if !place.or_null => {
                 let facts = self.map(map)?;

@@ -185,6 +185,7 @@ impl From<&Value> for Known {
             Kind::PacketEnd => Base::PacketEnd,
             Kind::Memory { size, record } => Base::Memory { size, record },
             Kind::Slice(slice) => Base::Memory { size: slice.size, record: false },
+            Kind::Allocated(_) => Base::Other("object"),
             other => Base::Other(other.name()),
         };
         let bounds = value.scalar.wide();

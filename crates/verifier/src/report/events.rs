@@ -5,6 +5,7 @@ use super::wording::{bytes, describe, pointed_to};
 use crate::history::{Base, Called, Known, Related, RelatedKind};
 use crate::input::Input;
 use skep_bpf::codec::SlotIndex;
+use skep_bpf::platform::HelperId;
 
 /// What happened at a place; `None` if that need not be said.
 pub(crate) fn label(related: &Related, input: &Input<'_>, places: &Places<'_>) -> Option<String> {
@@ -135,6 +136,12 @@ fn invalidated(before: &Known, helper: Option<&Called>, input: &Input<'_>) -> St
     let thing = pointed_to(before, input);
     match helper {
         Some(id) if before.base.is_packet() || before.base == Base::PacketEnd => {
+            format!("`{id}` may move the packet: pointers into it end here")
+        }
+        Some(Called::Helper(HelperId::SPIN_UNLOCK)) => {
+            format!("here the lock is released: pointers to {thing} that it guards end")
+        }
+        Some(Called::Helper(id)) if *id == HelperId::DYNPTR_WRITE => {
             format!("`{id}` may move the packet: pointers into it end here")
         }
         Some(id) => format!("`{id}` gives back {thing}: pointers to it end here"),

@@ -355,6 +355,12 @@ impl Advice<'_> {
                 "`bpf_ringbuf_submit_dynptr(&it, 0);` or `bpf_ringbuf_discard_dynptr(&it, 0);`"
                     .to_owned()
             }
+            Some(Called::Kernel(new)) if new == "bpf_obj_new_impl" => {
+                format!("`bpf_obj_drop({name});`")
+            }
+            Some(Called::Helper(HelperId::KPTR_XCHG)) => {
+                "if the old pointer is not NULL, `bpf_obj_drop(old);`, or what its type is given back with".to_owned()
+            }
             Some(Called::Kernel(new)) if new.ends_with("_new") => {
                 let destroy = new.replace("_new", "_destroy");
                 return format!("destroy it on every path, also on this one: `{destroy}(&it);`");
@@ -368,6 +374,8 @@ impl Advice<'_> {
     fn lock(&self, message: &str) -> String {
         let text = if message.contains("BPF_EXIT") {
             "unlock on every path before the program ends: `bpf_spin_unlock(&value->lock);`"
+        } else if message.contains("must be held") {
+            "take the lock that lies beside the list or tree first: `bpf_spin_lock(&lock);`"
         } else if message.contains("function calls") {
             "call it before the lock is taken or after it is released"
         } else if message.contains("without taking") {

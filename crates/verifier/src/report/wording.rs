@@ -51,6 +51,7 @@ fn other_name(name: &str) -> &str {
         "sock" | "sock_common" => "a socket",
         "tcp_sock" => "a TCP socket",
         "xdp_sock" => "an AF_XDP socket",
+        "object" => "an object of the program",
         "flow_keys" => "the flow keys",
         "tp_buffer" => "the tracepoint's buffer",
         "ptr_" | "trusted_ptr_" => "an object of the kernel",
@@ -79,6 +80,9 @@ fn about_program(rejection: &Rejection, helper: Option<&Called>) -> String {
         Rule::Reference => "the program ends here, and still holds a reference".to_owned(),
         Rule::Lock if message.starts_with("function calls") => {
             format!("`{name}` is called while the lock is held")
+        }
+        Rule::Lock if message.contains("must be held") => {
+            format!("`{name}` is called without the lock that guards the list or tree")
         }
         Rule::Lock if message.contains("without taking") => "no lock is held here".to_owned(),
         Rule::Lock if message.contains("different lock") => {

@@ -5,8 +5,9 @@ use skep_bpf::platform::section_rule;
 use skep_btf::Btf;
 use skep_object::{CoreRelocations, KernelFunctions, LinkOptions, Linked, Object};
 use skep_verifier::input::FunctionFacts;
-use skep_verifier::{Input, MapFacts, Profile};
+use skep_verifier::{Input, KernelTypes, MapFacts, Profile};
 use std::path::Path;
+use std::sync::LazyLock;
 
 const CPUS: u32 = 2;
 
@@ -48,6 +49,15 @@ pub(crate) fn programs(path: &Path) -> Vec<Program> {
         .collect()
 }
 
+/// The types of a kernel that has none: all types are the program's own.
+fn no_types() -> &'static KernelTypes {
+    // The header, and the empty string.
+    const BTF: [u8; 25] =
+        [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    static TYPES: LazyLock<KernelTypes> = LazyLock::new(|| KernelTypes::new(|| Ok(BTF.to_vec())));
+    &TYPES
+}
+
 impl Program {
     /// What the verifier takes.
     pub(crate) fn input(&self) -> Input<'_> {
@@ -59,7 +69,7 @@ impl Program {
             attach_target: None,
             maps: &self.maps,
             functions: &self.functions,
-            kernel: None,
+            kernel: Some(no_types()),
             gpl_compatible: self.gpl_compatible,
             sleepable: rule.traits().sleepable,
             types: self.types.as_ref(),

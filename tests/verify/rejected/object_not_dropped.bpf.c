@@ -1,0 +1,28 @@
+// Keeps the length of a packet in an object for a while.
+// Wrong: the object is given back on one path only.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+
+struct item {
+	__u64 length;
+};
+
+extern void *bpf_obj_new_impl(__u64 local_type_id, void *meta) __ksym;
+extern void bpf_obj_drop_impl(void *object, void *meta) __ksym;
+
+SEC("tc")
+int object_not_dropped(struct __sk_buff *skb)
+{
+	struct item *item = bpf_obj_new_impl(bpf_core_type_id_local(struct item), NULL);
+
+	if (!item)
+		return 0;
+	item->length = skb->len;
+	if (item->length > 1500)
+		return 2; // here
+	bpf_obj_drop_impl(item, NULL);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
