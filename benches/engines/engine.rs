@@ -34,6 +34,7 @@ const fn engine(name: &'static str, kind: Kind) -> Engine {
 /// All engines; the first of a measurement is the one that others are compared to.
 pub(crate) const ENGINES: &[Engine] = &[
     engine("skep", Kind::Skep(Own::Fast)),
+    engine("skep-jit1", Kind::Skep(Own::Template)),
     engine("skep-checked", Kind::Skep(Own::Checked)),
     engine("rbpf", Kind::Rbpf { compiled: false }),
     engine("rbpf-jit", Kind::Rbpf { compiled: true }),

@@ -186,9 +186,4 @@ impl Compiler<'_> {
             (Endian::Be | Endian::Bswap, SwapBits::B64) => self.asm.bswap(Bits::B64, to),
         }
     }
-
-    /// Compiles instructions that the machine has one for: how many.
-    pub(super) fn fused_alu(&mut self, _at: usize, _rest: &[Insn<Pc>]) -> Option<usize> {
-        None
-    }
 }

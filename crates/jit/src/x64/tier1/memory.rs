@@ -24,8 +24,19 @@ pub(super) fn size_bits(size: Size) -> Bits {
 impl Compiler<'_> {
     /// The machine's form of an operand, with the access noted: the next instruction makes it.
     pub(super) fn operand(&mut self, at: usize, mem: Operand, size: Size, write: bool) -> Mem {
-        let index = self.low_half(mem.base);
-        let disp = mem.offset.into();
+        self.operand_of(at, mem.base, mem.offset.into(), size, write)
+    }
+
+    /// The same of a register and a distance of less than 64 KiB.
+    pub(super) fn operand_of(
+        &mut self,
+        at: usize,
+        base: Reg,
+        disp: i32,
+        size: Size,
+        write: bool,
+    ) -> Mem {
+        let index = self.low_half(base);
         self.access(at, index, disp, size.bytes(), write);
         Mem::indexed(WINDOW, index, Scale::X1, disp)
     }
@@ -44,7 +55,10 @@ impl Compiler<'_> {
 
     pub(super) fn load(&mut self, at: usize, size: Size, extend: Extend, dst: Reg, mem: Operand) {
         let from = self.operand(at, mem, size, false);
-        let to = gpr(dst);
+        self.load_from(size, extend, gpr(dst), from);
+    }
+
+    pub(super) fn load_from(&mut self, size: Size, extend: Extend, to: Gpr, from: Mem) {
         match (size, extend) {
             (Size::B | Size::H, Extend::Zero) => self.asm.movzx(size_bits(size), to, from),
             (Size::W, Extend::Zero) | (Size::Dw, _) => self.asm.load(size_bits(size), to, from),
@@ -54,6 +68,10 @@ impl Compiler<'_> {
 
     pub(super) fn store(&mut self, at: usize, size: Size, mem: Operand, src: Src) {
         let to = self.operand(at, mem, size, true);
+        self.store_to(size, to, src);
+    }
+
+    pub(super) fn store_to(&mut self, size: Size, to: Mem, src: Src) {
         match src {
             Src::Reg(src) => self.asm.mov(size_bits(size), to, gpr(src)),
             Src::Imm(imm) => self.asm.store_imm(size_bits(size), to, imm),

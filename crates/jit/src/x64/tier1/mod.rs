@@ -13,6 +13,8 @@ mod divide;
 
 mod frame;
 
+mod fuse;
+
 mod jumps;
 
 mod memory;
@@ -163,10 +165,11 @@ impl Compiler<'_> {
             return;
         }
         let (start, end) = (block.start as usize, block.end as usize);
+        let insns = self.source.insns;
         let mut at = start;
         while at < end {
             self.place(at as u32);
-            let taken = self.fused(at, end).unwrap_or_else(|| {
+            let taken = self.fuse(at, &insns[at..end]).unwrap_or_else(|| {
                 self.insn(at, index);
                 1
             });
@@ -257,12 +260,6 @@ impl Compiler<'_> {
             Insn::Call { callee } => self.call(at, callee),
             Insn::Exit => self.exit(block),
         }
-    }
-
-    /// Compiles the instruction and those after it as one, if there is a way: how many.
-    fn fused(&mut self, at: usize, end: usize) -> Option<usize> {
-        let rest: &[Insn<Pc>] = &self.source.insns[at..end];
-        self.fused_alu(at, rest)
     }
 
     fn block_label(&self, target: Pc) -> Label {
