@@ -1,25 +1,29 @@
 //! Skep's own engines.
 
+use std::error::Error;
 use std::sync::Arc;
 
-use skep::context::{Context, ContextError, RawMemory};
-use skep::cpu::{Cpu, CpuState};
+use skep::context::RawMemory;
+use skep::cpu::Cpu;
 use skep::helpers::Implementation;
 use skep::host::Host;
-use skep::machine::{Loaded, Machine};
+use skep::machine::{Loaded, Machine, MapId};
+use skep::maps::MapSpec;
 use skep::memory::Perm;
 use skep::region::Purpose;
 use skep::run::{Engine, Options};
+use skep::runner::Runner;
 use skep_benches::{Outcome, Subject};
-use skep_bpf::platform::{HelperId, ProgType};
+use skep_bpf::codec::Slot;
+use skep_bpf::platform::{AttachType, HelperId, MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
+use skep_verifier::{Input, MapFacts, Profile, verify};
 
-use crate::kernel::{HELPER, Kernel};
+use crate::kernel::{HELPER, Kernel, MEMORY_BYTES};
 
 /// A kernel on one of our engines.
 pub(crate) struct Ours {
-    loaded: Loaded,
-    cpu: Cpu,
+    loaded: &'static Loaded,
     memory: Memory,
     options: Options,
 }
@@ -28,75 +32,131 @@ pub(crate) struct Ours {
 enum Memory {
     /// Stays in the guest between runs, as that of the peers stays where it is: its address and
     /// length.
-    Resident(u32, u32),
+    Resident(Runner<'static>, u32, u32),
+    /// The only value of a map, as in the live kernel.
+    Map(Runner<'static>, MapId),
     /// Copied in and out: the checked interpreter knows only inputs as objects, and takes so long
     /// that the copies do not matter.
-    Copied(RawMemory),
+    Copied(Cpu, RawMemory),
 }
 
-impl Context for Memory {
-    fn suits(&self, prog_type: ProgType) -> bool {
-        prog_type == ProgType::UNSPEC
-    }
-
-    fn enter(&mut self, machine: &Machine, cpu: &mut CpuState) -> Result<[u64; 2], ContextError> {
-        match self {
-            Memory::Resident(start, len) => Ok([(*start).into(), (*len).into()]),
-            Memory::Copied(memory) => memory.enter(machine, cpu),
-        }
-    }
-
-    fn leave(&mut self, machine: &Machine, cpu: &mut CpuState) -> Result<(), ContextError> {
-        match self {
-            Memory::Resident(..) => Ok(()),
-            Memory::Copied(memory) => memory.leave(machine, cpu),
-        }
-    }
+/// The helper that kernels call: machine code of ours calls it as native code would.
+extern "C" fn zero(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    0
 }
+
+fn machine() -> Result<Arc<Machine>, Box<dyn Error>> {
+    let own = vec![(HelperId(HELPER), Implementation::Plain(zero))];
+    Ok(Arc::new(Machine::with_helpers(Host::default(), own)?))
+}
+
+/// `r1` = the address of the value of the map with index 0 (RFC 9669, section 5.4).
+const LOAD_ADDRESS: [Slot; 2] = [Slot::new(0x18, 1, 6, 0, 0), Slot::new(0, 0, 0, 0, 0)];
+
+/// The key of the only value.
+const KEY: [u8; 4] = [0; 4];
 
 impl Ours {
     pub(crate) fn new(kernel: &Kernel, engine: Engine) -> Result<Ours, String> {
         Ours::load(kernel, engine).map_err(|error| error.to_string())
     }
 
-    fn load(kernel: &Kernel, engine: Engine) -> Result<Ours, Box<dyn std::error::Error>> {
-        let zero = Implementation::Own(Box::new(|_| Ok(0)));
-        let machine =
-            Arc::new(Machine::with_helpers(Host::default(), vec![(HelperId(HELPER), zero)])?);
+    /// The kernel with a proof: its memory is the value of a map, as in the live kernel, and the
+    /// same instruction before it loads the address.
+    pub(crate) fn proved(kernel: &Kernel, engine: Engine) -> Result<Ours, String> {
+        Ours::load_proved(kernel, engine).map_err(|error| error.to_string())
+    }
+
+    fn load(kernel: &Kernel, engine: Engine) -> Result<Ours, Box<dyn Error>> {
+        let machine = machine()?;
         let program = Program::new(&Bytecode::from(kernel.slots()?))?;
         let loaded = machine.load(kernel.name, ProgType::UNSPEC, program, &[])?;
+        // A subject lasts as long as the process, and what a runner borrows as long as it.
+        let loaded: &'static Loaded = Box::leak(Box::new(loaded));
         let bytes = kernel.memory();
+        let cpu = Cpu::new(&machine)?;
+        let options = Options { engine, ..Options::default() };
         let memory = match engine {
-            Engine::Checked => Memory::Copied(RawMemory { bytes }),
+            Engine::Checked => Memory::Copied(cpu, RawMemory { bytes }),
             Engine::Fast | Engine::Template => {
                 let len = u32::try_from(bytes.len())?;
                 let start = machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory)?;
                 machine.memory().window().write(start, &bytes)?;
-                Memory::Resident(start, len)
+                let runner = loaded.runner(Box::leak(Box::new(cpu)), options)?;
+                Memory::Resident(runner, start, len)
             }
         };
-        let cpu = Cpu::new(&machine)?;
+        Ok(Ours { loaded, memory, options })
+    }
+
+    fn load_proved(kernel: &Kernel, engine: Engine) -> Result<Ours, Box<dyn Error>> {
+        let machine = machine()?;
+        let value_bytes = u32::try_from(MEMORY_BYTES)?;
+        let map = machine.create_map(MapSpec {
+            name: "memory".into(),
+            map_type: MapType::ARRAY,
+            key_bytes: 4,
+            value_bytes,
+            max_entries: 1,
+            flags: MapFlags::default(),
+            inner: None,
+            extra: 0,
+        })?;
+        let value = machine.map(map).ok_or("the map is gone")?;
+        value.write(&KEY, &kernel.memory(), 0).map_err(|errno| errno.to_string())?;
+        let slots = LOAD_ADDRESS.into_iter().chain(kernel.slots()?).collect::<Vec<Slot>>();
+        let bytecode = Bytecode::from(slots);
+        let facts = [MapFacts::new(MapType::ARRAY, 4, value_bytes, 1)];
+        let verified = verify(&Input {
+            bytecode: &bytecode,
+            prog_type: ProgType::SCHED_CLS,
+            attach_type: AttachType::UNSPECIFIED,
+            attach_target: None,
+            maps: &facts,
+            functions: &[],
+            kernel: None,
+            gpl_compatible: true,
+            sleepable: false,
+            profile: Profile::linux(machine.host().cpus),
+        });
+        let verified = verified.map_err(|rejection| rejection.message.clone())?;
+        let loaded = machine.load_verified(kernel.name, Arc::new(verified), &[map])?;
+        let loaded: &'static Loaded = Box::leak(Box::new(loaded));
         let options = Options { engine, ..Options::default() };
-        Ok(Ours { loaded, cpu, memory, options })
+        let runner = loaded.runner(Box::leak(Box::new(Cpu::new(&machine)?)), options)?;
+        Ok(Ours { loaded, memory: Memory::Map(runner, map), options })
     }
 }
 
 impl Subject for Ours {
     fn run(&mut self) -> Result<Outcome, String> {
-        match self.loaded.run(&mut self.cpu, &mut self.memory, self.options) {
-            Ok(finished) => Ok(Outcome { r0: finished.r0, insns: finished.insns }),
-            Err(error) => Err(error.to_string()),
-        }
+        let finished = match &mut self.memory {
+            Memory::Resident(runner, start, len) => {
+                runner.run([(*start).into(), (*len).into()]).map_err(|trap| trap.to_string())?
+            }
+            Memory::Map(runner, _) => runner.run([0; 2]).map_err(|trap| trap.to_string())?,
+            Memory::Copied(cpu, memory) => {
+                let result = self.loaded.run(cpu, memory, self.options);
+                result.map_err(|error| error.to_string())?
+            }
+        };
+        Ok(Outcome { r0: finished.r0, insns: finished.insns })
     }
 
     fn memory(&self) -> Result<Vec<u8>, String> {
-        let (start, len) = match &self.memory {
-            Memory::Resident(start, len) => (*start, *len),
-            Memory::Copied(memory) => return Ok(memory.bytes.clone()),
-        };
-        let mut bytes = vec![0; len as usize];
-        let window = self.loaded.machine().memory().window();
-        window.read(start, &mut bytes).map_err(|fault| fault.to_string())?;
-        Ok(bytes)
+        let machine = self.loaded.machine();
+        match &self.memory {
+            Memory::Resident(_, start, len) => {
+                let mut bytes = vec![0; *len as usize];
+                let window = machine.memory().window();
+                window.read(*start, &mut bytes).map_err(|fault| fault.to_string())?;
+                Ok(bytes)
+            }
+            Memory::Map(_, map) => {
+                let map = machine.map(*map).ok_or("the map is gone")?;
+                map.read(&KEY).map_err(|errno| errno.to_string())
+            }
+            Memory::Copied(_, memory) => Ok(memory.bytes.clone()),
+        }
     }
 }

@@ -9,6 +9,9 @@ pub struct Code {
     pub enter: u32,
     /// The offset at which the fault handler goes on, with [`crate::abi::TrapRecord`] filled in.
     pub fault_exit: u32,
+    /// How many bytes below the main function's `r10` may be read before they are written, as far
+    /// as they are reached through `r10`; none if that is not known.
+    pub reads_stack: Option<u32>,
     /// The offset of each function's entry, in the order of the program's functions.
     pub entries: Vec<u32>,
     /// The accesses that can fault, by offset.

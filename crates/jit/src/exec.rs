@@ -40,6 +40,7 @@ pub struct Executable {
     len: u64,
     enter: u64,
     entries: Box<[u32]>,
+    reads_stack: Option<u32>,
 }
 
 /// What stands before each piece's code, for the fault handler.
@@ -94,6 +95,7 @@ impl Executable {
             len: code.bytes.len() as u64,
             enter: start + u64::from(code.enter),
             entries: code.entries.clone().into(),
+            reads_stack: code.reads_stack,
             _piece: piece,
         })
     }
@@ -102,6 +104,12 @@ impl Executable {
     #[must_use]
     pub fn entry(&self, function: usize) -> Option<u64> {
         self.entries.get(function).map(|offset| self.start + u64::from(*offset))
+    }
+
+    /// [`Code::reads_stack`] of the code.
+    #[must_use]
+    pub fn reads_stack(&self) -> Option<u32> {
+        self.reads_stack
     }
 
     /// The host address of the code.

@@ -11,7 +11,7 @@ use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
 
-use skep_bpf::insn::{Callee, Insn};
+use skep_bpf::insn::{Callee, Imm64, Insn};
 use skep_bpf::op::Size;
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::Pc;
@@ -39,6 +39,7 @@ pub(crate) type State = Option<Box<RunState>>;
 pub(crate) struct Native {
     metered: OnceLock<Result<Compiled, CompileFailure>>,
     unmetered: OnceLock<Result<Compiled, CompileFailure>>,
+    bound: OnceLock<Option<u64>>,
 }
 
 #[derive(Debug)]
@@ -74,19 +75,25 @@ struct Owner<'a> {
     given: u64,
 }
 
-/// Whether every run of a program ends by itself within the instructions that its proof took, so
-/// that fuel of as many need not be counted.
-fn is_bounded(linked: &Linked, fuel: u64) -> bool {
-    let Some(proof) = linked.verified() else { return false };
+/// How many instructions a run of a program can take, if its proof says so: what only the
+/// callee or the caller ends is not part of it.
+fn bound(linked: &Linked) -> Option<u64> {
+    let proof = linked.verified()?;
     let drives_itself = |insn: &Insn<Pc>| match insn {
         Insn::MayGoto { .. } | Insn::Call { callee: Callee::Reg(_) | Callee::Kfunc { .. } } => true,
-        Insn::Call { callee: Callee::Helper(id) } => {
-            let calls_back = [HelperId::LOOP, HelperId::FOR_EACH_MAP_ELEM];
-            *id == helpers::TAIL_CALL || calls_back.contains(id)
-        }
+        // References to functions are for helpers that call them back.
+        Insn::LoadImm64 { imm: Imm64::Code(_), .. } => true,
+        Insn::Call { callee: Callee::Helper(id) } => *id == helpers::TAIL_CALL,
         _ => false,
     };
-    fuel >= proof.stats().insns_processed && !linked.insns().iter().any(drives_itself)
+    // The proof has seen every instruction of every path.
+    let insns = linked.program().insns();
+    (!insns.iter().any(drives_itself)).then(|| proof.stats().insns_processed)
+}
+
+/// Whether fuel of so many instructions need not be counted, since no run uses it up.
+fn is_bounded(linked: &Linked, fuel: u64) -> bool {
+    linked.native().bound.get_or_init(|| bound(linked)).is_some_and(|bound| bound <= fuel)
 }
 
 impl Native {
@@ -129,8 +136,14 @@ fn compile(
     let address = |site: &Site| std::ptr::from_ref(site).expose_provenance() as u64;
     let bind = |id: HelperId| {
         let args = id.row().filter(|row| !row.traits.variadic).map_or(5, |row| row.params.len());
+        let args = args as u8;
         let site = sites.iter().find(|site| site.id() == Some(id));
-        Binding::Generic { site: site.map_or(0, address), args: args as u8 }
+        match site.and_then(|site| site.helper.as_ref()) {
+            Some((_, helper)) if let Implementation::Plain(run) = **helper => {
+                Binding::Plain { address: run as usize as u64, args }
+            }
+            _ => Binding::Generic { site: site.map_or(0, address), args },
+        }
     };
     let source = Source {
         program: linked.program(),
@@ -181,6 +194,81 @@ fn new_state() -> Box<RunState> {
     })
 }
 
+/// A program ready to run on a processor: what does not change between runs is in place.
+pub(crate) struct Runner<'a> {
+    owner: Owner<'a>,
+    state: Box<RunState>,
+    compiled: &'a Compiled,
+    metered: bool,
+}
+
+impl<'a> Runner<'a> {
+    /// Compiles the program if it is not, and makes everything ready for runs with so much fuel.
+    pub(crate) fn new(
+        linked: &'a Arc<Linked>,
+        machine: &'a Machine,
+        cpu: &'a mut CpuState,
+        fuel: u64,
+    ) -> Result<Runner<'a>, CompileFailure> {
+        let metered = !is_bounded(linked, fuel);
+        let compiled = Native::get(linked, machine, metered)?;
+        let mut state = cpu.native.take().unwrap_or_else(new_state);
+        state.window = machine.memory().window().base();
+        state.frame_top = cpu.frame_top().into();
+        state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
+        state.trapped = 0;
+        let (entered, trap, panic) = (Vec::new(), None, None);
+        let owner = Owner { machine, cpu, first: linked, entered, trap, panic, fuel, given: 0 };
+        Ok(Runner { owner, state, compiled, metered })
+    }
+
+    /// How many bytes of the stack must be zero before a run; none if that is not known.
+    #[inline]
+    pub(crate) fn reads_stack(&self) -> Option<u32> {
+        self.compiled.executable.reads_stack()
+    }
+
+    /// The processor.
+    pub(crate) fn cpu(&mut self) -> &mut CpuState {
+        self.owner.cpu
+    }
+
+    /// Runs the program from its start to its exit or a trap.
+    #[inline]
+    pub(crate) fn run(&mut self, args: [u64; 2]) -> Result<Finished, Box<Trap>> {
+        let Runner { owner, state, compiled, metered } = self;
+        // A run that was asked to stop does so where it first asks for fuel.
+        let given = if owner.cpu.is_stopping() { 0 } else { SLICE.min(owner.fuel) };
+        owner.given = given;
+        state.fuel = given as i64;
+        state.args = args;
+        state.owner = (&raw mut *owner).expose_provenance() as u64;
+        // SAFETY: the code was compiled for this processor and the machine's window, whose guards
+        // are as large as `exec` asks; the stack lies in the window; the sites belong to the code,
+        // which the reference to the program keeps, as `entered` keeps those of tail calls; the
+        // runtime functions find the owner, which outlives the call.
+        let how = unsafe { compiled.executable.run(state) };
+        if how == EXITED {
+            let insns = (owner.given as i64).wrapping_sub(state.fuel) as u64;
+            if !owner.entered.is_empty() {
+                owner.entered.clear();
+            }
+            return Ok(Finished { r0: state.r0, insns: metered.then_some(insns) });
+        }
+        let trap = owner.trapped(state);
+        owner.entered.clear();
+        if let Some(payload) = owner.panic.take() {
+            panic::resume_unwind(payload);
+        }
+        Err(trap)
+    }
+
+    /// Gives the state back to the processor, so that the next runner need not make one.
+    fn finish(self) {
+        self.owner.cpu.native = Some(self.state);
+    }
+}
+
 /// Runs a program from its start to its exit or a trap.
 pub(crate) fn run(
     linked: &Arc<Linked>,
@@ -188,50 +276,17 @@ pub(crate) fn run(
     cpu: &mut CpuState,
     start: Start,
 ) -> Result<Finished, RunError> {
-    let metered = !is_bounded(linked, start.fuel);
-    let compiled = Native::get(linked, machine, metered)
+    let mut runner = Runner::new(linked, machine, cpu, start.fuel)
         .map_err(|why| RunError::Compile { program: linked.name().to_owned(), why })?;
-    let mut state = cpu.native.take().unwrap_or_else(new_state);
-    // A run that was asked to stop does so where it first asks for fuel.
-    let given = if cpu.is_stopping() { 0 } else { SLICE.min(start.fuel) };
-    state.window = machine.memory().window().base();
-    state.fuel = given as i64;
-    state.args = start.args;
-    state.frame_top = cpu.frame_top().into();
-    state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
-    state.trapped = 0;
-    let mut owner = Owner {
-        machine,
-        cpu,
-        first: linked,
-        entered: Vec::new(),
-        trap: None,
-        panic: None,
-        fuel: start.fuel,
-        given,
-    };
-    state.owner = (&raw mut owner).expose_provenance() as u64;
-    // SAFETY: the code was compiled for this processor and the machine's window, whose guards
-    // are as large as `exec` asks; the stack lies in the window; the sites belong to the code,
-    // which the caller's reference to the program keeps, as `entered` keeps those of tail calls;
-    // the runtime functions find the owner, which outlives the call.
-    let how = unsafe { compiled.executable.run(&mut state) };
-    let result = if how == EXITED {
-        let insns = (owner.given as i64).wrapping_sub(state.fuel) as u64;
-        Ok(Finished { r0: state.r0, insns: metered.then_some(insns) })
-    } else {
-        Err(owner.trapped(&state).into())
-    };
-    let Owner { cpu, panic, .. } = owner;
-    cpu.native = Some(state);
-    if let Some(payload) = panic {
-        panic::resume_unwind(payload);
-    }
-    result
+    let result = runner.run(start.args);
+    runner.finish();
+    Ok(result?)
 }
 
 impl Owner<'_> {
-    fn trapped(&mut self, state: &RunState) -> Box<Trap> {
+    #[cold]
+    fn trapped(&mut self, state: &mut RunState) -> Box<Trap> {
+        state.trapped = 0;
         let TrapRecord { code, insn, place, addr, len, write, .. } = state.trap;
         let window = self.machine.memory().window();
         let code = TrapCode::ALL.into_iter().find(|known| *known as u32 == code);

@@ -28,3 +28,33 @@ pub(crate) fn run(
 ) -> Result<Finished, RunError> {
     Err(RunError::Compile { program: linked.name().to_owned(), why: CompileFailure::NoTarget })
 }
+
+/// A program ready to run: never.
+pub(crate) struct Runner<'a>(std::convert::Infallible, std::marker::PhantomData<&'a mut CpuState>);
+
+impl<'a> Runner<'a> {
+    /// Makes a program ready.
+    pub(crate) fn new(
+        _: &'a Arc<Linked>,
+        _: &'a Machine,
+        _: &'a mut CpuState,
+        _: u64,
+    ) -> Result<Runner<'a>, CompileFailure> {
+        Err(CompileFailure::NoTarget)
+    }
+
+    /// How many bytes of the stack must be zero.
+    pub(crate) fn reads_stack(&self) -> Option<u32> {
+        match self.0 {}
+    }
+
+    /// The processor.
+    pub(crate) fn cpu(&mut self) -> &mut CpuState {
+        match self.0 {}
+    }
+
+    /// Runs the program.
+    pub(crate) fn run(&mut self, _: [u64; 2]) -> Result<Finished, Box<crate::trap::Trap>> {
+        match self.0 {}
+    }
+}

@@ -17,6 +17,7 @@ mod stack;
 use skep_bpf::insn::Insn;
 use skep_bpf::program::Pc;
 
+use crate::abi::FRAME_BYTES;
 use crate::source::Source;
 
 pub use effects::Effects;
@@ -146,6 +147,18 @@ impl Flow {
     #[must_use]
     pub fn zeroed_after(&self, index: usize) -> RegSet {
         if self.zeroing { self.live_after[index] & RegSet::ARGUMENTS } else { RegSet::EMPTY }
+    }
+
+    /// How many bytes below the main function's `r10` the program may read before it writes
+    /// them, as far as it reaches them through `r10`. None if that may be more than a frame.
+    #[must_use]
+    pub fn reads_stack(&self) -> Option<u32> {
+        let main = self.functions.first()?;
+        match self.functions.iter().any(|function| function.stack.reads) {
+            _ if main.nests => None,
+            false => Some(0),
+            true => Some(main.stack.bytes).filter(|bytes| *bytes <= FRAME_BYTES),
+        }
     }
 
     /// The function with an entry.

@@ -68,7 +68,13 @@ pub enum Implementation {
     Standard(fn(&mut Call<'_>) -> Result<u64, TrapKind>),
     /// An embedder's.
     Own(Box<OwnHelper>),
+    /// An embedder's that needs nothing but `r1` to `r5`: machine code calls it directly.
+    Plain(PlainHelper),
 }
+
+/// A function of `r1` to `r5` that gives `r0`. It must not panic: where nothing can unwind, a
+/// panic ends the process.
+pub type PlainHelper = extern "C" fn(u64, u64, u64, u64, u64) -> u64;
 
 impl Implementation {
     /// Calls the helper.
@@ -81,6 +87,10 @@ impl Implementation {
         match self {
             Implementation::Standard(run) => run(call),
             Implementation::Own(run) => run(call),
+            Implementation::Plain(run) => {
+                let [r1, r2, r3, r4, r5] = call.args;
+                Ok(run(r1, r2, r3, r4, r5))
+            }
         }
     }
 }
@@ -90,6 +100,7 @@ impl fmt::Debug for Implementation {
         f.write_str(match self {
             Implementation::Standard(_) => "Standard",
             Implementation::Own(_) => "Own",
+            Implementation::Plain(_) => "Plain",
         })
     }
 }

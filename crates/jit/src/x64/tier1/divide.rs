@@ -16,12 +16,18 @@ impl Compiler<'_> {
         let is_signed = matches!(op, AluOp::Sdiv | AluOp::Smod);
         let gives_rest = matches!(op, AluOp::Mod | AluOp::Smod);
         if let Src::Imm(imm) = src
-            && self.divide_simply(is_signed, gives_rest, width, dst, imm)
+            && (self.divide_simply(is_signed, gives_rest, width, dst, imm)
+                || self.divide_by_constant(at, is_signed, gives_rest, width, dst, imm))
         {
             return;
         }
         self.truncated = None;
-        let size = bits(width);
+        // A quotient of small numbers is the same at either width.
+        let is_narrow = |reg| self.narrow.has(reg);
+        let size = match src {
+            Src::Reg(src) if !is_signed && is_narrow(dst) && is_narrow(src) => Bits::B32,
+            _ => bits(width),
+        };
         let divisor = match src {
             Src::Imm(imm) => {
                 self.asm.mov_imm(SECOND, i64::from(imm) as u64);
@@ -54,8 +60,7 @@ impl Compiler<'_> {
             self.asm.sign_to_rdx(size);
             self.asm.unary(Unary::Idiv, size, divisor);
         } else {
-            self.asm.zero(Gpr::Rdx);
-            self.asm.unary(Unary::Div, size, divisor);
+            self.divide_unsigned(size, divisor);
         }
         let result = if gives_rest { Gpr::Rdx } else { Gpr::Rax };
         if gpr(dst) != result {
@@ -68,6 +73,43 @@ impl Compiler<'_> {
             self.asm.mov(Bits::B64, Gpr::Rax, SCRATCH);
         }
         self.asm.bind(done);
+    }
+
+    /// Divides `rax`. Many wide numbers are small, and divided much faster as such.
+    fn divide_unsigned(&mut self, size: Bits, divisor: Gpr) {
+        let (small, done) = (self.asm.label(), self.asm.label());
+        if size == Bits::B64 {
+            self.asm.mov(Bits::B64, Gpr::Rdx, Gpr::Rax);
+            self.asm.alu(Alu::Or, Bits::B64, Gpr::Rdx, divisor);
+            self.asm.shift_imm(Shift::Shr, Bits::B64, Gpr::Rdx, 32);
+            self.asm.jcc_short(Cc::E, small);
+            self.asm.zero(Gpr::Rdx);
+            self.asm.unary(Unary::Div, Bits::B64, divisor);
+            self.asm.jmp_short(done);
+            self.asm.bind(small);
+        } else {
+            self.asm.zero(Gpr::Rdx);
+        }
+        // `rdx` is 0 on both ways.
+        self.asm.unary(Unary::Div, Bits::B32, divisor);
+        self.asm.bind(done);
+    }
+
+    /// Divides by a number by multiplying, where that is possible.
+    fn divide_by_constant(
+        &mut self,
+        at: usize,
+        is_signed: bool,
+        gives_rest: bool,
+        width: Width,
+        dst: Reg,
+        imm: i32,
+    ) -> bool {
+        // A negative number of 64 bits is a large divisor.
+        let is_large = width == Width::W64 && imm < 0;
+        !is_signed
+            && !is_large
+            && self.divide_by_multiplying(at, gives_rest, width, dst, imm as u32)
     }
 
     /// What a division gives that is none: by 0, and by -1 where the quotient might not fit.

@@ -98,11 +98,11 @@ impl Compiler<'_> {
             count += 1;
         }
         let is_scaled = sum.index.is_some_and(|(_, shift)| shift > 0);
-        if count > 0
-            && let Some(access) = rest.get(count)
-            && self.access_of_sum(at + count, to, sum, access)
-        {
-            return Some(count + 1);
+        if count > 0 {
+            let accesses = self.accesses_of_sum(at + count, to, sum, &rest[count..]);
+            if accesses > 0 {
+                return Some(count + accesses);
+            }
         }
         let is_plain = first.op != AluOp::Mov && !is_scaled;
         // Of single instructions the ordinary form is shorter; a scaled index alone needs a long
@@ -114,34 +114,70 @@ impl Compiler<'_> {
         Some(count)
     }
 
-    /// Compiles an access at the sum if it goes through the register that held it and nobody
-    /// else wants it.
-    fn access_of_sum(&mut self, at: usize, held: Reg, sum: Sum, insn: &Insn<Pc>) -> bool {
-        let through = |mem: Operand| mem.base == held;
-        let is_last = self.is_dead(held, at);
-        match *insn {
-            Insn::Load { size, extend, dst, mem } if through(mem) && (dst == held || is_last) => {
-                let from = self.operand_at(at, sum, mem, size, false);
-                self.load_from(size, extend, gpr(dst), from);
+    /// Compiles the accesses at a sum if they go through the register that held it and nobody
+    /// else wants it: how many.
+    fn accesses_of_sum(&mut self, at: usize, held: Reg, sum: Sum, rest: &[Insn<Pc>]) -> usize {
+        let mut count = 0;
+        loop {
+            let is_last = match rest.get(count) {
+                Some(Insn::Load { dst, mem, .. }) if mem.base == held => {
+                    *dst == held || self.is_dead(held, at + count)
+                }
+                Some(Insn::Store { mem, src, .. })
+                    if mem.base == held && *src != Src::Reg(held) =>
+                {
+                    self.is_dead(held, at + count)
+                }
+                _ => return 0,
+            };
+            count += 1;
+            if is_last {
+                break;
             }
-            Insn::Store { size, mem, src } if through(mem) && is_last && src != Src::Reg(held) => {
-                let to = self.operand_at(at, sum, mem, size, true);
-                self.store_to(size, to, src);
+            // The sum must still be what it was.
+            let changed = self.flow.effects(at + count - 1).writes;
+            let is_part = |reg: Reg| changed.has(reg);
+            if sum.base.is_some_and(is_part) && sum.index.is_none() {
+                return 0;
             }
-            _ => return false,
         }
-        true
+        let mut is_held = false;
+        for (index, insn) in rest[..count].iter().enumerate() {
+            match *insn {
+                Insn::Load { size, extend, dst, mem } => {
+                    let from = self.operand_at(at + index, sum, mem, size, (false, is_held));
+                    self.load_from(size, extend, gpr(dst), from);
+                }
+                Insn::Store { size, mem, src } => {
+                    let to = self.operand_at(at + index, sum, mem, size, (true, is_held));
+                    self.store_to(size, to, src);
+                }
+                _ => {}
+            }
+            is_held = true;
+        }
+        count
     }
 
-    fn operand_at(&mut self, at: usize, sum: Sum, mem: Operand, size: Size, write: bool) -> Mem {
+    /// The operand of an access at a sum plus an offset. `how` is whether it writes, and whether
+    /// the scratch register has the sum.
+    fn operand_at(
+        &mut self,
+        at: usize,
+        sum: Sum,
+        mem: Operand,
+        size: Size,
+        (write, is_held): (bool, bool),
+    ) -> Mem {
         // A small distance need not be added before the truncation: where that makes a difference,
         // there is no memory.
-        let whole = sum.disp.saturating_add(mem.offset.into());
-        if let (Some(base), None, -0xffff..=0xffff) = (sum.base, sum.index, whole) {
-            return self.operand_of(at, base, whole, size, write);
+        if let (Some(base), None, -0x7fff..=0x7fff) = (sum.base, sum.index, sum.disp) {
+            return self.operand_of(at, base, sum.disp + i32::from(mem.offset), size, write);
         }
-        self.asm.lea(Bits::B32, SCRATCH, sum.mem());
-        self.truncated = None;
+        if !is_held {
+            self.asm.lea(Bits::B32, SCRATCH, sum.mem());
+            self.truncated = None;
+        }
         let disp = mem.offset.into();
         self.access(at, SCRATCH, disp, size.bytes(), write);
         Mem::indexed(WINDOW, SCRATCH, Scale::X1, disp)

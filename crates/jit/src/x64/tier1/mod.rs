@@ -17,6 +17,8 @@ mod fuse;
 
 mod jumps;
 
+mod magic;
+
 mod memory;
 
 mod stubs;
@@ -122,6 +124,7 @@ impl Compiler<'_> {
         self.code.entries = (0..self.flow.functions.len())
             .map(|index| offset(&self.asm, self.first_entry.nth(index)))
             .collect();
+        self.code.reads_stack = self.flow.reads_stack();
         self.code.bytes = self.asm.finish();
         self.code
     }
