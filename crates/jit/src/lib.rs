@@ -16,6 +16,8 @@ pub mod flow;
 
 pub mod code;
 
+pub mod ssa;
+
 pub mod x64;
 
 pub mod a64;
