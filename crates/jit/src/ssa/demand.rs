@@ -196,7 +196,8 @@ fn operands(func: &Func, op: &Op, bits: u64, demand: &mut Demand) {
         }
         Op::Unary(op, width, a) => {
             let all = of_width(width);
-            let sign = |from: u64| bits & from | if bits & !from == 0 { 0 } else { (from >> 1) + 1 };
+            let sign =
+                |from: u64| bits & from | if bits & !from == 0 { 0 } else { (from >> 1) + 1 };
             let looked_at = match op {
                 Un::Zext => bits & LOW,
                 Un::Sext8 => sign(0xff),

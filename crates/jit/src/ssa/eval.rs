@@ -186,7 +186,8 @@ impl Run<'_> {
                 let addr = self.address(addr, disp);
                 size.extend(Extend::Zero, self.world.load(addr, size)?)
             }
-            Op::Store { size, addr, disp, value } | Op::StoreRelease { size, addr, disp, value } => {
+            Op::Store { size, addr, disp, value }
+            | Op::StoreRelease { size, addr, disp, value } => {
                 let addr = self.address(addr, disp);
                 self.world.store(addr, size, self.get(value))?;
                 0

@@ -26,7 +26,7 @@ impl Val {
 }
 
 /// A block: an index into [`Func::blocks`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct BlockId(pub(crate) u32);
 
 impl BlockId {
@@ -486,9 +486,7 @@ impl Op {
             Op::Unary(op, width, a) => Op::Unary(op, width, f(a)),
             Op::Binary(op, width, a, b) => Op::Binary(op, width, f(a), f(b)),
             Op::Select(cond, width, values) => Op::Select(cond, width, values.map(f)),
-            Op::Load { size, extend, addr, disp } => {
-                Op::Load { size, extend, addr: f(addr), disp }
-            }
+            Op::Load { size, extend, addr, disp } => Op::Load { size, extend, addr: f(addr), disp },
             Op::LoadAcquire { size, addr, disp } => Op::LoadAcquire { size, addr: f(addr), disp },
             Op::Store { size, addr, disp, value } => {
                 Op::Store { size, addr: f(addr), disp, value: f(value) }

@@ -16,6 +16,8 @@ pub mod ir;
 
 mod number;
 
+mod prepare;
+
 mod print;
 
 mod simplify;
@@ -77,6 +79,14 @@ pub fn optimise(source: &Source<'_>, flow: &Flow, function: usize, passes: Passe
         cleanup::cleanup(&mut func, proved);
     }
     func
+}
+
+/// Makes a function ready for the choice of instructions.
+pub(crate) fn prepare(func: &mut Func, contained: bool) {
+    if contained {
+        prepare::contain(func);
+    }
+    prepare::split_critical_edges(func);
 }
 
 #[cfg(test)]

@@ -73,10 +73,8 @@ impl Numbering<'_> {
             let new = self.place(op, Some(value));
             self.replaced[value.index()] = new;
         }
-        let mut term = std::mem::replace(
-            &mut self.func.blocks[id.index()].term,
-            Term::Return(Val(0)),
-        );
+        let mut term =
+            std::mem::replace(&mut self.func.blocks[id.index()].term, Term::Return(Val(0)));
         term.map_uses(|used| self.replaced[used.index()]);
         self.pc = self.func.blocks[id.index()].pc;
         simplify::terminator(self, &mut term);

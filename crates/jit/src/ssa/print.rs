@@ -89,7 +89,14 @@ impl Func {
                 write!(f, "{name}{} {}", bits(*width), operand(*a))
             }
             Op::Select(cond, width, [a, b, then, other]) => {
-                write!(f, "if{} {} {} {}", bits(*width), operand(*a), cond.row().symbol, operand(*b))?;
+                write!(
+                    f,
+                    "if{} {} {} {}",
+                    bits(*width),
+                    operand(*a),
+                    cond.row().symbol,
+                    operand(*b)
+                )?;
                 write!(f, " then {} else {}", operand(*then), operand(*other))
             }
             Op::Load { size, extend, addr, disp } => {

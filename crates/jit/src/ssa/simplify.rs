@@ -41,26 +41,18 @@ pub(crate) fn simpler(n: &mut Numbering<'_>, op: Op) -> Simpler {
                 Simpler::Op(Op::Load { size, extend, addr, disp })
             })
         }
-        Op::Store { size, addr, disp, value } => {
-            address(n, addr, disp).map_or(Simpler::No, |(addr, disp)| {
-                Simpler::Op(Op::Store { size, addr, disp, value })
-            })
-        }
-        Op::LoadAcquire { size, addr, disp } => {
-            address(n, addr, disp).map_or(Simpler::No, |(addr, disp)| {
-                Simpler::Op(Op::LoadAcquire { size, addr, disp })
-            })
-        }
-        Op::StoreRelease { size, addr, disp, value } => {
-            address(n, addr, disp).map_or(Simpler::No, |(addr, disp)| {
+        Op::Store { size, addr, disp, value } => address(n, addr, disp)
+            .map_or(Simpler::No, |(addr, disp)| Simpler::Op(Op::Store { size, addr, disp, value })),
+        Op::LoadAcquire { size, addr, disp } => address(n, addr, disp)
+            .map_or(Simpler::No, |(addr, disp)| Simpler::Op(Op::LoadAcquire { size, addr, disp })),
+        Op::StoreRelease { size, addr, disp, value } => address(n, addr, disp)
+            .map_or(Simpler::No, |(addr, disp)| {
                 Simpler::Op(Op::StoreRelease { size, addr, disp, value })
-            })
-        }
-        Op::Atomic { op, width, addr, disp, src, expected } => {
-            address(n, addr, disp).map_or(Simpler::No, |(addr, disp)| {
+            }),
+        Op::Atomic { op, width, addr, disp, src, expected } => address(n, addr, disp)
+            .map_or(Simpler::No, |(addr, disp)| {
                 Simpler::Op(Op::Atomic { op, width, addr, disp, src, expected })
-            })
-        }
+            }),
         Op::Const(_) | Op::Param | Op::Entry(_) => Simpler::No,
         Op::Call(_) | Op::Charge(_) | Op::ChargeAndCheck(_) => Simpler::No,
     }

@@ -81,7 +81,8 @@ impl World for Memory {
 
     fn call(&mut self, site: &CallSite, args: &[u64]) -> Option<u64> {
         assert!(matches!(site.target, Target::Helper(_)), "only helpers are called here");
-        self.calls = self.calls.wrapping_mul(31).wrapping_add(args.iter().fold(0, |sum, arg| sum ^ arg));
+        self.calls =
+            self.calls.wrapping_mul(31).wrapping_add(args.iter().fold(0, |sum, arg| sum ^ arg));
         Some(self.calls)
     }
 
@@ -122,9 +123,7 @@ fn random_insn(random: &mut Random, at: usize, len: usize) -> Insn<Offset> {
             let extend = if size == Size::Dw { Extend::Zero } else { extend };
             Insn::Load { size, extend, dst: writable(random), mem: mem(random) }
         }
-        15..=17 => {
-            Insn::Store { size: random.of(Size::ALL), mem: mem(random), src: src(random) }
-        }
+        15..=17 => Insn::Store { size: random.of(Size::ALL), mem: mem(random), src: src(random) },
         18 => {
             let op = random.of(AtomicOp::ALL);
             let mem = Mem { base: Reg::R6, offset: 8 * random.below(16) as i16 };
@@ -148,7 +147,12 @@ fn random_program(seed: u64) -> Option<Program> {
     let mut insns: Vec<Insn<Offset>> = Vec::new();
     while insns.len() < len {
         let insn = if insns.len() == 3 {
-            Insn::Alu { op: AluOp::Mov, width: Width::W64, dst: Reg::R6, src: Src::Imm(PAGE as i32) }
+            Insn::Alu {
+                op: AluOp::Mov,
+                width: Width::W64,
+                dst: Reg::R6,
+                src: Src::Imm(PAGE as i32),
+            }
         } else {
             random_insn(&mut random, insns.len(), len)
         };
@@ -174,8 +178,14 @@ fn random_program(seed: u64) -> Option<Program> {
         }
     }
     insns.push(Insn::Exit);
-    let slots: Vec<Slot> =
-        insns.iter().map(encode).collect::<Result<Vec<_>, _>>().ok()?.into_iter().flat_map(|e| e.slots()).collect();
+    let slots: Vec<Slot> = insns
+        .iter()
+        .map(encode)
+        .collect::<Result<Vec<_>, _>>()
+        .ok()?
+        .into_iter()
+        .flat_map(|e| e.slots())
+        .collect();
     Program::new(&Bytecode::from(slots)).ok()
 }
 
@@ -291,8 +301,13 @@ fn outside_the_frame(memory: &Memory) -> (u64, Vec<(u32, u8)>) {
 
 fn check(seed: u64, program: &Program, passes: Passes, metered: bool) {
     const FUEL: i64 = 300;
-    let mut direct =
-        Direct { program, registers: [0; 11], memory: Memory::default(), may_goto: crate::abi::MAY_GOTO_LIMIT, executed: 0 };
+    let mut direct = Direct {
+        program,
+        registers: [0; 11],
+        memory: Memory::default(),
+        may_goto: crate::abi::MAY_GOTO_LIMIT,
+        executed: 0,
+    };
     direct.registers[1] = u64::from(PAGE) | seed << 40;
     direct.registers[2] = seed;
     direct.registers[10] = FRAME_TOP.into();
@@ -340,7 +355,9 @@ fn validate(func: &Func) {
         let known = |used: super::ir::Val, place: usize| match home[used.index()] {
             Some((above, at)) if above == id => at < place,
             Some((above, _)) => dominators.dominates(above, id),
-            None => matches!(func.op(used), super::ir::Op::Const(_) | super::ir::Op::Entry(Reg::R10)),
+            None => {
+                matches!(func.op(used), super::ir::Op::Const(_) | super::ir::Op::Entry(Reg::R10))
+            }
         };
         for (index, value) in block.nodes.iter().enumerate() {
             let place = block.params.len() + index;
@@ -348,7 +365,9 @@ fn validate(func: &Func) {
                 assert!(known(used, place), "{value} reads {used} too early\n{func}");
             });
         }
-        block.term.for_each_use(|used| assert!(known(used, usize::MAX), "{id} reads {used}\n{func}"));
+        block
+            .term
+            .for_each_use(|used| assert!(known(used, usize::MAX), "{id} reads {used}\n{func}"));
         for edge in block.term.edges() {
             assert_eq!(edge.args.len(), func.blocks[edge.to.index()].params.len(), "{id}\n{func}");
         }
