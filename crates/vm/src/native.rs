@@ -37,8 +37,8 @@ pub(crate) type State = Option<Box<RunState>>;
 /// The machine code of a program, once somebody wants it.
 #[derive(Debug, Default)]
 pub(crate) struct Native {
-    metered: OnceLock<Result<Compiled, CompileFailure>>,
-    unmetered: OnceLock<Result<Compiled, CompileFailure>>,
+    /// By tier, the code that counts fuel and the code that does not.
+    code: [[OnceLock<Result<Compiled, CompileFailure>>; 2]; 2],
 }
 
 #[derive(Debug)]
@@ -68,6 +68,8 @@ struct Owner<'a> {
     first: &'a Arc<Linked>,
     /// The programs entered by tail calls, kept while frames lead to them.
     entered: Vec<Arc<Linked>>,
+    /// What the program was compiled by, and programs that it goes on in.
+    tier: Tier,
     trap: Option<TrapKind>,
     panic: Option<Box<dyn Any + Send>>,
     fuel: u64,
@@ -93,25 +95,35 @@ impl Native {
     fn get<'a>(
         linked: &'a Arc<Linked>,
         machine: &Machine,
+        tier: Tier,
         metered: bool,
     ) -> Result<&'a Compiled, CompileFailure> {
-        let native = linked.native();
-        let code = if metered { &native.metered } else { &native.unmetered };
-        let code = code.get_or_init(|| compile(linked, machine, metered));
+        let code = &linked.native().code[tier_index(tier)][usize::from(metered)];
+        let code = code.get_or_init(|| compile(linked, machine, tier, metered));
         code.as_ref().map_err(Clone::clone)
     }
 
     fn contains(&self, place: u64) -> bool {
-        [&self.metered, &self.unmetered]
-            .into_iter()
+        self.code
+            .iter()
+            .flatten()
             .filter_map(|code| code.get()?.as_ref().ok())
             .any(|code| code.executable.contains(place))
+    }
+}
+
+/// The place of a tier among a program's code.
+const fn tier_index(tier: Tier) -> usize {
+    match tier {
+        Tier::Optimising => 1,
+        _ => 0,
     }
 }
 
 fn compile(
     linked: &Arc<Linked>,
     machine: &Machine,
+    tier: Tier,
     metered: bool,
 ) -> Result<Compiled, CompileFailure> {
     let target = Target::host().ok_or(CompileFailure::NoTarget)?;
@@ -140,7 +152,7 @@ fn compile(
         helper: &bind,
         site: address(&sites[0]),
     };
-    let code = skep_jit::compile(&source, target, Tier::Template, &CompileOptions::default())?;
+    let code = skep_jit::compile(&source, target, tier, &CompileOptions::default())?;
     let executable = Executable::new(&code)
         .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
     Ok(Compiled { executable, _sites: sites })
@@ -156,9 +168,10 @@ impl Site {
 pub(crate) fn prepare(
     linked: &Arc<Linked>,
     machine: &Machine,
+    tier: Tier,
     fuel: u64,
 ) -> Result<(), CompileFailure> {
-    Native::get(linked, machine, !is_bounded(linked, fuel)).map(|_| ())
+    Native::get(linked, machine, tier, !is_bounded(linked, fuel)).map(|_| ())
 }
 
 /// A state for runs on a processor.
@@ -186,10 +199,11 @@ pub(crate) fn run(
     linked: &Arc<Linked>,
     machine: &Machine,
     cpu: &mut CpuState,
+    tier: Tier,
     start: Start,
 ) -> Result<Finished, RunError> {
     let metered = !is_bounded(linked, start.fuel);
-    let compiled = Native::get(linked, machine, metered)
+    let compiled = Native::get(linked, machine, tier, metered)
         .map_err(|why| RunError::Compile { program: linked.name().to_owned(), why })?;
     let mut state = cpu.native.take().unwrap_or_else(new_state);
     // A run that was asked to stop does so where it first asks for fuel.
@@ -205,6 +219,7 @@ pub(crate) fn run(
         cpu,
         first: linked,
         entered: Vec::new(),
+        tier,
         trap: None,
         panic: None,
         fuel: start.fuel,
@@ -360,7 +375,7 @@ unsafe extern "C" fn resolve(
     state: *mut RunState,
 ) -> u64 {
     // SAFETY: called by generated code.
-    let (state, _) = unsafe { run_of(state) };
+    let (state, owner) = unsafe { run_of(state) };
     // SAFETY: as above.
     let (_, linked) = unsafe { site_of(site) };
     (state.site, state.r0) = (site, value);
@@ -368,7 +383,8 @@ unsafe extern "C" fn resolve(
     let functions = linked.program().functions();
     let index = functions.partition_point(|function| function.entry < entry);
     // The code that asks is the metered one: calls through registers are not bounded.
-    let code = linked.native().metered.get().and_then(|code| code.as_ref().ok());
+    let code = linked.native().code[tier_index(owner.tier)][1].get();
+    let code = code.and_then(|code| code.as_ref().ok());
     code.and_then(|code| code.executable.entry(index)).unwrap_or(0)
 }
 
@@ -395,7 +411,7 @@ unsafe extern "C" fn tail_call(
         }
         Err(kind) => return owner.stop(state, kind),
     };
-    let entry = Native::get(&next, owner.machine, true).ok();
+    let entry = Native::get(&next, owner.machine, owner.tier, true).ok();
     let Some(entry) = entry.and_then(|code| code.executable.entry(0)) else {
         return owner.stop(state, TrapKind::Unsupported { what: "a program without machine code" });
     };

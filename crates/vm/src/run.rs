@@ -5,6 +5,7 @@ use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
 use crate::machine::{Loaded, Machine};
 use crate::trap::Trap;
 use crate::{checked, fast, native};
+use skep_jit::Tier;
 
 pub use crate::checked::Observer;
 
@@ -21,6 +22,8 @@ pub enum Engine {
     Checked,
     /// Machine code by the template compiler: window semantics.
     Template,
+    /// Machine code by the optimising compiler: window semantics.
+    Optimising,
 }
 
 impl Engine {
@@ -157,14 +160,19 @@ impl Loaded {
         self.run_with(cpu, context, options, None)
     }
 
-    /// Compiles the program now, as a run with so much fuel would want it; else the first such
-    /// run does.
+    /// Compiles the program now, as a run with such options would want it; else the first such
+    /// run does. Engines that compile nothing are ready.
     ///
     /// # Errors
     ///
     /// If there is no compiler for this computer or no memory.
-    pub fn compile(&self, fuel: u64) -> Result<(), CompileFailure> {
-        native::prepare(self.linked(), self.machine(), fuel)
+    pub fn compile(&self, options: Options) -> Result<(), CompileFailure> {
+        let tier = match options.engine {
+            Engine::Fast | Engine::Checked => return Ok(()),
+            Engine::Template => Tier::Template,
+            Engine::Optimising => Tier::Optimising,
+        };
+        native::prepare(self.linked(), self.machine(), tier, options.fuel)
     }
 
     /// Runs the program in the checked interpreter, whatever the options name, and shows an
@@ -215,7 +223,10 @@ impl Loaded {
             Engine::Checked => {
                 checked::run(self.linked(), machine, state, start, observer).map_err(RunError::from)
             }
-            Engine::Template => native::run(self.linked(), machine, state, start),
+            Engine::Template => native::run(self.linked(), machine, state, Tier::Template, start),
+            Engine::Optimising => {
+                native::run(self.linked(), machine, state, Tier::Optimising, start)
+            }
         };
         drop(under_way);
         context.leave(machine, state)?;
@@ -251,7 +262,8 @@ mod tests {
             .collect()
     }
 
-    const ENGINES: [Engine; 3] = [Engine::Fast, Engine::Checked, Engine::Template];
+    const ENGINES: [Engine; 4] =
+        [Engine::Fast, Engine::Checked, Engine::Template, Engine::Optimising];
     const EXIT: Slot = Slot::new(0x95, 0, 0, 0, 0);
 
     /// r0 = 0; r3 = n; loop: r0 += r3; r3 -= 1; if r3 != 0 goto loop; exit
