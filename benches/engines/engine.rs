@@ -14,6 +14,7 @@ use crate::sbpf_engine::{Sbpf, Version};
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Skep(Own),
+    Proved(Own),
     Rbpf { compiled: bool },
     Sbpf { version: Version, compiled: bool },
     Linux,
@@ -35,6 +36,10 @@ const fn engine(name: &'static str, kind: Kind) -> Engine {
 pub(crate) const ENGINES: &[Engine] = &[
     engine("skep", Kind::Skep(Own::Fast)),
     engine("skep-checked", Kind::Skep(Own::Checked)),
+    engine("skep-jit1", Kind::Skep(Own::Template)),
+    engine("skep-jit", Kind::Skep(Own::Optimising)),
+    engine("skep-jit1-proved", Kind::Proved(Own::Template)),
+    engine("skep-jit-proved", Kind::Proved(Own::Optimising)),
     engine("rbpf", Kind::Rbpf { compiled: false }),
     engine("rbpf-jit", Kind::Rbpf { compiled: true }),
     engine("sbpf-v3", Kind::Sbpf { version: Version::V3, compiled: false }),
@@ -67,6 +72,7 @@ impl Engine {
     ) -> Result<Box<dyn Subject>, String> {
         let mut subject: Box<dyn Subject> = match self.kind {
             Kind::Skep(engine) => Box::new(Ours::new(kernel, engine)?),
+            Kind::Proved(engine) => Box::new(Ours::proved(kernel, engine)?),
             Kind::Rbpf { compiled } => Box::new(Rbpf::new(kernel, compiled)?),
             Kind::Sbpf { version, compiled } => {
                 let Expected { outcome, memory } = expected;

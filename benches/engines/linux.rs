@@ -17,7 +17,7 @@ pub(crate) struct Linux {
 }
 
 /// `r1` = the address of the value of the map with index 0 (RFC 9669, section 5.4).
-const LOAD_ADDRESS: [[u8; 8]; 2] = [[0x18, 0x61, 0, 0, 0, 0, 0, 0], [0; 8]];
+pub(crate) const LOAD_ADDRESS: [[u8; 8]; 2] = [[0x18, 0x61, 0, 0, 0, 0, 0, 0], [0; 8]];
 
 /// The key of the only value.
 const KEY: [u8; 4] = [0; 4];

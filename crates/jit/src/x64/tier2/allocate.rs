@@ -31,10 +31,14 @@ pub(super) fn allocate(machine: &Machine, metered: bool) -> Result<Output, RegAl
     if metered {
         preferred.remove(preg(Gpr::R9));
     }
+    let mut others = set(&PRESERVED);
+    if !machine.uses_frame() {
+        others.add(preg(Gpr::Rbp));
+    }
     let none = PRegSet::empty();
     let env = MachineEnv {
         preferred_regs_by_class: [preferred, none, none],
-        non_preferred_regs_by_class: [set(&PRESERVED), none, none],
+        non_preferred_regs_by_class: [others, none, none],
         scratch_by_class: [None, None, None],
         fixed_stack_slots: Vec::new(),
     };

@@ -51,8 +51,9 @@ impl Frame {
             see(from);
             see(to);
         }
+        let preserved = PRESERVED.into_iter().chain([Gpr::Rbp]);
         let saved: Vec<Gpr> =
-            PRESERVED.into_iter().filter(|reg| used[usize::from(reg.number())]).collect();
+            preserved.filter(|reg| used[usize::from(reg.number())]).collect();
         let (mut calls, mut needs_state) = (false, false);
         for chosen in &machine.insts {
             calls |= matches!(chosen.inst, Inst::Call(_));
@@ -185,13 +186,11 @@ impl Emitter<'_, '_> {
             self.compiler.asm.align(super::LOOP_ALIGNMENT);
         }
         self.compiler.asm.bind(self.labels[index]);
-        let block = regalloc2::Block::new(index);
         let view = &self.machine.blocks[index];
         let range = regalloc2::InstRange::new(
             regalloc2::Inst::new(view.insts.0 as usize),
             regalloc2::Inst::new(view.insts.1 as usize),
         );
-        let _ = block;
         let mut last_place = None;
         for item in Items::new(self.output, range) {
             match item {
@@ -275,7 +274,10 @@ impl Emitter<'_, '_> {
                 self.compiler.asm.lea(Bits::B64, reg(0), Mem::at(Gpr::Rbp, disp));
             }
             Inst::Zext => self.compiler.asm.mov(Bits::B32, reg(0), reg(1)),
-            Inst::Add(bits) => self.add(bits, reg(0), reg(1), reg(2)),
+            Inst::Add(bits) => {
+                let b = self.rm(allocs[2]);
+                self.add(bits, reg(0), reg(1), b);
+            }
             Inst::AddImm(bits, imm) => self.add_imm(bits, reg(0), reg(1), imm),
             Inst::Lea(bits, scale, disp) => {
                 let mem = Mem::indexed(reg(1), reg(2), scale, disp);
@@ -288,13 +290,19 @@ impl Emitter<'_, '_> {
             Inst::LeaIndex(bits, scale, disp) => {
                 self.compiler.asm.lea(bits, reg(0), Mem::scaled(reg(1), scale, disp));
             }
-            Inst::Alu(op, bits) => self.compiler.asm.alu(op, bits, reg(0), reg(2)),
+            Inst::Alu(op, bits) => {
+                let b = self.rm(allocs[2]);
+                self.alu(op, bits, reg(0), b);
+            }
             Inst::AluImm(op, bits, imm) => self.compiler.asm.alu_imm(op, bits, reg(0), imm),
             Inst::AluMem(op, bits, amode) => {
                 let from = self.mem(chosen, amode, opt(2), bytes(bits), false);
                 self.compiler.asm.alu_from(op, bits, reg(0), from);
             }
-            Inst::Imul(bits) => self.compiler.asm.imul(bits, reg(0), reg(2)),
+            Inst::Imul(bits) => {
+                let b = self.rm(allocs[2]);
+                self.compiler.asm.imul(bits, reg(0), b);
+            }
             Inst::ImulMem(bits, amode) => {
                 let from = self.mem(chosen, amode, opt(2), bytes(bits), false);
                 self.compiler.asm.imul(bits, reg(0), from);
@@ -348,14 +356,6 @@ impl Emitter<'_, '_> {
             Inst::StoreImm(bits, amode, imm) => {
                 let to = self.mem(chosen, amode, opt(0), bytes(bits), true);
                 self.compiler.asm.store_imm(bits, to, imm);
-            }
-            Inst::AluStore(op, bits, amode) => {
-                let to = self.mem(chosen, amode, opt(1), bytes(bits), true);
-                self.compiler.asm.alu(op, bits, to, reg(0));
-            }
-            Inst::AluStoreImm(op, bits, amode, imm) => {
-                let to = self.mem(chosen, amode, opt(0), bytes(bits), true);
-                self.compiler.asm.alu_imm(op, bits, to, imm);
             }
             Inst::CheckAligned(amode, len, code) => {
                 self.check_aligned(chosen, amode, (len, code), reg(0), opt(1));
@@ -432,14 +432,28 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn add(&mut self, bits: Bits, dst: Gpr, a: Gpr, b: Gpr) {
+    /// The register or spilled place of an operand.
+    fn rm(&self, allocation: Allocation) -> Rm {
+        self.spill(allocation).map_or_else(|| Rm::Reg(gpr(allocation)), Rm::Mem)
+    }
+
+    fn alu(&mut self, op: Alu, bits: Bits, dst: Gpr, b: Rm) {
+        match b {
+            Rm::Reg(b) => self.compiler.asm.alu(op, bits, dst, b),
+            Rm::Mem(b) => self.compiler.asm.alu_from(op, bits, dst, b),
+        }
+    }
+
+    fn add(&mut self, bits: Bits, dst: Gpr, a: Gpr, b: Rm) {
         let asm = &mut self.compiler.asm;
-        if dst == a {
-            asm.alu(Alu::Add, bits, dst, b);
-        } else if dst == b {
-            asm.alu(Alu::Add, bits, dst, a);
-        } else {
-            asm.lea(bits, dst, Mem::indexed(a, b, Scale::X1, 0));
+        match b {
+            _ if dst == a => self.alu(Alu::Add, bits, dst, b),
+            Rm::Reg(b) if dst == b => asm.alu(Alu::Add, bits, dst, a),
+            Rm::Reg(b) => asm.lea(bits, dst, Mem::indexed(a, b, Scale::X1, 0)),
+            Rm::Mem(_) => {
+                asm.mov(Bits::B64, dst, a);
+                self.alu(Alu::Add, bits, dst, b);
+            }
         }
     }
 
@@ -456,7 +470,10 @@ impl Emitter<'_, '_> {
     fn test(&mut self, chosen: &Chosen, test: Test, allocs: &[Allocation]) {
         let reg = |index: usize| gpr(allocs[index]);
         match test {
-            Test::Cmp(bits) => self.compiler.asm.alu(Alu::Cmp, bits, reg(0), reg(1)),
+            Test::Cmp(bits) => {
+                let b = self.rm(allocs[1]);
+                self.alu(Alu::Cmp, bits, reg(0), b);
+            }
             Test::CmpImm(bits, imm) => self.compiler.asm.alu_imm(Alu::Cmp, bits, reg(0), imm),
             Test::Test(bits) => self.compiler.asm.test(bits, reg(0), reg(1)),
             Test::TestImm(bits, imm) => self.compiler.asm.test_imm(bits, reg(0), imm),
@@ -635,10 +652,4 @@ impl<'a> Iterator for Items<'a> {
         self.next += 1;
         Some(InstOrEdit::Inst(inst))
     }
-}
-
-/// A register as an operand that could be memory.
-#[allow(dead_code, reason = "the encoder takes either")]
-fn operand(reg: Gpr) -> Rm {
-    Rm::Reg(reg)
 }

@@ -121,10 +121,6 @@ pub(super) enum Inst {
     StoreSwapped(Bits, Amode),
     /// Memory.
     StoreImm(Bits, Amode, i32),
-    /// Value, memory: an operation on memory.
-    AluStore(Alu, Bits, Amode),
-    /// Memory.
-    AluStoreImm(Alu, Bits, Amode, i32),
     /// A temporary register, memory's register: traps if the address is no multiple of the size.
     CheckAligned(Amode, u32, TrapCode),
     /// Value, memory.
@@ -151,4 +147,32 @@ pub(super) enum Inst {
     Return,
     /// Ends a block.
     Trap(TrapCode),
+}
+
+impl Inst {
+    /// The memory that it accesses.
+    pub(super) fn amode(self) -> Option<Amode> {
+        match self {
+            Inst::AluMem(_, _, amode)
+            | Inst::ImulMem(_, amode)
+            | Inst::Load(_, _, amode)
+            | Inst::LoadSwapped(_, amode)
+            | Inst::Store(_, amode)
+            | Inst::StoreSwapped(_, amode)
+            | Inst::StoreImm(_, amode, _)
+            | Inst::CheckAligned(amode, _, _)
+            | Inst::LockAlu(_, _, amode)
+            | Inst::Xadd(_, amode)
+            | Inst::Xchg(_, amode)
+            | Inst::Cmpxchg(_, amode)
+            | Inst::FetchLoop(_, _, amode) => Some(amode),
+            Inst::Select(test, _) | Inst::Branch(test, _) => match test {
+                Test::CmpMem(_, amode)
+                | Test::CmpMemImm(_, amode, _)
+                | Test::TestMemImm(_, amode, _) => Some(amode),
+                Test::Cmp(_) | Test::CmpImm(..) | Test::Test(_) | Test::TestImm(..) => None,
+            },
+            _ => None,
+        }
+    }
 }

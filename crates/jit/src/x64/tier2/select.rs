@@ -50,6 +50,16 @@ pub(super) struct Machine {
     pub(super) calls: Vec<CallSite>,
 }
 
+impl Machine {
+    /// Whether anything needs the frame pointer in its register: accesses to the frame, and calls.
+    pub(super) fn uses_frame(&self) -> bool {
+        self.insts.iter().any(|chosen| match chosen.inst {
+            Inst::FrameAddress(_) | Inst::Call(_) => true,
+            inst => inst.amode().is_some_and(|amode| amode.base == Base::Frame),
+        })
+    }
+}
+
 /// The register allocator's name of a register.
 pub(super) const fn preg(reg: Gpr) -> PReg {
     PReg::new(reg.number() as usize, RegClass::Int)
@@ -72,6 +82,7 @@ pub(super) fn select(
         uses: func.use_counts(order),
         colours: vec![0; func.nodes.len()],
         home: vec![BlockId(u32::MAX); func.nodes.len()],
+        absorbed: vec![false; func.nodes.len()],
         vreg_of: vec![NO_VREG; func.nodes.len()],
         vregs: 0,
         operands: Vec::with_capacity(func.nodes.len() * 3),
@@ -130,6 +141,8 @@ struct Selector<'a> {
     /// How many effects come before a node in its block.
     colours: Vec<u32>,
     home: Vec<BlockId>,
+    /// Loads that take place in the instruction that reads them.
+    absorbed: Vec<bool>,
     vreg_of: Vec<u32>,
     vregs: u32,
     operands: Vec<Operand>,
@@ -212,6 +225,11 @@ fn use_of(vreg: VReg) -> Operand {
     Operand::reg_use(vreg)
 }
 
+/// A register, or the place on the stack of a value that is spilled.
+fn any_use_of(vreg: VReg) -> Operand {
+    Operand::any_use(vreg)
+}
+
 /// A result in the register of the operand with an index.
 fn reuse(vreg: VReg, index: usize) -> Operand {
     Operand::reg_reuse_def(vreg, index)
@@ -267,7 +285,7 @@ impl Selector<'_> {
             if node.op.is_pure() && self.vreg_of[value.index()] == NO_VREG {
                 continue;
             }
-            if matches!(node.op, Op::Entry(_)) {
+            if matches!(node.op, Op::Entry(_)) || self.absorbed[value.index()] {
                 continue;
             }
             self.pc = node.pc;
@@ -564,7 +582,7 @@ impl Selector<'_> {
             return;
         }
         let (a, b) = (self.reg(a), self.reg(b));
-        self.push(Inst::Add(size), &[dst, use_of(a), use_of(b)]);
+        self.push(Inst::Add(size), &[dst, use_of(a), any_use_of(b)]);
     }
 
     fn lea(&mut self, dst: Operand, (size, width): (Bits, Width), (x, y): (Val, Val), disp: i32) {
@@ -588,6 +606,7 @@ impl Selector<'_> {
                 && size_bits(size) == bits(width)
                 && x != y
             {
+                self.absorbed[y.index()] = true;
                 let dst = reuse(self.vreg(value), 1);
                 let x = self.reg(x);
                 let size = bits(width);
@@ -643,7 +662,7 @@ impl Selector<'_> {
         let (a, b) = if swap { (b, a) } else { (a, b) };
         let dst = reuse(self.vreg(value), 1);
         let (a, b) = (self.reg(a), self.reg(b));
-        self.push(Inst::Alu(op, size), &[dst, use_of(a), use_of(b)]);
+        self.push(Inst::Alu(op, size), &[dst, use_of(a), any_use_of(b)]);
     }
 
     fn multiply(&mut self, value: Val, width: Width, a: Val, b: Val) {
@@ -658,6 +677,7 @@ impl Selector<'_> {
                 && size_bits(from) == size
                 && x != y
             {
+                self.absorbed[y.index()] = true;
                 let dst = reuse(self.vreg(value), 1);
                 let x = self.reg(x);
                 let operands = [dst, use_of(x)];
@@ -668,7 +688,7 @@ impl Selector<'_> {
         let (a, b) = if swap { (b, a) } else { (a, b) };
         let dst = reuse(self.vreg(value), 1);
         let (a, b) = (self.reg(a), self.reg(b));
-        self.push(Inst::Imul(size), &[dst, use_of(a), use_of(b)]);
+        self.push(Inst::Imul(size), &[dst, use_of(a), any_use_of(b)]);
     }
 
     fn shift(&mut self, value: Val, op: Shift, width: Width, a: Val, b: Val) {
@@ -754,6 +774,7 @@ impl Selector<'_> {
                     && let Some((from, _, addr, disp)) = self.loaded(a)
                     && size_bits(from) == size
                 {
+                    self.absorbed[a.index()] = true;
                     let operands = [fresh];
                     return self
                         .push_mem((addr, disp), &operands, |mem| Inst::LoadSwapped(size, mem));
@@ -801,6 +822,7 @@ impl Selector<'_> {
             let narrow =
                 from == Size::B && extend == Extend::Zero && !is_signed(cond) && self.is_byte(x);
             if x != y && (size_bits(from) == size || narrow) {
+                self.absorbed[y.index()] = true;
                 let x = self.reg(x);
                 let (amode, reg) = self.amode(addr, disp);
                 let regs = std::iter::once(x).chain(reg).collect();
@@ -831,6 +853,7 @@ impl Selector<'_> {
             let whole = size_bits(from) == size;
             let imm = if byte { Some(i32::from(number as i8)) } else { immediate(width, number) };
             if let (true, Some(imm)) = (byte || whole, imm) {
+                self.absorbed[a.index()] = true;
                 let (amode, reg) = self.amode(addr, disp);
                 let from = size_bits(from);
                 let test = if is_set {
@@ -860,8 +883,9 @@ impl Selector<'_> {
             Term::Branch { cond, width, a, b, .. } => {
                 let (test, cc, regs) = self.test(*cond, *width, *a, *b);
                 let mut operands = SmallVec::new(&[]);
-                for reg in regs {
-                    operands.push(use_of(reg));
+                for (index, reg) in regs.into_iter().enumerate() {
+                    let may_be_spilled = index == 1 && matches!(test, Test::Cmp(_));
+                    operands.push(if may_be_spilled { any_use_of(reg) } else { use_of(reg) });
                 }
                 self.push(Inst::Branch(test, cc), operands.as_slice());
             }
