@@ -5,7 +5,7 @@ use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
 use crate::machine::{Loaded, Machine};
 use crate::trap::Trap;
 use crate::{checked, fast, native};
-use skep_jit::Tier;
+use skep_jit::{Target, Tier};
 
 pub use crate::checked::Observer;
 
@@ -32,7 +32,8 @@ impl Engine {
     pub fn is_available(self) -> bool {
         match self {
             Engine::Fast | Engine::Checked => true,
-            Engine::Template => skep_jit::Target::host().is_some(),
+            Engine::Template => Target::host().is_some(),
+            Engine::Optimising => matches!(Target::host(), Some(Target::X64(_))),
         }
     }
 }

@@ -52,8 +52,7 @@ impl Frame {
             see(to);
         }
         let preserved = PRESERVED.into_iter().chain([Gpr::Rbp]);
-        let saved: Vec<Gpr> =
-            preserved.filter(|reg| used[usize::from(reg.number())]).collect();
+        let saved: Vec<Gpr> = preserved.filter(|reg| used[usize::from(reg.number())]).collect();
         let (mut calls, mut needs_state) = (false, false);
         for chosen in &machine.insts {
             calls |= matches!(chosen.inst, Inst::Call(_));
