@@ -85,6 +85,10 @@ fn same_params(func: &mut Func) {
                 }
             }
         }
+        for &id in &order {
+            let found = equal_params(func, id, &incoming[id.index()], &mut replaced);
+            changed |= found;
+        }
         any |= changed;
     }
     if !any {
@@ -92,6 +96,36 @@ fn same_params(func: &mut Func) {
     }
     drop_params(func, &order, |param| replaced[param.index()] != param);
     replace(func, &order, &mut replaced);
+}
+
+/// Of parameters to which all edges bring the same values as to another, or both themselves, one
+/// is enough.
+fn equal_params(
+    func: &Func,
+    id: BlockId,
+    incoming: &[(BlockId, u8)],
+    replaced: &mut [Val],
+) -> bool {
+    let params = &func.blocks[id.index()].params;
+    let mut changed = false;
+    for (i, &first) in params.iter().enumerate() {
+        for (j, &second) in params.iter().enumerate().skip(i + 1) {
+            if replaced[first.index()] != first || replaced[second.index()] != second {
+                continue;
+            }
+            let same = incoming.iter().all(|&(from, which)| {
+                let term = &func.blocks[from.index()].term;
+                let Some(edge) = term.edges().nth(which.into()) else { return true };
+                let (a, b) = (resolve(replaced, edge.args[i]), resolve(replaced, edge.args[j]));
+                a == b || (a == first && b == second)
+            });
+            if same {
+                replaced[second.index()] = first;
+                changed = true;
+            }
+        }
+    }
+    changed
 }
 
 /// Removes parameters and what edges bring to them.

@@ -205,6 +205,8 @@ impl Run<'_> {
                 self.fuel -= i64::from(count);
                 0
             }
+            // Evaluated functions are entered by nobody else.
+            Op::CheckDepth(_) => 0,
             Op::ChargeAndCheck(count) => {
                 self.fuel -= i64::from(count);
                 if self.fuel < 0 && !self.world.go_on(node.pc) {

@@ -6,13 +6,19 @@ mod cleanup;
 
 mod demand;
 
+mod divide;
+
 mod dominators;
 
 pub mod eval;
 
 pub(crate) mod hash;
 
+mod inline;
+
 pub mod ir;
+
+mod latch;
 
 mod number;
 
@@ -30,29 +36,39 @@ use crate::flow::Flow;
 use crate::source::Source;
 use ir::Func;
 
-/// Which passes run; all of them unless a test or a measurement says otherwise.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Passes {
-    /// Bytes of the stack become variables.
-    pub slots: bool,
-    /// Local rules and value numbering.
-    pub number: bool,
-    /// Operations compute no more bits than are looked at.
-    pub demand: bool,
+macro_rules! passes {
+    ($($(#[$meta:meta])* $name:ident;)+) => {
+        /// Which passes run; all of them unless a test or a measurement says otherwise.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub struct Passes {
+            $($(#[$meta])* pub $name: bool,)+
+        }
+
+        impl Passes {
+            /// Every pass.
+            pub const ALL: Passes = Passes { $($name: true,)+ };
+            /// None of them: construction alone.
+            pub const NONE: Passes = Passes { $($name: false,)+ };
+            /// For each pass, its name and what switches it on and off.
+            pub const SETTERS: &'static [(&'static str, fn(&mut Passes, bool))] =
+                &[$((stringify!($name), |passes, on| passes.$name = on),)+];
+        }
+    };
 }
 
-impl Passes {
-    /// Every pass.
-    pub const ALL: Passes = Passes { slots: true, number: true, demand: true };
-    /// None of them: construction alone.
-    pub const NONE: Passes = Passes { slots: false, number: false, demand: false };
-
-    /// For each pass, what switches it on and off.
-    pub const SETTERS: &'static [fn(&mut Passes, bool)] = &[
-        |passes, on| passes.slots = on,
-        |passes, on| passes.number = on,
-        |passes, on| passes.demand = on,
-    ];
+passes! {
+    /// Bytes of the stack become variables.
+    slots;
+    /// Local rules and value numbering.
+    number;
+    /// Division by constants is multiplication. Needs `number`.
+    divide;
+    /// Operations compute no more bits than are looked at.
+    demand;
+    /// Small functions take the place of their calls.
+    inline;
+    /// Loop counters are compared after they count.
+    latch;
 }
 
 impl Default for Passes {
@@ -61,24 +77,46 @@ impl Default for Passes {
     }
 }
 
-/// The SSA form of a function after the passes.
+/// The SSA form of all functions, in their order, after the passes.
 #[must_use]
-pub fn optimise(source: &Source<'_>, flow: &Flow, function: usize, passes: Passes) -> Func {
-    let proved = source.proof.is_some();
-    let mut func = build::build(source, flow, function, passes.slots);
-    cleanup::cleanup(&mut func, proved);
+pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
+    let mut done: Vec<Option<Func>> = flow.functions.iter().map(|_| None).collect();
+    let mut small = vec![false; done.len()];
+    for function in inline::callees_first(source, flow) {
+        let mut func = build::build(source, flow, function, passes.slots);
+        cleanup::cleanup(&mut func, source.proof.is_some());
+        if passes.inline && flow.functions[function].nests {
+            let body = |entry| {
+                let callee = flow.function_at(entry)?;
+                done[callee].as_ref().filter(|_| small[callee])
+            };
+            if inline::inline(&mut func, source.proof.is_none(), body) {
+                cleanup::cleanup(&mut func, source.proof.is_some());
+            }
+        }
+        improve(&mut func, source.proof.is_some(), passes);
+        small[function] = inline::is_small(&func);
+        done[function] = Some(func);
+    }
+    done.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+fn improve(func: &mut Func, proved: bool, passes: Passes) {
     if passes.number {
-        number::number(&mut func);
-        cleanup::cleanup(&mut func, proved);
+        number::number(func, passes);
+        cleanup::cleanup(func, proved);
     }
     if passes.demand {
-        demand::narrow(&mut func);
+        demand::narrow(func);
     }
     if passes.number {
-        number::number(&mut func);
-        cleanup::cleanup(&mut func, proved);
+        number::number(func, passes);
+        cleanup::cleanup(func, proved);
     }
-    func
+    if passes.latch {
+        latch::latches(func);
+        cleanup::cleanup(func, proved);
+    }
 }
 
 /// Makes a function ready for the choice of instructions.

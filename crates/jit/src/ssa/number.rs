@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use super::cleanup;
 use super::dominators::Dominators;
 use super::hash::Fast;
+use super::Passes;
 use super::ir::{BlockId, Func, Op, Term, Val};
 use super::simplify::{self, Simpler};
 use super::widths::Widths;
@@ -17,6 +18,9 @@ use super::widths::Widths;
 pub(crate) struct Numbering<'a> {
     pub(crate) func: &'a mut Func,
     pub(crate) widths: Widths,
+    pub(crate) passes: Passes,
+    /// How often values were read before the pass.
+    uses: Vec<u32>,
     dominators: &'a Dominators,
     table: HashMap<Op, (Val, BlockId), Fast>,
     replaced: Vec<Val>,
@@ -28,14 +32,17 @@ pub(crate) struct Numbering<'a> {
 }
 
 /// Numbers the values of a function.
-pub(crate) fn number(func: &mut Func) {
+pub(crate) fn number(func: &mut Func, passes: Passes) {
     let dominators = Dominators::new(func);
     let widths = Widths::new(func, &dominators);
     let replaced = (0..func.nodes.len() as u32).map(Val).collect();
     let table = HashMap::with_capacity_and_hasher(func.nodes.len(), Fast::default());
+    let uses = func.use_counts(&dominators.order);
     let mut numbering = Numbering {
         func,
         widths,
+        passes,
+        uses,
         dominators: &dominators,
         table,
         replaced,
@@ -128,6 +135,11 @@ impl Numbering<'_> {
             self.replaced.push(Val(self.replaced.len() as u32));
         }
         self.widths.learn(self.func, value, op);
+    }
+
+    /// Whether one node at most reads a value, as far as is known.
+    pub(crate) fn is_read_once(&self, value: Val) -> bool {
+        self.uses.get(value.index()).is_none_or(|uses| *uses <= 1)
     }
 
     /// The number that a value is.

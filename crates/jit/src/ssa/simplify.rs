@@ -7,6 +7,7 @@
 use skep_bpf::insn::Extend;
 use skep_bpf::op::{Cond, Size, Width};
 
+use super::divide;
 use super::ir::{Bin, Op, Term, Un, Val};
 use super::number::Numbering;
 
@@ -54,7 +55,7 @@ pub(crate) fn simpler(n: &mut Numbering<'_>, op: Op) -> Simpler {
                 Simpler::Op(Op::Atomic { op, width, addr, disp, src, expected })
             }),
         Op::Const(_) | Op::Param | Op::Entry(_) => Simpler::No,
-        Op::Call(_) | Op::Charge(_) | Op::ChargeAndCheck(_) => Simpler::No,
+        Op::Call(_) | Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => Simpler::No,
     }
 }
 
@@ -120,6 +121,13 @@ fn binary(n: &mut Numbering<'_>, bin: Bin, width: Width, a: Val, b: Val) -> Simp
             return op(a, b);
         }
         return with_number(n, bin, width, a, (b, number));
+    }
+    if bin.divides() && width == Width::W64 && n.width(a) <= 31 && n.width(b) <= 31 {
+        return Simpler::Op(Op::Binary(bin, Width::W32, a, b));
+    }
+    if matches!(bin, Bin::Div | Bin::Mod) && width == Width::W64 && n.width(a) <= 32 && n.width(b) <= 32
+    {
+        return Simpler::Op(Op::Binary(bin, Width::W32, a, b));
     }
     match bin {
         Bin::Sub | Bin::Xor if a == b => Simpler::Op(Op::Const(0)),
@@ -195,12 +203,15 @@ fn with_number(
         }
         Bin::Div | Bin::Sdiv if number == 0 => Simpler::Op(Op::Const(0)),
         Bin::Mod | Bin::Smod if number == 0 => same(width, a),
+        Bin::Div | Bin::Mod if n.passes.divide => divide::by_constant(n, bin, width, a, number),
         Bin::Lsh | Bin::Rsh | Bin::Arsh | Bin::Rotl => shifted(n, bin, width, a, number),
         Bin::Add | Bin::Xor | Bin::Or => {
             // Constants of two such operations in a row are one.
+            // If others read the first sum, both stay: one value lives on instead of two.
             if let Op::Binary(inner, of, x, y) = n.op(a)
                 && (inner, of) == (bin, width)
                 && let Some(other) = n.constant(y)
+                && n.is_read_once(a)
             {
                 let both = n.number(bin.eval(width, other, number));
                 return Simpler::Op(Op::Binary(bin, width, x, both));
@@ -441,7 +452,7 @@ fn with_constant(
             Op::Binary(Bin::Sub | Bin::Xor, of, x, y) if number == 0 && of == width => {
                 as_is(cond, x, y)
             }
-            Op::Binary(Bin::Add, of, x, y) if of == width => {
+            Op::Binary(Bin::Add, of, x, y) if of == width && n.is_read_once(a) => {
                 let other = n.constant(y)?;
                 let b = n.number(number.wrapping_sub(other) & all);
                 as_is(cond, x, b)

@@ -282,11 +282,12 @@ impl Direct<'_> {
     }
 }
 
+/// No pass, all of them, each alone, all but each.
 fn combinations() -> Vec<Passes> {
-    let mut all = vec![Passes::NONE];
-    for set in Passes::SETTERS {
-        for mut passes in all.clone() {
-            set(&mut passes, true);
+    let mut all = vec![Passes::NONE, Passes::ALL];
+    for (_, set) in Passes::SETTERS {
+        for mut passes in [Passes::NONE, Passes::ALL] {
+            set(&mut passes, passes == Passes::NONE);
             all.push(passes);
         }
     }
@@ -323,7 +324,7 @@ fn check(seed: u64, program: &Program, passes: Passes, metered: bool) {
     let source =
         Source { program, insns: program.insns(), proof: None, metered, helper: &helper, site: 0 };
     let flow = Flow::new(&source);
-    let func = optimise(&source, &flow, 0, passes);
+    let func = optimise(&source, &flow, passes).remove(0);
     validate(&func);
     let mut memory = Memory::default();
     let (end, fuel) = evaluate(&func, entry, FUEL, 100_000, &mut memory);

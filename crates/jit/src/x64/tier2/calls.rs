@@ -40,6 +40,19 @@ impl Emitter<'_, '_> {
         self.compiler.asm.alu_imm(Alu::Sub, Bits::B32, frame_top, FRAME_BYTES as i32);
     }
 
+    /// Traps if the frame so many below this one is the lowest that there may be.
+    pub(super) fn check_depth(&mut self, pc: u32, levels: u32, temp: Gpr) {
+        let too_deep = self.compiler.trap(TrapCode::CallDepth, pc);
+        let asm = &mut self.compiler.asm;
+        asm.load(Bits::B64, temp, Frame::state());
+        asm.load(Bits::B64, temp, Mem::at(temp, offset::LOWEST_FRAME));
+        if levels != 0 {
+            asm.alu_imm(Alu::Add, Bits::B32, temp, (FRAME_BYTES * levels) as i32);
+        }
+        asm.alu(Alu::Cmp, Bits::B32, gpr(Reg::R10), temp);
+        asm.jcc(Cc::E, too_deep);
+    }
+
     fn leave_frame(&mut self) {
         self.compiler.asm.alu_imm(Alu::Add, Bits::B32, gpr(Reg::R10), FRAME_BYTES as i32);
     }

@@ -387,6 +387,7 @@ impl Emitter<'_, '_> {
                 self.compiler.asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
             }
             Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
+            Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels, reg(0)),
             Inst::Branch(test, cc) => {
                 self.test(chosen, test, allocs);
                 self.branch(block, cc, next);

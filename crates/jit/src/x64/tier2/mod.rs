@@ -28,6 +28,7 @@ use crate::abi::offset;
 use crate::code::{Access, Code, Place};
 use crate::flow::{Flow, RegSet};
 use crate::source::Source;
+use crate::ssa::ir::Func;
 use crate::ssa::{self, Passes};
 use crate::{CompileError, CompileOptions};
 use skep_bpf::insn::Reg;
@@ -84,8 +85,9 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn program(&mut self) -> Result<(), CompileError> {
         self.enter();
-        for index in 0..self.flow.functions.len() {
-            self.function(index)?;
+        let funcs = ssa::optimise(self.source, self.flow, self.passes);
+        for (index, func) in funcs.into_iter().enumerate() {
+            self.function(index, func)?;
             if self.asm.offset() > MAX_BYTES {
                 return Err(CompileError::TooLarge { limit: MAX_BYTES });
             }
@@ -94,8 +96,7 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn function(&mut self, index: usize) -> Result<(), CompileError> {
-        let mut func = ssa::optimise(self.source, self.flow, index, self.passes);
+    fn function(&mut self, index: usize, mut func: Func) -> Result<(), CompileError> {
         ssa::prepare(&mut func, self.contained);
         let order = func.reverse_postorder();
         let machine = select::select(self.source, self.features, &func, &order);

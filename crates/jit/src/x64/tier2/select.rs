@@ -54,7 +54,7 @@ impl Machine {
     /// Whether anything needs the frame pointer in its register: accesses to the frame, and calls.
     pub(super) fn uses_frame(&self) -> bool {
         self.insts.iter().any(|chosen| match chosen.inst {
-            Inst::FrameAddress(_) | Inst::Call(_) => true,
+            Inst::FrameAddress(_) | Inst::Call(_) | Inst::CheckDepth(_) => true,
             inst => inst.amode().is_some_and(|amode| amode.base == Base::Frame),
         })
     }
@@ -434,6 +434,10 @@ impl Selector<'_> {
             Op::Call(site) => self.call(value, site),
             Op::Charge(count) => self.push(Inst::Charge(count), &[]),
             Op::ChargeAndCheck(count) => self.push(Inst::ChargeAndCheck(count), &[]),
+            Op::CheckDepth(levels) => {
+                let temp = temporary(self.temp());
+                self.push(Inst::CheckDepth(levels), &[temp]);
+            }
         }
     }
 
