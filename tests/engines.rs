@@ -29,6 +29,7 @@ pub struct EngineRow {
 pub const ENGINES: &[EngineRow] = &[
     EngineRow { name: "fast", engine: Engine::Fast, knows_objects: false },
     EngineRow { name: "jit1", engine: Engine::Template, knows_objects: false },
+    EngineRow { name: "jit", engine: Engine::Optimising, knows_objects: false },
     EngineRow { name: "checked", engine: Engine::Checked, knows_objects: true },
 ];
 

@@ -26,7 +26,7 @@ const MEMORY_BYTES: usize = 256;
 const CANARY_BYTES: usize = 1 << 16;
 
 /// The engines, the reference first.
-const ENGINES: [Engine; 2] = [Engine::Fast, Engine::Template];
+const ENGINES: [Engine; 3] = [Engine::Fast, Engine::Template, Engine::Optimising];
 
 /// A machine that runs hostile programs, with memory around it that must not change.
 #[derive(Debug)]

@@ -124,8 +124,10 @@ pub fn run(data: &[u8]) {
         if checked.0.is_ok() {
             assert_eq!(fast, checked);
         }
-        if Engine::Template.is_available() {
-            assert_eq!(run(Engine::Template), fast);
+        for engine in [Engine::Template, Engine::Optimising] {
+            if engine.is_available() {
+                assert_eq!(run(engine), fast);
+            }
         }
     });
 }

@@ -36,7 +36,9 @@ const fn engine(name: &'static str, kind: Kind) -> Engine {
 pub(crate) const ENGINES: &[Engine] = &[
     engine("skep", Kind::Skep(Own::Fast)),
     engine("skep-jit1", Kind::Skep(Own::Template)),
+    engine("skep-jit", Kind::Skep(Own::Optimising)),
     engine("skep-jit1-proved", Kind::Proved(Own::Template)),
+    engine("skep-jit-proved", Kind::Proved(Own::Optimising)),
     engine("skep-checked", Kind::Skep(Own::Checked)),
     engine("rbpf", Kind::Rbpf { compiled: false }),
     engine("rbpf-jit", Kind::Rbpf { compiled: true }),

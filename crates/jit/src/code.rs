@@ -32,7 +32,7 @@ pub struct Access {
     pub insn: u32,
     /// The displacement in bytes.
     pub disp: i32,
-    /// The number of the machine register in the target's encoding.
+    /// The number of the machine register in the target's encoding, or [`Access::NO_REGISTER`].
     pub reg: u8,
     /// The number of bytes.
     pub len: u8,
@@ -40,6 +40,11 @@ pub struct Access {
     pub write: u8,
     /// Reserved, 0.
     pub unused: u8,
+}
+
+impl Access {
+    /// Stands for no register: the displacement is the address.
+    pub const NO_REGISTER: u8 = u8::MAX;
 }
 
 /// Where the code of an instruction starts.

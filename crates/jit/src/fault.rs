@@ -114,7 +114,8 @@ unsafe fn recover(info: *mut siginfo_t, context: *mut c_void) -> bool {
     state.trap.code = TrapCode::Memory as u32;
     state.trap.insn = insn;
     state.trap.place = place;
-    state.trap.addr = (Registers::number(machine, reg) as u32).wrapping_add(disp as u32);
+    let base = if reg == Access::NO_REGISTER { 0 } else { Registers::number(machine, reg) };
+    state.trap.addr = (base as u32).wrapping_add(disp as u32);
     state.trap.len = len.into();
     state.trap.write = write.into();
     Registers::go_on(machine, found.exit);

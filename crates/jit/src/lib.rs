@@ -16,6 +16,8 @@ pub mod flow;
 
 pub mod code;
 
+pub mod ssa;
+
 pub mod x64;
 
 pub mod a64;
@@ -69,11 +71,13 @@ pub struct CompileOptions {
     /// Whether every address is confined to the window by the code itself. Without this a fault
     /// of the proof is a fault of the host: only for measurements, and only with a proof.
     pub contained: bool,
+    /// Which passes the optimising tier makes.
+    pub passes: ssa::Passes,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        CompileOptions { contained: true }
+        CompileOptions { contained: true, passes: ssa::Passes::ALL }
     }
 }
 
@@ -89,6 +93,12 @@ pub enum CompileError {
     TooLarge {
         /// The most bytes.
         limit: usize,
+    },
+    /// The allocator of registers gave up.
+    #[error("no registers could be allocated: {why}")]
+    Allocation {
+        /// What it said.
+        why: String,
     },
     /// Code that is not contained was asked for without a proof.
     #[error("code without containment needs a proof")]
@@ -111,7 +121,8 @@ pub fn compile(
     }
     match (target, tier) {
         (Target::X64(features), Tier::Template) => x64::tier1::compile(source, features, options),
+        (Target::X64(features), Tier::Optimising) => x64::tier2::compile(source, features, options),
         (Target::A64(features), Tier::Template) => a64::tier1::compile(source, features, options),
-        (Target::X64(_) | Target::A64(_), Tier::Optimising) => Err(CompileError::NoCompiler),
+        (Target::A64(_), Tier::Optimising) => Err(CompileError::NoCompiler),
     }
 }

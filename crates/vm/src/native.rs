@@ -37,8 +37,8 @@ pub(crate) type State = Option<Box<RunState>>;
 /// The machine code of a program, once somebody wants it.
 #[derive(Debug, Default)]
 pub(crate) struct Native {
-    metered: OnceLock<Result<Compiled, CompileFailure>>,
-    unmetered: OnceLock<Result<Compiled, CompileFailure>>,
+    /// By tier, the code that counts fuel and the code that does not.
+    code: [[OnceLock<Result<Compiled, CompileFailure>>; 2]; 2],
     bound: OnceLock<Option<u64>>,
 }
 
@@ -69,6 +69,8 @@ struct Owner<'a> {
     first: &'a Arc<Linked>,
     /// The programs entered by tail calls, kept while frames lead to them.
     entered: Vec<Arc<Linked>>,
+    /// What the program was compiled by, and programs that it goes on in.
+    tier: Tier,
     trap: Option<TrapKind>,
     panic: Option<Box<dyn Any + Send>>,
     fuel: u64,
@@ -100,25 +102,35 @@ impl Native {
     fn get<'a>(
         linked: &'a Arc<Linked>,
         machine: &Machine,
+        tier: Tier,
         metered: bool,
     ) -> Result<&'a Compiled, CompileFailure> {
-        let native = linked.native();
-        let code = if metered { &native.metered } else { &native.unmetered };
-        let code = code.get_or_init(|| compile(linked, machine, metered));
+        let code = &linked.native().code[tier_index(tier)][usize::from(metered)];
+        let code = code.get_or_init(|| compile(linked, machine, tier, metered));
         code.as_ref().map_err(Clone::clone)
     }
 
     fn contains(&self, place: u64) -> bool {
-        [&self.metered, &self.unmetered]
-            .into_iter()
+        self.code
+            .iter()
+            .flatten()
             .filter_map(|code| code.get()?.as_ref().ok())
             .any(|code| code.executable.contains(place))
+    }
+}
+
+/// The place of a tier among a program's code.
+const fn tier_index(tier: Tier) -> usize {
+    match tier {
+        Tier::Optimising => 1,
+        _ => 0,
     }
 }
 
 fn compile(
     linked: &Arc<Linked>,
     machine: &Machine,
+    tier: Tier,
     metered: bool,
 ) -> Result<Compiled, CompileFailure> {
     let target = Target::host().ok_or(CompileFailure::NoTarget)?;
@@ -153,7 +165,7 @@ fn compile(
         helper: &bind,
         site: address(&sites[0]),
     };
-    let code = skep_jit::compile(&source, target, Tier::Template, &CompileOptions::default())?;
+    let code = skep_jit::compile(&source, target, tier, &CompileOptions::default())?;
     let executable = Executable::new(&code)
         .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
     Ok(Compiled { executable, _sites: sites })
@@ -169,9 +181,10 @@ impl Site {
 pub(crate) fn prepare(
     linked: &Arc<Linked>,
     machine: &Machine,
+    tier: Tier,
     fuel: u64,
 ) -> Result<(), CompileFailure> {
-    Native::get(linked, machine, !is_bounded(linked, fuel)).map(|_| ())
+    Native::get(linked, machine, tier, !is_bounded(linked, fuel)).map(|_| ())
 }
 
 /// A state for runs on a processor.
@@ -208,17 +221,19 @@ impl<'a> Runner<'a> {
         linked: &'a Arc<Linked>,
         machine: &'a Machine,
         cpu: &'a mut CpuState,
+        tier: Tier,
         fuel: u64,
     ) -> Result<Runner<'a>, CompileFailure> {
         let metered = !is_bounded(linked, fuel);
-        let compiled = Native::get(linked, machine, metered)?;
+        let compiled = Native::get(linked, machine, tier, metered)?;
         let mut state = cpu.native.take().unwrap_or_else(new_state);
         state.window = machine.memory().window().base();
         state.frame_top = cpu.frame_top().into();
         state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
         state.trapped = 0;
         let (entered, trap, panic) = (Vec::new(), None, None);
-        let owner = Owner { machine, cpu, first: linked, entered, trap, panic, fuel, given: 0 };
+        let first = linked;
+        let owner = Owner { machine, cpu, first, entered, tier, trap, panic, fuel, given: 0 };
         Ok(Runner { owner, state, compiled, metered })
     }
 
@@ -274,9 +289,10 @@ pub(crate) fn run(
     linked: &Arc<Linked>,
     machine: &Machine,
     cpu: &mut CpuState,
+    tier: Tier,
     start: Start,
 ) -> Result<Finished, RunError> {
-    let mut runner = Runner::new(linked, machine, cpu, start.fuel)
+    let mut runner = Runner::new(linked, machine, cpu, tier, start.fuel)
         .map_err(|why| RunError::Compile { program: linked.name().to_owned(), why })?;
     let result = runner.run(start.args);
     runner.finish();
@@ -415,7 +431,7 @@ unsafe extern "C" fn resolve(
     state: *mut RunState,
 ) -> u64 {
     // SAFETY: called by generated code.
-    let (state, _) = unsafe { run_of(state) };
+    let (state, owner) = unsafe { run_of(state) };
     // SAFETY: as above.
     let (_, linked) = unsafe { site_of(site) };
     (state.site, state.r0) = (site, value);
@@ -423,7 +439,8 @@ unsafe extern "C" fn resolve(
     let functions = linked.program().functions();
     let index = functions.partition_point(|function| function.entry < entry);
     // The code that asks is the metered one: calls through registers are not bounded.
-    let code = linked.native().metered.get().and_then(|code| code.as_ref().ok());
+    let code = linked.native().code[tier_index(owner.tier)][1].get();
+    let code = code.and_then(|code| code.as_ref().ok());
     code.and_then(|code| code.executable.entry(index)).unwrap_or(0)
 }
 
@@ -450,7 +467,7 @@ unsafe extern "C" fn tail_call(
         }
         Err(kind) => return owner.stop(state, kind),
     };
-    let entry = Native::get(&next, owner.machine, true).ok();
+    let entry = Native::get(&next, owner.machine, owner.tier, true).ok();
     let Some(entry) = entry.and_then(|code| code.executable.entry(0)) else {
         return owner.stop(state, TrapKind::Unsupported { what: "a program without machine code" });
     };

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use skep_jit::Tier;
+
 use crate::cpu::CpuState;
 use crate::linked::Linked;
 use crate::machine::Machine;
@@ -15,7 +17,7 @@ pub(crate) type State = Option<std::convert::Infallible>;
 pub(crate) struct Native;
 
 /// Compiles a program now.
-pub(crate) fn prepare(_: &Arc<Linked>, _: &Machine, _: u64) -> Result<(), CompileFailure> {
+pub(crate) fn prepare(_: &Arc<Linked>, _: &Machine, _: Tier, _: u64) -> Result<(), CompileFailure> {
     Err(CompileFailure::NoTarget)
 }
 
@@ -24,6 +26,7 @@ pub(crate) fn run(
     linked: &Arc<Linked>,
     _: &Machine,
     _: &mut CpuState,
+    _: Tier,
     _: Start,
 ) -> Result<Finished, RunError> {
     Err(RunError::Compile { program: linked.name().to_owned(), why: CompileFailure::NoTarget })
@@ -38,6 +41,7 @@ impl<'a> Runner<'a> {
         _: &'a Arc<Linked>,
         _: &'a Machine,
         _: &'a mut CpuState,
+        _: Tier,
         _: u64,
     ) -> Result<Runner<'a>, CompileFailure> {
         Err(CompileFailure::NoTarget)

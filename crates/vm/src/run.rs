@@ -5,6 +5,7 @@ use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
 use crate::machine::{Loaded, Machine};
 use crate::trap::Trap;
 use crate::{checked, fast, native};
+use skep_jit::{Target, Tier};
 
 pub use crate::checked::Observer;
 
@@ -21,6 +22,8 @@ pub enum Engine {
     Checked,
     /// Machine code by the template compiler: window semantics.
     Template,
+    /// Machine code by the optimising compiler: window semantics.
+    Optimising,
 }
 
 impl Engine {
@@ -29,7 +32,17 @@ impl Engine {
     pub fn is_available(self) -> bool {
         match self {
             Engine::Fast | Engine::Checked => true,
-            Engine::Template => skep_jit::Target::host().is_some(),
+            Engine::Template => Target::host().is_some(),
+            Engine::Optimising => matches!(Target::host(), Some(Target::X64(_))),
+        }
+    }
+
+    /// The compiler whose machine code it runs; none for interpreters.
+    pub(crate) fn tier(self) -> Option<Tier> {
+        match self {
+            Engine::Fast | Engine::Checked => None,
+            Engine::Template => Some(Tier::Template),
+            Engine::Optimising => Some(Tier::Optimising),
         }
     }
 }
@@ -157,14 +170,15 @@ impl Loaded {
         self.run_with(cpu, context, options, None)
     }
 
-    /// Compiles the program now, as a run with so much fuel would want it; else the first such
-    /// run does.
+    /// Compiles the program now, as a run with such options would want it; else the first such
+    /// run does. Engines that compile nothing are ready.
     ///
     /// # Errors
     ///
     /// If there is no compiler for this computer or no memory.
-    pub fn compile(&self, fuel: u64) -> Result<(), CompileFailure> {
-        native::prepare(self.linked(), self.machine(), fuel)
+    pub fn compile(&self, options: Options) -> Result<(), CompileFailure> {
+        let Some(tier) = options.engine.tier() else { return Ok(()) };
+        native::prepare(self.linked(), self.machine(), tier, options.fuel)
     }
 
     /// Runs the program in the checked interpreter, whatever the options name, and shows an
@@ -215,7 +229,10 @@ impl Loaded {
             Engine::Checked => {
                 checked::run(self.linked(), machine, state, start, observer).map_err(RunError::from)
             }
-            Engine::Template => native::run(self.linked(), machine, state, start),
+            Engine::Template => native::run(self.linked(), machine, state, Tier::Template, start),
+            Engine::Optimising => {
+                native::run(self.linked(), machine, state, Tier::Optimising, start)
+            }
         };
         drop(under_way);
         crate::helpers::release_lock(machine, state);
@@ -252,7 +269,8 @@ mod tests {
             .collect()
     }
 
-    const ENGINES: [Engine; 3] = [Engine::Fast, Engine::Checked, Engine::Template];
+    const ENGINES: [Engine; 4] =
+        [Engine::Fast, Engine::Checked, Engine::Template, Engine::Optimising];
     const EXIT: Slot = Slot::new(0x95, 0, 0, 0, 0);
 
     /// r0 = 0; r3 = n; loop: r0 += r3; r3 -= 1; if r3 != 0 goto loop; exit

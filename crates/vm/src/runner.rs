@@ -48,12 +48,12 @@ impl Loaded {
             return Err(RunError::OtherMachine { program: program() });
         }
         let index = cpu.index();
-        let with = match options.engine {
-            Engine::Fast | Engine::Checked => With::Interpreter(&mut cpu.state, options),
-            Engine::Template => {
+        let with = match options.engine.tier() {
+            None => With::Interpreter(&mut cpu.state, options),
+            Some(tier) => {
                 let machine = self.machine();
                 let cpu = &mut cpu.state;
-                let runner = native::Runner::new(self.linked(), machine, cpu, options.fuel)
+                let runner = native::Runner::new(self.linked(), machine, cpu, tier, options.fuel)
                     .map_err(|why| RunError::Compile { program: program(), why })?;
                 let reads = runner.reads_stack().unwrap_or(FRAME_BYTES * MAX_FRAMES as u32);
                 With::Native(runner, reads)
@@ -91,7 +91,7 @@ impl Runner<'_> {
                 let start = Start { args, fuel: options.fuel };
                 match options.engine {
                     Engine::Checked => checked::run(linked, machine, cpu, start, None),
-                    Engine::Fast | Engine::Template => fast::run(linked, machine, cpu, start),
+                    _ => fast::run(linked, machine, cpu, start),
                 }
             }
         };

@@ -113,12 +113,14 @@ pub(crate) enum EngineName {
     Checked,
     /// Machine code by the template compiler
     Jit1,
+    /// Machine code by the optimising compiler
+    Jit,
 }
 
 impl EngineName {
     /// The engines that differ, the fastest first.
     pub(crate) fn measured() -> &'static [EngineName] {
-        &[EngineName::Jit1, EngineName::Interp, EngineName::Checked]
+        &[EngineName::Jit, EngineName::Jit1, EngineName::Interp, EngineName::Checked]
     }
 
     /// The name, as `--engine` takes it.
@@ -128,6 +130,7 @@ impl EngineName {
             EngineName::Interp => "interp",
             EngineName::Checked => "checked",
             EngineName::Jit1 => "jit1",
+            EngineName::Jit => "jit",
         }
     }
 
@@ -136,6 +139,7 @@ impl EngineName {
             EngineName::Auto | EngineName::Interp => Engine::Fast,
             EngineName::Checked => Engine::Checked,
             EngineName::Jit1 => Engine::Template,
+            EngineName::Jit => Engine::Optimising,
         }
     }
 }
@@ -146,6 +150,7 @@ fn engine_name(engine: Engine) -> &'static str {
         Engine::Fast => "interp",
         Engine::Checked => "checked",
         Engine::Template => "jit1",
+        Engine::Optimising => "jit",
     }
 }
 

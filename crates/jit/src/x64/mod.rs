@@ -6,6 +6,8 @@ pub mod regs;
 
 pub mod tier1;
 
+pub mod tier2;
+
 /// What the processor can do beyond the baseline of x86-64.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Features {

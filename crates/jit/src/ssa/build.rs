@@ -1,0 +1,795 @@
+//! From instructions to [`Func`]: one pass over the blocks in reverse postorder.
+//!
+//! Registers and stack slots are variables. The values that variables have at the end of each
+//! block are kept; a block with one predecessor starts with its values, another has a parameter
+//! for each variable that is live and for which its predecessors disagree, or may disagree
+//! because one of them comes later. `cleanup` removes the parameters that were not needed after
+//! all. Fuel is paid as [`crate::flow::Payment`] says, on edges where only one way pays.
+
+use skep_bpf::insn::{Callee, Extend, HelperId, Imm64, Insn, Mem, PacketIndex, Reg, Src};
+use skep_bpf::op::{AluOp, AtomicOp, Cond, Endian, Movsx, Size, SwapBits, Width};
+use skep_bpf::program::Pc;
+
+use super::eval::undefined_at_entry;
+use super::ir::{
+    Bin, Block, BlockId, CallSite, Edge, Func, OUTSIDE_PACKET, Op, Target, Term, Un, Val,
+};
+use super::slots::{self, Slot};
+use crate::abi::MAY_GOTO_LIMIT;
+use crate::flow::{self, Flow, RegSet};
+use crate::source::Source;
+
+/// The variable that counts what is left of `may_goto`'s budget; `r10` never changes.
+const MAY_GOTO: usize = 10;
+/// The first stack slot's variable.
+const SLOTS: usize = 11;
+
+/// No value: of variables that nothing reads.
+const NONE: Val = Val(u32::MAX);
+
+/// Makes the SSA form of a function.
+#[must_use]
+pub(crate) fn build(source: &Source<'_>, flow: &Flow, function: usize, promote: bool) -> Func {
+    let slots = if promote { slots_of(source, flow, function) } else { Vec::new() };
+    Builder::new(source, flow, function, slots).build()
+}
+
+/// The variables on the stack; none where others might look for them in memory.
+fn slots_of(source: &Source<'_>, flow: &Flow, function: usize) -> Vec<Slot> {
+    let several = flow.functions.len() > 1;
+    if source.proof.is_none() && !slots::whole_program_allows(source.insns, several) {
+        return Vec::new();
+    }
+    let range = |index: usize| {
+        let function = &flow.functions[index];
+        function.entry as usize..function.end as usize
+    };
+    let found = slots::slots(source.insns, range(function));
+    // Without a proof, what a function leaves in its frame must not be read by another.
+    let reads_what_is_left = |index: usize| {
+        let slots = slots::slots(source.insns, range(index));
+        live_slots(source, flow, index, &slots).first().is_some_and(|live| *live != 0)
+    };
+    if source.proof.is_none() && several && (0..flow.functions.len()).any(reads_what_is_left) {
+        return Vec::new();
+    }
+    found
+}
+
+/// For each block of a function, the slots whose bytes are read before they are all written.
+fn live_slots(source: &Source<'_>, flow: &Flow, function: usize, slots: &[Slot]) -> Vec<u128> {
+    let (first, after) = flow.functions[function].blocks;
+    let (first, after) = (first as usize, after as usize);
+    let mut live = vec![0_u128; after - first];
+    if slots.is_empty() {
+        return live;
+    }
+    let summary = |block: usize| {
+        let (mut reads, mut writes) = (0_u128, 0_u128);
+        for insn in &source.insns[flow.blocks[block].range()] {
+            let (mem, bytes, stores) = match insn {
+                Insn::Load { size, mem, .. } => (mem, size.bytes(), false),
+                Insn::Store { size, mem, .. } => (mem, size.bytes(), true),
+                _ => continue,
+            };
+            if mem.base != Reg::R10 {
+                continue;
+            }
+            let Some((slot, _)) = slots::slot_of(slots, mem.offset, bytes) else { continue };
+            if stores && bytes == slots[slot].bytes {
+                writes |= 1 << slot;
+            } else {
+                reads |= (1 << slot) & !writes;
+            }
+        }
+        (reads, writes)
+    };
+    let summaries: Vec<(u128, u128)> = (first..after).map(summary).collect();
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for block in (first..after).rev() {
+            let (jump, next) = flow.successors(source, block);
+            let at = |block: Option<usize>| block.map_or(0, |block| live[block - first]);
+            let (reads, writes) = summaries[block - first];
+            let now = reads | ((at(jump) | at(next)) & !writes);
+            changed |= now != live[block - first];
+            live[block - first] = now;
+        }
+    }
+    live
+}
+
+struct Builder<'a> {
+    source: &'a Source<'a>,
+    flow: &'a Flow,
+    /// The function's blocks in `flow`.
+    first: usize,
+    count: usize,
+    function: usize,
+    slots: Vec<Slot>,
+    live_slots: Vec<u128>,
+    func: Func,
+    /// For each block of `flow`, the values of variables at its end.
+    ends: Vec<Val>,
+    variables: usize,
+    /// For each block of `flow`, the variables that its parameters stand for.
+    params: Vec<Vec<u8>>,
+    /// For each block of the result, the block of `flow` whose end it is.
+    origin: Vec<usize>,
+    /// The values of the variables where the builder is.
+    now: Vec<Val>,
+    /// The block that the builder adds to.
+    block: usize,
+    /// The instruction that the builder is at.
+    pc: u32,
+    frame: Val,
+}
+
+/// No block of `flow`.
+const NOWHERE: usize = usize::MAX;
+
+fn empty_block(pc: u32) -> Block {
+    Block {
+        params: Vec::new(),
+        nodes: Vec::new(),
+        term: Term::Unsupported { pc: Pc::from_index(pc as usize) },
+        pc,
+    }
+}
+
+const fn edge(to: BlockId) -> Edge {
+    Edge { to, args: Vec::new() }
+}
+
+impl<'a> Builder<'a> {
+    fn new(source: &'a Source<'a>, flow: &'a Flow, function: usize, slots: Vec<Slot>) -> Self {
+        let (first, after) = flow.functions[function].blocks;
+        let (first, count) = (first as usize, (after - first) as usize);
+        let live_slots = live_slots(source, flow, function, &slots);
+        let variables = SLOTS + slots.len();
+        let mut func = Func::default();
+        let entry_pc = flow.functions[function].entry;
+        func.blocks.push(empty_block(entry_pc));
+        for block in &flow.blocks[first..first + count] {
+            func.blocks.push(empty_block(block.start));
+        }
+        let origin = std::iter::once(NOWHERE).chain(first..first + count).collect();
+        let frame = func.make(Op::Entry(Reg::R10), entry_pc);
+        Builder {
+            source,
+            flow,
+            first,
+            count,
+            function,
+            slots,
+            live_slots,
+            func,
+            ends: vec![NONE; count * variables],
+            variables,
+            params: vec![Vec::new(); count],
+            origin,
+            now: vec![NONE; variables],
+            block: 0,
+            pc: entry_pc,
+            frame,
+        }
+    }
+
+    fn build(mut self) -> Func {
+        let order = self.order();
+        let mut position = vec![usize::MAX; self.count];
+        for (index, block) in order.iter().enumerate() {
+            position[block - self.first] = index;
+        }
+        let predecessors = self.predecessors(&order);
+        let at_entry = self.start();
+        for &block in &order {
+            let earlier =
+                |other: &usize| position[other - self.first] < position[block - self.first];
+            let mut before: Vec<&[Val]> = Vec::new();
+            let mut all_known = true;
+            if block == self.first {
+                before.push(&at_entry);
+            }
+            for predecessor in &predecessors[block - self.first] {
+                if earlier(predecessor) {
+                    let from = (predecessor - self.first) * self.variables;
+                    before.push(&self.ends[from..from + self.variables]);
+                } else {
+                    all_known = false;
+                }
+            }
+            let now = self.values_at_start(block, &before, all_known);
+            self.now = now;
+            self.block = block - self.first + 1;
+            self.instructions(block);
+            let from = (block - self.first) * self.variables;
+            self.ends[from..from + self.variables].copy_from_slice(&self.now);
+        }
+        self.connect(&at_entry);
+        self.func
+    }
+
+    /// The successors that the proof leaves.
+    fn successors(&self, block: usize) -> [Option<usize>; 2] {
+        let (jump, next) = self.flow.successors(self.source, block);
+        let reached = |block: &usize| self.flow.blocks[*block].is_reached;
+        let (live_jump, live_next) = (jump.filter(reached), next.filter(reached));
+        // A proof that leaves no way out would be wrong; all stay then.
+        if live_jump.is_none() && live_next.is_none() {
+            return [jump, next];
+        }
+        [live_jump, live_next]
+    }
+
+    /// The blocks in reverse postorder, those of a branch that falls through behind those of its
+    /// jump, so that what follows comes later.
+    fn order(&self) -> Vec<usize> {
+        let mut order = Vec::with_capacity(self.count);
+        let mut seen = vec![false; self.count];
+        let mut path = vec![(self.first, 0)];
+        seen[0] = true;
+        while let Some((block, followed)) = path.last_mut() {
+            let successors = self.successors(*block);
+            *followed += 1;
+            match successors.get(*followed - 1) {
+                Some(Some(next)) if !seen[next - self.first] => {
+                    seen[next - self.first] = true;
+                    path.push((*next, 0));
+                }
+                Some(_) => {}
+                None => {
+                    order.push(*block);
+                    path.pop();
+                }
+            }
+        }
+        order.reverse();
+        order
+    }
+
+    fn predecessors(&self, order: &[usize]) -> Vec<Vec<usize>> {
+        let mut predecessors = vec![Vec::new(); self.count];
+        for &block in order {
+            for next in self.successors(block).into_iter().flatten() {
+                predecessors[next - self.first].push(block);
+            }
+        }
+        predecessors
+    }
+
+    /// The values of the variables at the entry.
+    fn start(&mut self) -> Vec<Val> {
+        let zero = self.func.make_const(0);
+        let mut values = vec![zero; self.variables];
+        let live = self.flow.functions[self.function].live_in;
+        for reg in live.iter().filter(|reg| *reg != Reg::R10 && !undefined_at_entry(*reg)) {
+            values[reg.index()] = self.add(Op::Entry(reg));
+        }
+        if self.flow.functions[self.function].may_goto {
+            values[MAY_GOTO] = self.func.make_const(MAY_GOTO_LIMIT.into());
+        }
+        let live = self.live_slots[0];
+        for index in 0..self.slots.len() {
+            if live & (1 << index) != 0 {
+                values[SLOTS + index] = self.load_slot(self.slots[index]);
+            }
+        }
+        self.func.blocks[0].term = Term::Jump(edge(BlockId(1)));
+        values
+    }
+
+    /// The bytes of a slot that are in memory when the function starts.
+    fn load_slot(&mut self, slot: Slot) -> Val {
+        let mut value = self.func.make_const(0);
+        let mut done = 0;
+        while done < slot.bytes {
+            // The largest power of two that fits.
+            let bytes = 1 << (slot.bytes - done).ilog2();
+            let size = Size::of_bytes(bytes).unwrap_or(Size::B);
+            let disp = slot.start + done as i32;
+            let part = self.add(Op::Load { size, extend: Extend::Zero, addr: self.frame, disp });
+            value = self.with_part(value, part, done);
+            done += bytes;
+        }
+        value
+    }
+
+    /// Sets bytes of a value that are 0.
+    fn with_part(&mut self, value: Val, part: Val, at: u32) -> Val {
+        if at == 0 {
+            return part;
+        }
+        let amount = self.func.make_const((8 * at).into());
+        let shifted = self.add(Op::Binary(Bin::Lsh, Width::W64, part, amount));
+        self.add(Op::Binary(Bin::Or, Width::W64, value, shifted))
+    }
+
+    fn is_live(&self, block: usize, variable: usize) -> bool {
+        match variable {
+            MAY_GOTO => self.flow.functions[self.function].may_goto,
+            slot if slot >= SLOTS => {
+                self.live_slots[block - self.first] & (1 << (slot - SLOTS)) != 0
+            }
+            reg => self.flow.blocks[block].live_in.has(Reg::ALL[reg]),
+        }
+    }
+
+    fn values_at_start(&self, block: usize, before: &[&[Val]], all_known: bool) -> Vec<Val> {
+        if let ([only], true) = (before, all_known) {
+            return only.to_vec();
+        }
+        // Parameters are made afterwards, since `before` borrows; they are marked here.
+        (0..self.variables)
+            .map(|variable| {
+                let first = before.first().map_or(NONE, |values| values[variable]);
+                let agree = before.iter().all(|values| values[variable] == first);
+                if !self.is_live(block, variable) || (all_known && agree) { first } else { NONE }
+            })
+            .collect()
+    }
+
+    fn add(&mut self, op: Op) -> Val {
+        if let Op::Const(number) = op {
+            return self.func.make_const(number);
+        }
+        let value = self.func.make(op, self.pc);
+        self.func.blocks[self.block].nodes.push(value);
+        value
+    }
+
+    fn get(&mut self, reg: Reg) -> Val {
+        if reg == Reg::R10 {
+            return self.frame;
+        }
+        let value = self.now[reg.index()];
+        // Only registers that no path reads are without a value.
+        if value == NONE { self.func.make_const(0) } else { value }
+    }
+
+    fn set(&mut self, reg: Reg, value: Val) {
+        self.now[reg.index()] = value;
+    }
+
+    fn operand(&mut self, src: Src) -> Val {
+        match src {
+            Src::Imm(imm) => self.func.make_const(i64::from(imm) as u64),
+            Src::Reg(reg) => self.get(reg),
+        }
+    }
+
+    fn new_block(&mut self, origin: usize) -> BlockId {
+        self.func.blocks.push(empty_block(self.pc));
+        self.origin.push(origin);
+        BlockId(self.func.blocks.len() as u32 - 1)
+    }
+
+    fn block_of(&self, block: usize) -> BlockId {
+        BlockId((block - self.first + 1) as u32)
+    }
+
+    fn finish(&mut self, term: Term) {
+        self.func.blocks[self.block].term = term;
+    }
+
+    fn charge(&mut self, count: i32) {
+        if count != 0 {
+            self.add(Op::Charge(count));
+        }
+    }
+
+    /// The instructions of a block and the edges that leave it.
+    fn instructions(&mut self, block: usize) {
+        self.make_params(block);
+        let range = self.flow.blocks[block].range();
+        let mut debt = self.flow.blocks[block].fuel.debt as i32;
+        for index in range {
+            self.pc = index as u32;
+            let insn = self.source.insns[index];
+            debt += 1;
+            match insn {
+                Insn::Call { callee } => {
+                    if !self.call(index, callee, debt) {
+                        return;
+                    }
+                    if flow::pays(&insn) {
+                        debt = 0;
+                    }
+                }
+                Insn::LoadPacket { size, index, imm } => {
+                    self.load_packet((size.size(), index, imm), debt);
+                }
+                Insn::AddrSpaceCast { .. } => {
+                    self.finish(Term::Unsupported { pc: Pc::from_index(self.pc as usize) });
+                    return;
+                }
+                Insn::Jump { .. } | Insn::Branch { .. } | Insn::MayGoto { .. } | Insn::Exit => {}
+                insn => self.straight(insn),
+            }
+        }
+        self.leave(block);
+    }
+
+    /// Gives a value to the variables whose value at the start was left open.
+    fn make_params(&mut self, block: usize) {
+        for variable in 0..self.variables {
+            if self.now[variable] == NONE && self.is_live(block, variable) {
+                let param = self.func.make(Op::Param, self.flow.blocks[block].start);
+                self.func.blocks[self.block].params.push(param);
+                self.params[block - self.first].push(variable as u8);
+                self.now[variable] = param;
+            }
+        }
+    }
+
+    fn straight(&mut self, insn: Insn<Pc>) {
+        match insn {
+            Insn::Alu { op, width, dst, src } => {
+                let src = self.operand(src);
+                let value = self.alu(op, width, dst, src);
+                self.set(dst, value);
+            }
+            Insn::Neg { width, dst } => self.unary(Un::Neg, width, dst, dst),
+            Insn::Movsx { op, dst, src } => {
+                let width = op.row().width;
+                let un = match op {
+                    Movsx::W32From8 | Movsx::W64From8 => Un::Sext8,
+                    Movsx::W32From16 | Movsx::W64From16 => Un::Sext16,
+                    Movsx::W64From32 => Un::Sext32,
+                };
+                self.unary(un, width, dst, src);
+            }
+            Insn::Endian { op, bits, dst } => self.endian(op, bits, dst),
+            Insn::LoadImm64 { dst, imm } => {
+                // References were resolved to numbers.
+                let number = if let Imm64::Value(number) = imm { number } else { 0 };
+                let value = self.func.make_const(number);
+                self.set(dst, value);
+            }
+            Insn::Load { size, extend, dst, mem } => {
+                let value = self.load(size, extend, mem);
+                self.set(dst, value);
+            }
+            Insn::Store { size, mem, src } => {
+                let value = self.operand(src);
+                self.store(size, mem, value);
+            }
+            Insn::LoadAcquire { size, dst, mem } => {
+                let addr = self.get(mem.base);
+                let value = self.add(Op::LoadAcquire { size, addr, disp: mem.offset.into() });
+                self.set(dst, value);
+            }
+            Insn::StoreRelease { size, mem, src } => {
+                let (addr, value) = (self.get(mem.base), self.get(src));
+                self.add(Op::StoreRelease { size, addr, disp: mem.offset.into(), value });
+            }
+            Insn::Atomic { op, width, mem, src } => self.atomic(op, width, mem, src),
+            Insn::AddrSpaceCast { .. }
+            | Insn::LoadPacket { .. }
+            | Insn::Jump { .. }
+            | Insn::Branch { .. }
+            | Insn::MayGoto { .. }
+            | Insn::Call { .. }
+            | Insn::Exit => {}
+        }
+    }
+
+    fn alu(&mut self, op: AluOp, width: Width, dst: Reg, src: Val) -> Val {
+        let bin = match op {
+            AluOp::Mov if width == Width::W64 => return src,
+            AluOp::Mov => return self.add(Op::Unary(Un::Zext, Width::W32, src)),
+            AluOp::Add => Bin::Add,
+            AluOp::Sub => Bin::Sub,
+            AluOp::Mul => Bin::Mul,
+            AluOp::Div => Bin::Div,
+            AluOp::Sdiv => Bin::Sdiv,
+            AluOp::Or => Bin::Or,
+            AluOp::And => Bin::And,
+            AluOp::Lsh => Bin::Lsh,
+            AluOp::Rsh => Bin::Rsh,
+            AluOp::Mod => Bin::Mod,
+            AluOp::Smod => Bin::Smod,
+            AluOp::Xor => Bin::Xor,
+            AluOp::Arsh => Bin::Arsh,
+        };
+        let dst = self.get(dst);
+        self.add(Op::Binary(bin, width, dst, src))
+    }
+
+    fn unary(&mut self, op: Un, width: Width, dst: Reg, src: Reg) {
+        let src = self.get(src);
+        let value = self.add(Op::Unary(op, width, src));
+        self.set(dst, value);
+    }
+
+    fn endian(&mut self, op: Endian, bits: SwapBits, dst: Reg) {
+        match (op, bits) {
+            (Endian::Le, SwapBits::B64) => {}
+            (Endian::Le, SwapBits::B32) => self.unary(Un::Zext, Width::W32, dst, dst),
+            (Endian::Le, SwapBits::B16) => {
+                let value = self.get(dst);
+                let value = self.masked(value, 2);
+                self.set(dst, value);
+            }
+            (Endian::Be | Endian::Bswap, SwapBits::B16) => {
+                self.unary(Un::Swap16, Width::W32, dst, dst);
+            }
+            (Endian::Be | Endian::Bswap, SwapBits::B32) => {
+                self.unary(Un::Swap, Width::W32, dst, dst);
+            }
+            (Endian::Be | Endian::Bswap, SwapBits::B64) => {
+                self.unary(Un::Swap, Width::W64, dst, dst);
+            }
+        }
+    }
+
+    /// The low bytes of a value.
+    fn masked(&mut self, value: Val, bytes: u32) -> Val {
+        match bytes {
+            1 | 2 => {
+                let mask = self.func.make_const((1 << (8 * bytes)) - 1);
+                self.add(Op::Binary(Bin::And, Width::W32, value, mask))
+            }
+            4 => self.add(Op::Unary(Un::Zext, Width::W32, value)),
+            3 | 5..8 => {
+                let mask = self.func.make_const((1 << (8 * bytes)) - 1);
+                self.add(Op::Binary(Bin::And, Width::W64, value, mask))
+            }
+            _ => value,
+        }
+    }
+
+    fn load(&mut self, size: Size, extend: Extend, mem: Mem) -> Val {
+        let bytes = size.bytes();
+        let slot = if mem.base == Reg::R10 {
+            slots::slot_of(&self.slots, mem.offset, bytes)
+        } else {
+            None
+        };
+        let Some((slot, at)) = slot else {
+            let addr = self.get(mem.base);
+            return self.add(Op::Load { size, extend, addr, disp: mem.offset.into() });
+        };
+        let mut value = self.now[SLOTS + slot];
+        if at != 0 {
+            let amount = self.func.make_const((8 * at).into());
+            value = self.add(Op::Binary(Bin::Rsh, Width::W64, value, amount));
+        }
+        match (extend, size) {
+            (Extend::Sign, Size::B) => self.add(Op::Unary(Un::Sext8, Width::W64, value)),
+            (Extend::Sign, Size::H) => self.add(Op::Unary(Un::Sext16, Width::W64, value)),
+            (Extend::Sign, Size::W) => self.add(Op::Unary(Un::Sext32, Width::W64, value)),
+            // Bits above a slot's bytes are 0.
+            _ if at + bytes == self.slots[slot].bytes => value,
+            _ => self.masked(value, bytes),
+        }
+    }
+
+    fn store(&mut self, size: Size, mem: Mem, value: Val) {
+        let bytes = size.bytes();
+        let slot = if mem.base == Reg::R10 {
+            slots::slot_of(&self.slots, mem.offset, bytes)
+        } else {
+            None
+        };
+        let Some((slot, at)) = slot else {
+            let addr = self.get(mem.base);
+            self.add(Op::Store { size, addr, disp: mem.offset.into(), value });
+            return;
+        };
+        let part = self.masked(value, bytes);
+        let new = if bytes == self.slots[slot].bytes {
+            part
+        } else {
+            let hole = !(((1_u64 << (8 * bytes)) - 1) << (8 * at));
+            let hole = self.func.make_const(hole);
+            let old = self.now[SLOTS + slot];
+            let old = if old == NONE { self.func.make_const(0) } else { old };
+            let old = self.add(Op::Binary(Bin::And, Width::W64, old, hole));
+            if at == 0 {
+                self.add(Op::Binary(Bin::Or, Width::W64, old, part))
+            } else {
+                self.with_part(old, part, at)
+            }
+        };
+        self.now[SLOTS + slot] = new;
+    }
+
+    fn atomic(&mut self, op: AtomicOp, width: Width, mem: Mem, src: Reg) {
+        let compares = matches!(op, AtomicOp::Cmpxchg);
+        let (addr, operand) = (self.get(mem.base), self.get(src));
+        let expected = if compares { self.get(Reg::R0) } else { operand };
+        let disp = mem.offset.into();
+        let old = self.add(Op::Atomic { op, width, addr, disp, src: operand, expected });
+        if compares {
+            self.set(Reg::R0, old);
+        } else if op.row().fetch {
+            self.set(src, old);
+        }
+    }
+
+    /// Adds a call; false if nothing comes after it.
+    fn call(&mut self, index: usize, callee: Callee<Pc>, debt: i32) -> bool {
+        let regs = self.flow.effects(index).reads & RegSet::ARGUMENTS;
+        let mut args: Vec<Val> = Vec::with_capacity(6);
+        for reg in regs.iter() {
+            args.push(self.get(reg));
+        }
+        let target = match callee {
+            Callee::Kfunc { .. } => {
+                self.finish(Term::Unsupported { pc: Pc::from_index(index) });
+                return false;
+            }
+            Callee::Helper(HelperId::TAIL_CALL) => Target::TailCall,
+            Callee::Helper(id) => Target::Helper(id),
+            Callee::Local(entry) => Target::Local(entry),
+            Callee::Reg(reg) => {
+                args.push(self.get(reg));
+                Target::Register
+            }
+        };
+        if self.source.metered {
+            match target {
+                Target::Local(_) | Target::TailCall => {
+                    self.add(Op::ChargeAndCheck(debt));
+                }
+                // Whether fuel is asked for depends on what is called.
+                Target::Register => self.charge(debt),
+                Target::Helper(_) | Target::Packet(_) => {}
+            }
+        }
+        self.func.calls.push(CallSite { target, regs, args });
+        let result = self.add(Op::Call(self.func.calls.len() as u32 - 1));
+        if self.source.metered && target == Target::TailCall {
+            // A tail call that fails does not count as one.
+            self.charge(-debt);
+        }
+        self.after_call(result);
+        true
+    }
+
+    fn after_call(&mut self, result: Val) {
+        self.set(Reg::R0, result);
+        let zero = self.func.make_const(0);
+        for reg in RegSet::ARGUMENTS.iter() {
+            self.set(reg, zero);
+        }
+    }
+
+    fn load_packet(&mut self, (size, index, imm): (Size, PacketIndex, i32), debt: i32) {
+        let imm = self.func.make_const(i64::from(imm) as u64);
+        let offset = match index {
+            PacketIndex::Absolute => imm,
+            PacketIndex::Indirect(reg) => {
+                let reg = self.get(reg);
+                self.add(Op::Binary(Bin::Add, Width::W32, reg, imm))
+            }
+        };
+        let site =
+            CallSite { target: Target::Packet(size), regs: RegSet::EMPTY, args: vec![offset] };
+        self.func.calls.push(site);
+        let value = self.add(Op::Call(self.func.calls.len() as u32 - 1));
+        let outside = self.new_block(NOWHERE);
+        let after = self.new_block(NOWHERE);
+        let b = self.func.make_const(OUTSIDE_PACKET);
+        let (then, other) = (edge(outside), edge(after));
+        let (cond, width) = (Cond::Eq, Width::W64);
+        self.finish(Term::Branch { cond, width, a: value, b, then, other });
+        self.block = outside.index();
+        if self.source.metered {
+            self.charge(debt);
+        }
+        let zero = self.func.make_const(0);
+        self.finish(Term::Return(zero));
+        self.block = after.index();
+        self.set(Reg::R0, value);
+    }
+
+    /// The edges of a block of `flow`, from where the builder is.
+    fn leave(&mut self, block: usize) {
+        self.origin[self.block] = block;
+        let last = self.source.insns[self.flow.blocks[block].end as usize - 1];
+        let payment = self.flow.blocks[block].fuel;
+        let (jump, next) = self.flow.successors(self.source, block);
+        let [live_jump, live_next] = self.successors(block);
+        let (cond, width, a, b) = match last {
+            Insn::Exit => {
+                self.charge(payment.pay);
+                let value = self.get(Reg::R0);
+                return self.finish(Term::Return(value));
+            }
+            Insn::Branch { cond, width, dst, src, .. } => {
+                (cond, width, self.get(dst), self.operand(src))
+            }
+            Insn::MayGoto { .. } => {
+                // The budget may go on falling below 0, where it stays used up.
+                let one = self.func.make_const(1);
+                let left = self.now[MAY_GOTO];
+                let left = self.add(Op::Binary(Bin::Sub, Width::W64, left, one));
+                self.now[MAY_GOTO] = left;
+                (Cond::Slt, Width::W64, left, self.func.make_const(0))
+            }
+            _ => {
+                let to = jump.or(next).map_or(BlockId::ENTRY, |to| self.block_of(to));
+                if payment.check {
+                    self.add(Op::ChargeAndCheck(payment.pay));
+                } else {
+                    self.charge(payment.pay);
+                }
+                return self.finish(Term::Jump(edge(to)));
+            }
+        };
+        let only_jumps = matches!(last, Insn::MayGoto { .. });
+        let (mut pay_jump, mut pay_next) = (payment.pay, payment.pay_next);
+        if !only_jumps {
+            if payment.check || live_jump.is_none() || live_next.is_none() {
+                pay_next += payment.pay;
+            } else {
+                self.charge(payment.pay);
+                pay_jump = 0;
+            }
+        }
+        let then = live_jump.map(|to| (to, pay_jump, payment.check));
+        let other = live_next.map(|to| (to, pay_next, false));
+        match (then, other) {
+            (Some(then), Some(other)) => {
+                let (then, other) = (self.way(block, then), self.way(block, other));
+                self.finish(Term::Branch { cond, width, a, b, then, other });
+            }
+            (Some(way), None) | (None, Some(way)) => {
+                let only = self.way(block, way);
+                self.finish(Term::Jump(only));
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// An edge to a block of `flow`, through a block that pays if something is to be paid.
+    fn way(&mut self, from: usize, (to, pay, check): (usize, i32, bool)) -> Edge {
+        let to = self.block_of(to);
+        if !self.source.metered || (pay == 0 && !check) {
+            return edge(to);
+        }
+        let between = self.new_block(from);
+        let back = std::mem::replace(&mut self.block, between.index());
+        if check {
+            self.add(Op::ChargeAndCheck(pay));
+        } else {
+            self.charge(pay);
+        }
+        self.finish(Term::Jump(edge(to)));
+        self.block = back;
+        edge(between)
+    }
+
+    /// Gives every edge to a block of `flow` the values of its parameters.
+    fn connect(&mut self, at_entry: &[Val]) {
+        let zero = self.func.make_const(0);
+        for (index, block) in self.func.blocks.iter_mut().enumerate() {
+            let origin = self.origin[index];
+            for edge in block.term.edges_mut() {
+                let to = edge.to.index();
+                if to == 0 || to > self.count {
+                    continue;
+                }
+                let params = &self.params[to - 1];
+                if params.is_empty() {
+                    continue;
+                }
+                let values = match origin.checked_sub(self.first) {
+                    Some(from) if origin != NOWHERE => {
+                        &self.ends[from * self.variables..(from + 1) * self.variables]
+                    }
+                    _ => at_entry,
+                };
+                // Blocks that nothing leads to have no values; they are removed.
+                edge.args = params
+                    .iter()
+                    .map(|variable| values[usize::from(*variable)])
+                    .map(|value| if value == NONE { zero } else { value })
+                    .collect();
+            }
+        }
+    }
+}

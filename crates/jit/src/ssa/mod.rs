@@ -1,0 +1,131 @@
+//! Tier 2 before instructions are chosen: SSA form and the passes over it.
+
+mod build;
+
+mod cleanup;
+
+mod demand;
+
+mod divide;
+
+mod dominators;
+
+pub mod eval;
+
+pub(crate) mod hash;
+
+mod inline;
+
+pub mod ir;
+
+mod latch;
+
+mod number;
+
+mod prepare;
+
+mod print;
+
+mod simplify;
+
+mod slots;
+
+mod widths;
+
+use crate::flow::Flow;
+use crate::source::Source;
+use ir::Func;
+
+macro_rules! passes {
+    ($($(#[$meta:meta])* $name:ident;)+) => {
+        /// Which passes run; all of them unless a test or a measurement says otherwise.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+        pub struct Passes {
+            $($(#[$meta])* pub $name: bool,)+
+        }
+
+        impl Passes {
+            /// Every pass.
+            pub const ALL: Passes = Passes { $($name: true,)+ };
+            /// None of them: construction alone.
+            pub const NONE: Passes = Passes { $($name: false,)+ };
+            /// For each pass, its name and what switches it on and off.
+            pub const SETTERS: &'static [(&'static str, fn(&mut Passes, bool))] =
+                &[$((stringify!($name), |passes, on| passes.$name = on),)+];
+        }
+    };
+}
+
+passes! {
+    /// Bytes of the stack become variables.
+    slots;
+    /// Local rules and value numbering.
+    number;
+    /// Division by constants is multiplication. Needs `number`.
+    divide;
+    /// Operations compute no more bits than are looked at.
+    demand;
+    /// Small functions take the place of their calls.
+    inline;
+    /// Loop counters are compared after they count.
+    latch;
+}
+
+impl Default for Passes {
+    fn default() -> Passes {
+        Passes::ALL
+    }
+}
+
+/// The SSA form of all functions, in their order, after the passes.
+#[must_use]
+pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
+    let mut done: Vec<Option<Func>> = flow.functions.iter().map(|_| None).collect();
+    let mut small = vec![false; done.len()];
+    for function in inline::callees_first(source, flow) {
+        let mut func = build::build(source, flow, function, passes.slots);
+        cleanup::cleanup(&mut func, source.proof.is_some());
+        if passes.inline && flow.functions[function].nests {
+            let body = |entry| {
+                let callee = flow.function_at(entry)?;
+                done[callee].as_ref().filter(|_| small[callee])
+            };
+            if inline::inline(&mut func, source.proof.is_none(), body) {
+                cleanup::cleanup(&mut func, source.proof.is_some());
+            }
+        }
+        improve(&mut func, source.proof.is_some(), passes);
+        small[function] = inline::is_small(&func);
+        done[function] = Some(func);
+    }
+    done.into_iter().map(Option::unwrap_or_default).collect()
+}
+
+fn improve(func: &mut Func, proved: bool, passes: Passes) {
+    if passes.number {
+        number::number(func, passes);
+        cleanup::cleanup(func, proved);
+    }
+    if passes.demand {
+        demand::narrow(func);
+    }
+    if passes.number {
+        number::number(func, passes);
+        cleanup::cleanup(func, proved);
+    }
+    if passes.latch {
+        latch::latches(func);
+        cleanup::cleanup(func, proved);
+    }
+}
+
+/// Makes a function ready for the choice of instructions.
+pub(crate) fn prepare(func: &mut Func, contained: bool) {
+    if contained {
+        prepare::contain(func);
+    }
+    prepare::split_critical_edges(func);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,655 @@
+//! Writes the machine code of a function whose registers are allocated.
+//!
+//! A native frame holds, from its lowest word: the state pointer, the fuel during calls, spilled
+//! values, and above them the preserved registers. Blocks that came out empty are skipped by the
+//! jumps that lead to them.
+
+use regalloc2::{Allocation, Edit, InstOrEdit, Output};
+use skep_bpf::insn::Extend;
+use skep_bpf::op::{AtomicOp, Size};
+
+use super::Compiler;
+use super::allocate::PRESERVED;
+use super::inst::{Amode, Base, Inst, Test};
+use super::select::{Chosen, Machine};
+use super::stubs::StubKind;
+use crate::code::Place;
+use crate::ssa::ir::{Bin, Target};
+use crate::x64::asm::{Alu, Bits, Cc, Gpr, Label, Mem, Rm, Scale, Shift, Unary};
+use crate::x64::regs::{FUEL, STATE, WINDOW};
+
+/// Where things are in the native frame, in bytes from its lowest word.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Frame {
+    /// The preserved registers that are pushed.
+    pub(super) saved: Vec<Gpr>,
+    /// The size without those and the return address.
+    pub(super) bytes: i32,
+    pub(super) fuel: i32,
+    spills: i32,
+}
+
+impl Frame {
+    /// The lowest word.
+    pub(super) fn state() -> Mem {
+        Mem::at(Gpr::Rsp, 0)
+    }
+
+    pub(super) fn fuel(&self) -> Mem {
+        Mem::at(Gpr::Rsp, self.fuel)
+    }
+
+    fn new(machine: &Machine, output: &Output, metered: bool) -> Frame {
+        let mut used = [false; 16];
+        let mut see = |allocation: &Allocation| {
+            if let Some(reg) = allocation.as_reg() {
+                used[reg.hw_enc() & 15] = true;
+            }
+        };
+        output.allocs.iter().for_each(&mut see);
+        for (_, Edit::Move { from, to }) in &output.edits {
+            see(from);
+            see(to);
+        }
+        let preserved = PRESERVED.into_iter().chain([Gpr::Rbp]);
+        let saved: Vec<Gpr> = preserved.filter(|reg| used[usize::from(reg.number())]).collect();
+        let (mut calls, mut needs_state) = (false, false);
+        for chosen in &machine.insts {
+            calls |= matches!(chosen.inst, Inst::Call(_));
+            needs_state |= needs_frame(&chosen.inst);
+        }
+        let mut frame = Frame { saved, ..Frame::default() };
+        let mut bytes = if needs_state || output.num_spillslots > 0 { 8 } else { 0 };
+        if metered && calls {
+            frame.fuel = bytes;
+            bytes += 8;
+        }
+        frame.spills = bytes;
+        bytes += 8 * output.num_spillslots as i32;
+        // The return address and the saved registers lie above; C wants multiples of 16.
+        let above = 8 + 8 * frame.saved.len() as i32;
+        frame.bytes = if bytes == 0 { 0 } else { bytes + (bytes + above) % 16 };
+        frame
+    }
+}
+
+/// Whether an instruction may need the state pointer.
+fn needs_frame(inst: &Inst) -> bool {
+    match inst {
+        Inst::Args | Inst::Imm(_) | Inst::FrameAddress(_) | Inst::Zext | Inst::Add(_) => false,
+        Inst::AddImm(..) | Inst::Lea(..) | Inst::LeaIndex(..) | Inst::Alu(..) => false,
+        Inst::AluImm(..) | Inst::Imul(_) | Inst::ImulImm(..) | Inst::ShiftImm(..) => false,
+        Inst::Rorx(..) | Inst::Shiftx(..) | Inst::ShiftCl(..) | Inst::Unary(..) => false,
+        Inst::Bswap(_) | Inst::Swap16 | Inst::Movsx(..) | Inst::Movzx(_) => false,
+        Inst::Count(..) | Inst::MulHigh | Inst::Divide { .. } | Inst::Charge(_) => false,
+        Inst::Jump | Inst::Return => false,
+        Inst::Select(test, _) | Inst::Branch(test, _) => {
+            matches!(test, Test::CmpMem(..) | Test::CmpMemImm(..) | Test::TestMemImm(..))
+        }
+        _ => true,
+    }
+}
+
+/// A function while it is written.
+pub(super) struct Emitter<'a, 'b> {
+    pub(super) compiler: &'a mut Compiler<'b>,
+    pub(super) machine: &'a Machine,
+    output: &'a Output,
+    pub(super) frame: Frame,
+    /// The label of each block.
+    labels: Vec<Label>,
+    /// Where jumps to a block lead in the end.
+    leads_to: Vec<usize>,
+}
+
+/// Writes a function.
+pub(super) fn emit(compiler: &mut Compiler<'_>, machine: &Machine, output: &Output) {
+    let frame = Frame::new(machine, output, compiler.source.metered);
+    let labels = machine.blocks.iter().map(|_| compiler.asm.label()).collect();
+    let leads_to = destinations(machine, output);
+    let mut emitter = Emitter { compiler, machine, output, frame, labels, leads_to };
+    emitter.prologue();
+    let order = super::layout::order(machine, &emitter.leads_to);
+    for (index, block) in order.iter().enumerate() {
+        let next = order.get(index + 1).copied();
+        emitter.block(block.index, block.is_loop_head, next.map(|next| next.index));
+    }
+}
+
+/// For each block, itself, or where it leads if nothing is left of it but a jump.
+fn destinations(machine: &Machine, output: &Output) -> Vec<usize> {
+    let mut leads_to: Vec<usize> = (0..machine.blocks.len()).collect();
+    let mut edits = output.edits.iter().peekable();
+    let mut is_empty = vec![false; machine.blocks.len()];
+    for (index, block) in machine.blocks.iter().enumerate() {
+        let (start, end) = block.insts;
+        let mut has_edits = false;
+        while let Some((point, _)) = edits.peek() {
+            if point.inst().index() >= end as usize {
+                break;
+            }
+            has_edits = true;
+            edits.next();
+        }
+        let only_jumps =
+            end - start == 1 && matches!(machine.insts[start as usize].inst, Inst::Jump);
+        is_empty[index] = only_jumps && !has_edits && index != 0;
+    }
+    for index in 0..machine.blocks.len() {
+        let mut to = index;
+        // A cycle of empty blocks leads to one of them.
+        for _ in 0..64 {
+            if !is_empty[to] {
+                break;
+            }
+            to = machine.blocks[to].succs.first().map_or(to, |to| to.index());
+        }
+        leads_to[index] = to;
+    }
+    leads_to
+}
+
+fn gpr(allocation: Allocation) -> Gpr {
+    // Operands are constrained to registers.
+    let number = allocation.as_reg().map_or(0, |reg| reg.hw_enc());
+    Gpr::ALL[number & 15]
+}
+
+impl Emitter<'_, '_> {
+    fn prologue(&mut self) {
+        let asm = &mut self.compiler.asm;
+        for reg in &self.frame.saved {
+            asm.push(*reg);
+        }
+        if self.frame.bytes > 8 {
+            asm.alu_imm(Alu::Sub, Bits::B64, Gpr::Rsp, self.frame.bytes - 8);
+        }
+        if self.frame.bytes > 0 {
+            asm.push(STATE);
+        }
+    }
+
+    /// Takes the frame down; the return address is the lowest word then.
+    pub(super) fn unwind(&mut self) {
+        let asm = &mut self.compiler.asm;
+        if self.frame.bytes > 0 {
+            asm.alu_imm(Alu::Add, Bits::B64, Gpr::Rsp, self.frame.bytes);
+        }
+        for reg in self.frame.saved.iter().rev() {
+            asm.pop(*reg);
+        }
+    }
+
+    fn block(&mut self, index: usize, is_loop_head: bool, next: Option<usize>) {
+        if is_loop_head {
+            self.compiler.asm.align(super::LOOP_ALIGNMENT);
+        }
+        self.compiler.asm.bind(self.labels[index]);
+        let view = &self.machine.blocks[index];
+        let range = regalloc2::InstRange::new(
+            regalloc2::Inst::new(view.insts.0 as usize),
+            regalloc2::Inst::new(view.insts.1 as usize),
+        );
+        let mut last_place = None;
+        for item in Items::new(self.output, range) {
+            match item {
+                InstOrEdit::Edit(Edit::Move { from, to }) => self.edit(*from, *to),
+                InstOrEdit::Inst(inst) => {
+                    let chosen = self.machine.insts[inst.index()];
+                    if last_place != Some(chosen.pc) {
+                        self.compiler.place(chosen.pc);
+                        last_place = Some(chosen.pc);
+                    }
+                    let allocs = self.output.inst_allocs(inst);
+                    self.inst(index, &chosen, allocs, next);
+                }
+            }
+        }
+    }
+
+    fn spill(&self, allocation: Allocation) -> Option<Mem> {
+        let slot = allocation.as_stack()?;
+        Some(Mem::at(Gpr::Rsp, self.frame.spills + 8 * slot.index() as i32))
+    }
+
+    fn edit(&mut self, from: Allocation, to: Allocation) {
+        let (from_slot, to_slot) = (self.spill(from), self.spill(to));
+        let asm = &mut self.compiler.asm;
+        match (from_slot, to_slot) {
+            (None, None) => asm.mov(Bits::B64, gpr(to), gpr(from)),
+            (Some(slot), None) => asm.load(Bits::B64, gpr(to), slot),
+            (None, Some(slot)) => asm.mov(Bits::B64, slot, gpr(from)),
+            (Some(from), Some(to)) => {
+                // The allocator makes no such moves; push and pop would be right if it did.
+                asm.push_mem(from);
+                asm.pop(Gpr::R11);
+                asm.mov(Bits::B64, to, Gpr::R11);
+            }
+        }
+    }
+
+    /// The machine's form of a memory operand whose register, if any, is given; notes the access.
+    fn mem(
+        &mut self,
+        chosen: &Chosen,
+        amode: Amode,
+        reg: Option<Gpr>,
+        len: u32,
+        write: bool,
+    ) -> Mem {
+        let (mem, number) = match amode.base {
+            Base::Window => (Mem::at(WINDOW, amode.disp), crate::code::Access::NO_REGISTER),
+            Base::Frame => {
+                (Mem::indexed(WINDOW, Gpr::Rbp, Scale::X1, amode.disp), Gpr::Rbp.number())
+            }
+            Base::Reg => {
+                let reg = reg.unwrap_or(Gpr::Rax);
+                (Mem::indexed(WINDOW, reg, Scale::X1, amode.disp), reg.number())
+            }
+        };
+        self.compiler.access(chosen.pc, number, amode.disp, len, write);
+        mem
+    }
+
+    fn load(&mut self, size: Size, extend: Extend, dst: Gpr, from: Mem) {
+        let asm = &mut self.compiler.asm;
+        let bits = size_bits(size);
+        match (size, extend) {
+            (Size::B | Size::H, Extend::Zero) => asm.movzx(bits, dst, from),
+            (Size::W, Extend::Zero) | (Size::Dw, _) => asm.load(bits, dst, from),
+            (_, Extend::Sign) => asm.movsx(Bits::B64, bits, dst, from),
+        }
+    }
+
+    fn inst(&mut self, block: usize, chosen: &Chosen, allocs: &[Allocation], next: Option<usize>) {
+        let reg = |index: usize| gpr(allocs[index]);
+        let opt = |index: usize| allocs.get(index).map(|alloc| gpr(*alloc));
+        match chosen.inst {
+            Inst::Args => {}
+            Inst::Imm(0) => self.compiler.asm.zero(reg(0)),
+            Inst::Imm(number) => self.compiler.asm.mov_imm(reg(0), number),
+            Inst::FrameAddress(0) => self.compiler.asm.mov(Bits::B64, reg(0), Gpr::Rbp),
+            Inst::FrameAddress(disp) => {
+                self.compiler.asm.lea(Bits::B64, reg(0), Mem::at(Gpr::Rbp, disp));
+            }
+            Inst::Zext => self.compiler.asm.mov(Bits::B32, reg(0), reg(1)),
+            Inst::Add(bits) => {
+                let b = self.rm(allocs[2]);
+                self.add(bits, reg(0), reg(1), b);
+            }
+            Inst::AddImm(bits, imm) => self.add_imm(bits, reg(0), reg(1), imm),
+            Inst::Lea(bits, scale, disp) => {
+                let mem = Mem::indexed(reg(1), reg(2), scale, disp);
+                self.compiler.asm.lea(bits, reg(0), mem);
+            }
+            Inst::LeaIndex(bits, Scale::X2, disp) => {
+                let mem = Mem::indexed(reg(1), reg(1), Scale::X1, disp);
+                self.compiler.asm.lea(bits, reg(0), mem);
+            }
+            Inst::LeaIndex(bits, scale, disp) => {
+                self.compiler.asm.lea(bits, reg(0), Mem::scaled(reg(1), scale, disp));
+            }
+            Inst::Alu(op, bits) => {
+                let b = self.rm(allocs[2]);
+                self.alu(op, bits, reg(0), b);
+            }
+            Inst::AluImm(op, bits, imm) => self.compiler.asm.alu_imm(op, bits, reg(0), imm),
+            Inst::AluMem(op, bits, amode) => {
+                let from = self.mem(chosen, amode, opt(2), bytes(bits), false);
+                self.compiler.asm.alu_from(op, bits, reg(0), from);
+            }
+            Inst::Imul(bits) => {
+                let b = self.rm(allocs[2]);
+                self.compiler.asm.imul(bits, reg(0), b);
+            }
+            Inst::ImulMem(bits, amode) => {
+                let from = self.mem(chosen, amode, opt(2), bytes(bits), false);
+                self.compiler.asm.imul(bits, reg(0), from);
+            }
+            Inst::ImulImm(bits, imm) => self.compiler.asm.imul_imm(bits, reg(0), reg(1), imm),
+            Inst::ShiftImm(op, bits, count) => {
+                self.compiler.asm.shift_imm(op, bits, reg(0), count);
+            }
+            Inst::Rorx(bits, count) if reg(0) == reg(1) => {
+                self.compiler.asm.shift_imm(Shift::Ror, bits, reg(0), count);
+            }
+            Inst::Rorx(bits, count) => self.compiler.asm.rorx(bits, reg(0), reg(1), count),
+            Inst::Shiftx(op, bits) => {
+                self.compiler.asm.shiftx(op, bits, reg(0), reg(1), reg(2));
+            }
+            Inst::ShiftCl(op, bits) => self.compiler.asm.shift_cl(op, bits, reg(0)),
+            Inst::Unary(op, bits) => self.compiler.asm.unary(op, bits, reg(0)),
+            Inst::Bswap(bits) => self.compiler.asm.bswap(bits, reg(0)),
+            Inst::Swap16 => {
+                self.compiler.asm.shift_imm(Shift::Rol, Bits::B16, reg(0), 8);
+                self.compiler.asm.movzx(Bits::B16, reg(0), reg(0));
+            }
+            Inst::Movsx(to, from) => self.compiler.asm.movsx(to, from, reg(0), reg(1)),
+            Inst::Movzx(from) => self.compiler.asm.movzx(from, reg(0), reg(1)),
+            Inst::Count(op, bits) => self.compiler.asm.count(op, bits, reg(0), reg(1)),
+            Inst::MulHigh => self.compiler.asm.unary(Unary::Mul, Bits::B64, reg(2)),
+            Inst::Divide { op, bits, may_be_zero, may_be_minus_one } => {
+                self.divide(op, bits, (may_be_zero, may_be_minus_one), reg(2));
+            }
+            Inst::Select(test, cc) => {
+                self.test(chosen, test, &allocs[1..]);
+                let then = gpr(allocs[allocs.len() - 2]);
+                self.compiler.asm.cmov(cc, Bits::B64, reg(0), then);
+            }
+            Inst::Load(size, extend, amode) => {
+                let from = self.mem(chosen, amode, opt(1), size.bytes(), false);
+                self.load(size, extend, reg(0), from);
+            }
+            Inst::LoadSwapped(bits, amode) => {
+                let from = self.mem(chosen, amode, opt(1), bytes(bits), false);
+                self.compiler.asm.movbe_load(bits, reg(0), from);
+            }
+            Inst::Store(bits, amode) => {
+                let to = self.mem(chosen, amode, opt(1), bytes(bits), true);
+                self.compiler.asm.mov(bits, to, reg(0));
+            }
+            Inst::StoreSwapped(bits, amode) => {
+                let to = self.mem(chosen, amode, opt(1), bytes(bits), true);
+                self.compiler.asm.movbe_store(bits, to, reg(0));
+            }
+            Inst::StoreImm(bits, amode, imm) => {
+                let to = self.mem(chosen, amode, opt(0), bytes(bits), true);
+                self.compiler.asm.store_imm(bits, to, imm);
+            }
+            Inst::CheckAligned(amode, len, code) => {
+                self.check_aligned(chosen, amode, (len, code), reg(0), opt(1));
+            }
+            Inst::LockAlu(op, bits, amode) => {
+                let to = self.mem(chosen, amode, opt(1), bytes(bits), true);
+                self.compiler.asm.lock_alu(op, bits, to, reg(0));
+            }
+            Inst::Xadd(bits, amode) => {
+                let to = self.mem(chosen, amode, opt(2), bytes(bits), true);
+                self.compiler.asm.lock_xadd(bits, to, reg(0));
+            }
+            Inst::Xchg(bits, amode) => {
+                let to = self.mem(chosen, amode, opt(2), bytes(bits), true);
+                self.compiler.asm.xchg(bits, to, reg(0));
+            }
+            Inst::Cmpxchg(bits, amode) => {
+                let to = self.mem(chosen, amode, opt(3), bytes(bits), true);
+                self.compiler.asm.lock_cmpxchg(bits, to, reg(2));
+                if bits == Bits::B32 {
+                    // Where the exchange takes place the machine leaves the upper half.
+                    self.compiler.asm.mov(Bits::B32, Gpr::Rax, Gpr::Rax);
+                }
+            }
+            Inst::FetchLoop(op, bits, amode) => {
+                self.fetch_loop(chosen, (op, bits, amode), reg(1), reg(2), opt(3));
+            }
+            Inst::Call(site) => self.call(chosen.pc, site),
+            Inst::Charge(count) => {
+                self.compiler.asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
+            }
+            Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
+            Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels, reg(0)),
+            Inst::Branch(test, cc) => {
+                self.test(chosen, test, allocs);
+                self.branch(block, cc, next);
+            }
+            Inst::Jump => {
+                let to = self.destination(block, 0);
+                if Some(to) != next {
+                    self.compiler.asm.jmp(self.labels[to]);
+                }
+            }
+            Inst::Return => {
+                self.unwind();
+                self.compiler.asm.ret();
+            }
+            Inst::Trap(code) => {
+                let label = self.compiler.trap(code, chosen.pc);
+                self.compiler.asm.jmp(label);
+            }
+        }
+    }
+
+    /// Where the edge of a block with a number leads in the end.
+    fn destination(&self, block: usize, edge: usize) -> usize {
+        let to = self.machine.blocks[block].succs[edge].index();
+        self.leads_to[to]
+    }
+
+    fn branch(&mut self, block: usize, cc: Cc, next: Option<usize>) {
+        let (then, other) = (self.destination(block, 0), self.destination(block, 1));
+        let asm = &mut self.compiler.asm;
+        if then == other {
+            if Some(then) != next {
+                asm.jmp(self.labels[then]);
+            }
+        } else if Some(then) == next {
+            asm.jcc(cc.negated(), self.labels[other]);
+        } else {
+            asm.jcc(cc, self.labels[then]);
+            if Some(other) != next {
+                asm.jmp(self.labels[other]);
+            }
+        }
+    }
+
+    /// The register or spilled place of an operand.
+    fn rm(&self, allocation: Allocation) -> Rm {
+        self.spill(allocation).map_or_else(|| Rm::Reg(gpr(allocation)), Rm::Mem)
+    }
+
+    fn alu(&mut self, op: Alu, bits: Bits, dst: Gpr, b: Rm) {
+        match b {
+            Rm::Reg(b) => self.compiler.asm.alu(op, bits, dst, b),
+            Rm::Mem(b) => self.compiler.asm.alu_from(op, bits, dst, b),
+        }
+    }
+
+    fn add(&mut self, bits: Bits, dst: Gpr, a: Gpr, b: Rm) {
+        let asm = &mut self.compiler.asm;
+        match b {
+            _ if dst == a => self.alu(Alu::Add, bits, dst, b),
+            Rm::Reg(b) if dst == b => asm.alu(Alu::Add, bits, dst, a),
+            Rm::Reg(b) => asm.lea(bits, dst, Mem::indexed(a, b, Scale::X1, 0)),
+            Rm::Mem(_) => {
+                asm.mov(Bits::B64, dst, a);
+                self.alu(Alu::Add, bits, dst, b);
+            }
+        }
+    }
+
+    fn add_imm(&mut self, bits: Bits, dst: Gpr, a: Gpr, imm: i32) {
+        let asm = &mut self.compiler.asm;
+        match imm {
+            _ if dst != a => asm.lea(bits, dst, Mem::at(a, imm)),
+            // The immediate of a subtraction fits in a byte where that of an addition does not.
+            128 => asm.alu_imm(Alu::Sub, bits, dst, -128),
+            _ => asm.alu_imm(Alu::Add, bits, dst, imm),
+        }
+    }
+
+    fn test(&mut self, chosen: &Chosen, test: Test, allocs: &[Allocation]) {
+        let reg = |index: usize| gpr(allocs[index]);
+        match test {
+            Test::Cmp(bits) => {
+                let b = self.rm(allocs[1]);
+                self.alu(Alu::Cmp, bits, reg(0), b);
+            }
+            Test::CmpImm(bits, imm) => self.compiler.asm.alu_imm(Alu::Cmp, bits, reg(0), imm),
+            Test::Test(bits) => self.compiler.asm.test(bits, reg(0), reg(1)),
+            Test::TestImm(bits, imm) => self.compiler.asm.test_imm(bits, reg(0), imm),
+            Test::CmpMem(bits, amode) => {
+                let index = allocs.get(1).map(|alloc| gpr(*alloc));
+                let mem = self.mem(chosen, amode, index, bytes(bits), false);
+                self.compiler.asm.alu_from(Alu::Cmp, bits, reg(0), mem);
+            }
+            Test::CmpMemImm(bits, amode, imm) => {
+                let index = allocs.first().map(|alloc| gpr(*alloc));
+                let mem = self.mem(chosen, amode, index, bytes(bits), false);
+                self.compiler.asm.alu_imm(Alu::Cmp, bits, mem, imm);
+            }
+            Test::TestMemImm(bits, amode, imm) => {
+                let index = allocs.first().map(|alloc| gpr(*alloc));
+                let mem = self.mem(chosen, amode, index, bytes(bits), false);
+                self.compiler.asm.test_imm(bits, mem, imm);
+            }
+        }
+    }
+
+    /// The machine divides `rdx:rax` and stops on a divisor of 0 and on the one signed quotient
+    /// that does not fit; eBPF defines both.
+    fn divide(&mut self, op: Bin, bits: Bits, (zero, minus_one): (bool, bool), divisor: Gpr) {
+        let resume = self.compiler.asm.label();
+        if zero {
+            let stub = self.compiler.stub(0, StubKind::DivisionByZero { op, bits, resume });
+            self.compiler.asm.test(bits, divisor, divisor);
+            self.compiler.asm.jcc(Cc::E, stub);
+        }
+        let signed = matches!(op, Bin::Sdiv | Bin::Smod);
+        if signed && minus_one {
+            let stub = self.compiler.stub(0, StubKind::DivisionByMinusOne { op, bits, resume });
+            self.compiler.asm.alu_imm(Alu::Cmp, bits, divisor, -1);
+            self.compiler.asm.jcc(Cc::E, stub);
+        }
+        let asm = &mut self.compiler.asm;
+        if signed {
+            asm.sign_to_rdx(bits);
+            asm.unary(Unary::Idiv, bits, divisor);
+        } else {
+            asm.zero(Gpr::Rdx);
+            asm.unary(Unary::Div, bits, divisor);
+        }
+        asm.bind(resume);
+    }
+
+    fn check_aligned(
+        &mut self,
+        chosen: &Chosen,
+        amode: Amode,
+        (len, code): (u32, crate::abi::TrapCode),
+        temp: Gpr,
+        reg: Option<Gpr>,
+    ) {
+        let asm = &mut self.compiler.asm;
+        match (amode.base, reg) {
+            (Base::Window, _) => asm.mov_imm(temp, (amode.disp as u32).into()),
+            (Base::Frame, _) => asm.lea(Bits::B32, temp, Mem::at(Gpr::Rbp, amode.disp)),
+            (Base::Reg, reg) => {
+                let reg = reg.unwrap_or(Gpr::Rax);
+                asm.lea(Bits::B32, temp, Mem::at(reg, amode.disp));
+            }
+        }
+        asm.test_imm(Bits::B8, temp, len as i32 - 1);
+        let stub = self.compiler.stub(chosen.pc, StubKind::Misaligned { code, len, address: temp });
+        self.compiler.asm.jcc(Cc::Ne, stub);
+    }
+
+    /// An operation that gives the old value, in `rax`, and has no instruction.
+    fn fetch_loop(
+        &mut self,
+        chosen: &Chosen,
+        (op, bits, amode): (AtomicOp, Bits, Amode),
+        temp: Gpr,
+        value: Gpr,
+        reg: Option<Gpr>,
+    ) {
+        let alu = match op {
+            AtomicOp::FetchOr => Alu::Or,
+            AtomicOp::FetchAnd => Alu::And,
+            _ => Alu::Xor,
+        };
+        let from = self.mem(chosen, amode, reg, bytes(bits), true);
+        self.compiler.asm.load(bits, Gpr::Rax, from);
+        let again = self.compiler.asm.label();
+        self.compiler.asm.bind(again);
+        self.compiler.asm.mov(bits, temp, Gpr::Rax);
+        self.compiler.asm.alu(alu, bits, temp, value);
+        let to = self.mem(chosen, amode, reg, bytes(bits), true);
+        self.compiler.asm.lock_cmpxchg(bits, to, temp);
+        self.compiler.asm.jcc(Cc::Ne, again);
+        if bits == Bits::B32 {
+            self.compiler.asm.mov(Bits::B32, Gpr::Rax, Gpr::Rax);
+        }
+    }
+
+    fn charge_and_check(&mut self, pc: u32, count: i32) {
+        let resume = self.compiler.asm.label();
+        let stub = self.compiler.stub(pc, StubKind::Refuel { resume });
+        if count == 0 {
+            self.compiler.asm.test(Bits::B64, FUEL, FUEL);
+        } else {
+            self.compiler.asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
+        }
+        self.compiler.asm.jcc(Cc::S, stub);
+        self.compiler.asm.bind(resume);
+    }
+
+    fn call(&mut self, pc: u32, site: u32) {
+        let site = &self.machine.calls[site as usize];
+        match site.target {
+            Target::Local(entry) => self.call_local(pc, entry),
+            Target::Helper(id) => {
+                let binding = (self.compiler.source.helper)(id);
+                self.call_helper(pc, binding);
+            }
+            Target::Register => self.call_register(pc),
+            Target::TailCall => self.tail_call(pc),
+            Target::Packet(size) => self.load_packet(pc, size),
+        }
+        self.compiler.place(Place::NONE);
+        self.compiler.place(pc);
+    }
+}
+
+pub(super) fn size_bits(size: Size) -> Bits {
+    match size {
+        Size::B => Bits::B8,
+        Size::H => Bits::B16,
+        Size::W => Bits::B32,
+        Size::Dw => Bits::B64,
+    }
+}
+
+const fn bytes(bits: Bits) -> u32 {
+    match bits {
+        Bits::B8 => 1,
+        Bits::B16 => 2,
+        Bits::B32 => 4,
+        Bits::B64 => 8,
+    }
+}
+
+/// The instructions of a block with the moves between them.
+struct Items<'a> {
+    edits: &'a [(regalloc2::ProgPoint, Edit)],
+    next: usize,
+    end: usize,
+}
+
+impl<'a> Items<'a> {
+    fn new(output: &'a Output, range: regalloc2::InstRange) -> Items<'a> {
+        let first = range.first();
+        let point = regalloc2::ProgPoint::before(first);
+        let start = output.edits.partition_point(|(at, _)| *at < point);
+        let (next, end) = (first.index(), first.index() + range.len());
+        Items { edits: &output.edits[start..], next, end }
+    }
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = InstOrEdit<'a>;
+
+    fn next(&mut self) -> Option<InstOrEdit<'a>> {
+        if self.next == self.end {
+            return None;
+        }
+        let inst = regalloc2::Inst::new(self.next);
+        if let Some(((point, edit), rest)) = self.edits.split_first()
+            && *point <= regalloc2::ProgPoint::before(inst)
+        {
+            self.edits = rest;
+            return Some(InstOrEdit::Edit(edit));
+        }
+        self.next += 1;
+        Some(InstOrEdit::Inst(inst))
+    }
+}
