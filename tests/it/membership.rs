@@ -162,6 +162,7 @@ fn input<'a>(
         profile,
         kernel: None,
         attach_target: None,
+        types: None,
     }
 }
 
@@ -222,6 +223,7 @@ fn watch_program(
     let input = Input {
         attach_type: program.attach_type,
         functions: &functions,
+        types: object.btf(),
         ..input(&linked.bytecode, program.prog_type, &maps, profile)
     };
     let proof = match Proof::new(&input) {
