@@ -2,13 +2,15 @@
 //!
 //! [`corpus`] reads the conformance cases, [`engines`] lists who must agree with them, [`oracle`]
 //! asks the live kernel, [`random`] makes programs to compare with it, [`hostile`] programs that
-//! nothing vouches for; [`verdicts`] compares what the verifiers say of them. [`aarch64`] runs
-//! machine code for that target in an emulator.
+//! nothing vouches for; [`verdicts`] compares what the verifiers say of them, [`membership`] what
+//! they hold when they run with what was proved of them. [`aarch64`] runs machine code for that
+//! target in an emulator.
 
 pub mod aarch64;
 pub mod corpus;
 pub mod engines;
 pub mod hostile;
+pub mod membership;
 pub mod oracle;
 pub mod random;
 pub mod robustness;

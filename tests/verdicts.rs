@@ -14,7 +14,7 @@ mod precision;
 mod pruning;
 mod shrink;
 
-pub use execute::{Ran, Runner};
+pub use execute::{Ran, Runner, context};
 pub use judge::{Answer, Judge, Opinion};
 pub use shrink::shrink;
 

@@ -115,6 +115,7 @@ impl Ours {
             maps: &facts,
             functions: &[],
             kernel: None,
+            types: None,
             gpl_compatible: true,
             sleepable: false,
             profile: Profile::linux(machine.host().cpus),

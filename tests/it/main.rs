@@ -14,6 +14,7 @@ mod examples;
 mod hostile;
 
 mod infrared;
+mod membership;
 
 mod kernel_random;
 

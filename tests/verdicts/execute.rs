@@ -1,12 +1,13 @@
 //! Running what was accepted in the checked interpreter: it must never trap.
 
 use super::{Case, TYPES, maps};
+use crate::membership::{Proof, Watch};
 use crate::random::Random;
 use skep::context::{Context, RawMemory, Skb, Xdp};
 use skep::cpu::Cpu;
 use skep::host::Host;
-use skep::machine::{Machine, MapId};
-use skep::run::{Engine, Options, RunError};
+use skep::machine::{Loaded, Machine, MapId};
+use skep::run::{Engine, Finished, Options, RunError};
 use skep::trap::TrapKind;
 use skep_bpf::insn::{Imm64, Insn};
 use skep_bpf::platform::ProgType;
@@ -64,9 +65,40 @@ impl Runner {
     ///
     /// If the machine fails in another way than by a trap.
     pub fn run(&mut self, case: &Case, random: &mut Random, times: usize) -> Result<Ran, String> {
+        let run = |loaded: &Loaded, cpu: &mut Cpu, context: &mut dyn Context, options| {
+            loaded.run(cpu, context, options)
+        };
+        self.bench(case)?.run(case, random, times, run)
+    }
+
+    /// The same, each run watched. Gives how many instructions had registers that the proof knows,
+    /// and the first that had not.
+    ///
+    /// # Errors
+    ///
+    /// If the machine fails in another way than by a trap.
+    pub fn watch(
+        &mut self,
+        case: &Case,
+        random: &mut Random,
+        times: usize,
+        proof: &Proof,
+    ) -> Result<(Ran, u64, Option<String>), String> {
+        let (mut found, mut violation) = (0, None);
+        let run = |loaded: &Loaded, cpu: &mut Cpu, context: &mut dyn Context, options| {
+            let mut watch = Watch::new(proof);
+            let result = loaded.observe(cpu, context, options, &mut watch);
+            found += watch.found;
+            violation = violation.take().or(watch.violation);
+            result
+        };
+        let ran = self.bench(case)?.run(case, random, times, run)?;
+        Ok((ran, found, violation))
+    }
+
+    fn bench(&mut self, case: &Case) -> Result<&mut Bench, String> {
         let machine = self.machines.iter_mut().find(|entry| entry.0 == case.prog_type);
-        let (_, bench) = machine.ok_or("no machine for this program type")?;
-        bench.run(case, random, times)
+        Ok(&mut machine.ok_or("no machine for this program type")?.1)
     }
 }
 
@@ -79,7 +111,13 @@ impl Bench {
         Ok(Bench { machine, cpu, maps })
     }
 
-    fn run(&mut self, case: &Case, random: &mut Random, times: usize) -> Result<Ran, String> {
+    fn run(
+        &mut self,
+        case: &Case,
+        random: &mut Random,
+        times: usize,
+        mut run: impl FnMut(&Loaded, &mut Cpu, &mut dyn Context, Options) -> Result<Finished, RunError>,
+    ) -> Result<Ran, String> {
         let program = match Program::new(&Bytecode::from(case.slots.clone())) {
             Ok(program) => program,
             // What is never reached may be anything for the verifier, but not for the machine.
@@ -96,7 +134,7 @@ impl Bench {
             self.fill_maps(random)?;
             let mut context = context(case.prog_type, random);
             let options = Options { engine: Engine::Checked, fuel: FUEL };
-            match loaded.run(&mut self.cpu, context.as_mut(), options) {
+            match run(&loaded, &mut self.cpu, context.as_mut(), options) {
                 Ok(_) => {}
                 Err(RunError::Trap(trap)) => match trap.kind {
                     TrapKind::NoSuchHelper(_)
@@ -152,7 +190,8 @@ impl Bench {
 }
 
 /// An input for a program type.
-fn context(prog_type: ProgType, random: &mut Random) -> Box<dyn Context> {
+#[must_use]
+pub fn context(prog_type: ProgType, random: &mut Random) -> Box<dyn Context> {
     let len = 14 + random.below(80);
     let packet: Vec<u8> = (0..len).map(|_| random.word() as u8).collect();
     match prog_type {

@@ -96,7 +96,7 @@ fn our_steps(input: &Input<'_>) -> Vec<Step> {
                 }
                 steps.push(Step::Covered(at));
             }
-            Event::Waiting => {}
+            Event::Waiting | Event::Finished => {}
             Event::Resumed => steps.push(Step::Resumed(at, observed.to_string())),
         }
     };

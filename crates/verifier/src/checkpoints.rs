@@ -19,17 +19,22 @@ struct Checkpoint {
     /// None once it was forgotten and no path needs it.
     state: Option<State>,
     parent: Option<usize>,
-    /// Of the active function's registers, to see quickly that others are not the same.
-    fingerprint: u64,
-    /// Paths from here that have not ended.
-    branches: u32,
-    hits: u32,
-    misses: u32,
     listed: bool,
     /// Whether slots that never mattered were forgotten.
     cleaned: bool,
     /// The cycle of the code that it lies in.
     cycle: Option<CycleNumber>,
+}
+
+/// What is asked of every checkpoint of a list, apart from the rest so that it is close together.
+#[derive(Clone, Copy)]
+struct Tally {
+    /// Of the active function's registers, to see quickly that others are not the same.
+    fingerprint: u32,
+    /// Paths from here that have not ended.
+    branches: u32,
+    hits: u32,
+    misses: u32,
 }
 
 /// Checkpoints with one call site of the active function, the latest last.
@@ -42,6 +47,8 @@ struct Place {
 /// All remembered states.
 pub(crate) struct Checkpoints {
     all: Vec<Checkpoint>,
+    /// By checkpoint.
+    tallies: Vec<Tally>,
     /// Those that may cover others, by slot of the code.
     listed: Vec<Vec<Place>>,
     cycles: Visits,
@@ -55,6 +62,7 @@ impl Checkpoints {
     pub(crate) fn new(slots: usize) -> Checkpoints {
         Checkpoints {
             all: Vec::new(),
+            tallies: Vec::new(),
             listed: (0..slots).map(|_| Vec::new()).collect(),
             cycles: Visits::default(),
             ids: IdMap::default(),
@@ -72,17 +80,18 @@ impl Checkpoints {
 
     /// One more path begins after a checkpoint.
     pub(crate) fn add_branch(&mut self, checkpoint: usize) {
-        self.all[checkpoint].branches += 1;
+        self.tallies[checkpoint].branches += 1;
     }
 
     /// A path whose last checkpoint is given ends.
     pub(crate) fn end_path(&mut self, mut last: Option<usize>) {
         while let Some(index) = last {
-            let checkpoint = &mut self.all[index];
-            checkpoint.branches -= 1;
-            if checkpoint.branches > 0 {
+            let branches = &mut self.tallies[index].branches;
+            *branches -= 1;
+            if *branches > 0 {
                 break;
             }
+            let checkpoint = &mut self.all[index];
             last = checkpoint.parent;
             if let Some(cycle) = checkpoint.cycle {
                 self.cycles.leave(cycle, index);
@@ -113,13 +122,14 @@ impl Checkpoints {
 }
 
 /// What registers with equal values have in common.
-fn fingerprint(state: &State) -> u64 {
+fn fingerprint(state: &State) -> u32 {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    state.top().regs().iter().fold(0, |sum, value| {
+    let sum = state.top().regs().iter().fold(0, |sum, value| {
         let number = value.scalar.wide().umin ^ value.scalar.tnum().mask().rotate_left(32);
         let related = u64::from(value.id) << 32 | u64::from(value.off.cast_unsigned());
         (sum ^ number ^ related.rotate_left(16)).wrapping_mul(MULTIPLIER).rotate_left(23)
-    })
+    });
+    sum as u32
 }
 
 impl Walk<'_> {
@@ -139,15 +149,15 @@ impl Walk<'_> {
         // The latest first.
         for position in (0..list.len()).rev() {
             let index = list[position];
-            let walked_out = self.checkpoints.all[index].branches == 0;
+            let walked_out = self.checkpoints.tallies[index].branches == 0;
             covered = if walked_out { self.covers(index) } else { self.closes_loop(index) };
             if covered {
-                self.checkpoints.all[index].hits += 1;
+                self.checkpoints.tallies[index].hits += 1;
                 break;
             }
             if !walked_out {
                 let own = *own_fingerprint.get_or_insert_with(|| fingerprint(&self.state));
-                if own == self.checkpoints.all[index].fingerprint
+                if own == self.checkpoints.tallies[index].fingerprint
                     && self.may_loop(index)
                     && self.is_same(index)
                 {
@@ -158,12 +168,13 @@ impl Walk<'_> {
                     add = false;
                 }
             }
-            let checkpoint = &mut self.checkpoints.all[index];
-            checkpoint.misses += u32::from(add);
+            let tally = &mut self.checkpoints.tallies[index];
+            tally.misses += u32::from(add);
             let patience = if force_here && !walked_out { 64 } else { 3 };
-            if checkpoint.misses > checkpoint.hits * patience + patience {
+            if tally.misses > tally.hits * patience + patience {
+                let checkpoint = &mut self.checkpoints.all[index];
                 checkpoint.listed = false;
-                if checkpoint.branches == 0 {
+                if walked_out {
                     checkpoint.state = None;
                 } else {
                     self.checkpoints.lingering += 1;
@@ -302,10 +313,10 @@ impl Walk<'_> {
         let callsite = self.state.top().callsite;
         let mut places = self.checkpoints.listed.get(at)?.iter();
         let place = places.find(|place| place.callsite == callsite)?;
-        let checkpoint = |index: &usize| &self.checkpoints.all[*index];
-        let open = |index: &&usize| Some(**index) != not && checkpoint(index).branches > 0;
+        let open =
+            |index: &&usize| Some(**index) != not && self.checkpoints.tallies[**index].branches > 0;
         let states = place.list.iter().rev().filter(open);
-        let mut states = states.filter_map(|index| checkpoint(index).state.as_ref());
+        let mut states = states.filter_map(|index| self.checkpoints.all[*index].state.as_ref());
         states.find(|state| same_callsites(state, &self.state))
     }
 
@@ -317,14 +328,12 @@ impl Walk<'_> {
         let index = self.checkpoints.all.len();
         let cycle = cycle_of(&self.code, &self.state, self.at);
         let cycle = cycle.map(|cycle| self.checkpoints.cycles.enter(cycle, index));
+        let fingerprint = fingerprint(&self.state);
+        self.checkpoints.tallies.push(Tally { fingerprint, branches: 1, hits: 0, misses: 0 });
         self.checkpoints.all.push(Checkpoint {
-            fingerprint: fingerprint(&self.state),
             cycle,
             state: Some(self.state.clone()),
             parent: self.parent,
-            branches: 1,
-            hits: 0,
-            misses: 0,
             listed: true,
             cleaned: false,
         });

@@ -78,7 +78,7 @@ impl Comparison<'_> {
         if self.mode == Mode::Exact {
             return self.exact(old, current);
         }
-        if old.kind == Kind::Invalid {
+        if matches!(old.kind, Kind::Invalid) {
             return self.mode == Mode::Covers || current.kind == Kind::Invalid;
         }
         if old.or_null != current.or_null || !old.kind.same_type(current.kind) {

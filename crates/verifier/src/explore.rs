@@ -152,6 +152,7 @@ impl<'a> Walk<'a> {
             self.begin(function)?;
             self.walk()?;
         }
+        self.observe(Event::Finished, self.at);
         Ok(())
     }
 
@@ -340,7 +341,8 @@ impl<'a> Walk<'a> {
         if let Some(observer) = &mut self.observer {
             let (state, maps, nodes) = (&self.state, self.input.maps, &self.nodes);
             let kernel = self.input.kernel;
-            observer(&Observed { event, at, state, maps, nodes, kernel });
+            let live = self.code.live.get(at).copied().unwrap_or(u16::MAX);
+            observer(&Observed { event, at, state, maps, nodes, live, kernel });
         }
     }
 }

@@ -17,6 +17,7 @@ mod ids;
 pub mod input;
 mod kernel;
 pub mod kernel_log;
+mod known;
 mod liveness;
 mod loops;
 mod observe;
@@ -35,6 +36,7 @@ use structure::Code;
 
 pub use input::{Input, MapFacts, Profile};
 pub use kernel::KernelTypes;
+pub use known::{Known, Origin, PointerRegion};
 pub use observe::{Event, Observed};
 pub use rejection::{Decision, Rejection, Rule};
 pub use verified::{Region, Stats, Verified};

@@ -27,6 +27,8 @@ pub enum Event {
     Waiting,
     /// A waiting branch is taken up.
     Resumed,
+    /// All paths were walked, and nothing is wrong.
+    Finished,
 }
 
 /// What is known at an instruction of one path.
@@ -36,6 +38,8 @@ pub struct Observed<'a> {
     pub(crate) state: &'a State,
     pub(crate) maps: &'a [MapFacts],
     pub(crate) nodes: &'a Nodes,
+    /// The registers that are live before the instruction.
+    pub(crate) live: u16,
     pub(crate) kernel: Option<&'a KernelTypes>,
 }
 

@@ -38,7 +38,7 @@ impl Walk<'_> {
     /// A register that is read.
     pub(crate) fn read(&self, reg: Reg) -> Check<Value> {
         let value = self.state.reg(reg);
-        if value.kind == crate::state::value::Kind::Invalid {
+        if matches!(value.kind, crate::state::value::Kind::Invalid) {
             return fault(Rule::Uninitialised, format!("R{} !read_ok", reg.index()));
         }
         Ok(value)

@@ -270,7 +270,7 @@ impl Value {
     /// Whether it is a number.
     #[inline]
     pub(crate) fn is_scalar(&self) -> bool {
-        self.kind == Kind::Scalar
+        matches!(self.kind, Kind::Scalar)
     }
 
     /// Whether it is the number 0.

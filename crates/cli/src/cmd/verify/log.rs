@@ -128,6 +128,7 @@ impl<'a> Log<'a> {
                 };
             }
             Event::Resumed => self.resume(),
+            Event::Finished => {}
         }
     }
 
