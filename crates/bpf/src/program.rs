@@ -78,6 +78,7 @@ pub struct Program {
     slot_of: Vec<u32>,
     functions: Vec<Function>,
     debug: DebugInfo,
+    kernel_functions: Vec<String>,
 }
 
 /// The largest number of slots a program may have: more than Linux's limit of a million
@@ -204,7 +205,8 @@ impl Program {
             insns.push(resolve(insn, SlotIndex(slot as usize), &pc_of)?);
         }
         let functions = functions(&insns, &slot_of, &bytecode.debug);
-        let program = Program { insns, slot_of, functions, debug: bytecode.debug.clone() };
+        let (debug, kernel_functions) = (bytecode.debug.clone(), bytecode.kernel_functions.clone());
+        let program = Program { insns, slot_of, functions, debug, kernel_functions };
         program.check()?;
         Ok(program)
     }
@@ -245,6 +247,13 @@ impl Program {
     #[must_use]
     pub fn debug(&self) -> &DebugInfo {
         &self.debug
+    }
+
+    /// The names of the kernel functions that calls refer to, as
+    /// [`Bytecode::kernel_functions`].
+    #[must_use]
+    pub fn kernel_functions(&self) -> &[String] {
+        &self.kernel_functions
     }
 
     /// The code again, with distances for targets.

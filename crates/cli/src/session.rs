@@ -14,7 +14,7 @@ use skep::prepare::{
 };
 use skep::run::{Finished, Options, RunError};
 use skep_bpf::platform::{AttachType, ProgType, types_named};
-use skep_object::{Linked, MapIndex, Object};
+use skep_object::{KernelFunctions, LinkOptions, Linked, MapIndex, Object};
 
 use crate::contents;
 use crate::context::Input;
@@ -179,6 +179,10 @@ impl Session {
             globals,
             map_sizes,
             kernel_types: Some(kernel_types(wanted.btf)?),
+            link: LinkOptions {
+                kernel_functions: KernelFunctions::ByName,
+                ..LinkOptions::default()
+            },
             ..PrepareOptions::default()
         };
         let file = target.path.display();

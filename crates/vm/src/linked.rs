@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use skep_bpf::insn::{Imm64, Insn};
+use skep_bpf::insn::{Callee, Imm64, Insn};
 use skep_bpf::platform::ProgType;
 use skep_bpf::program::{Pc, Program};
 use skep_bpf::text::c_like::Decimal;
 use skep_verifier::Verified;
 
 use crate::fast::Steps;
+use crate::helpers::kfunc_number;
 use crate::machine::{LoadError, Machine, MapId};
 use crate::native::Native;
 use crate::region::END_ADDR;
@@ -50,12 +51,16 @@ impl Linked {
                 errno,
             })?;
         }
+        check_kernel_functions(&program)?;
         let mut insns = Vec::with_capacity(program.insns().len());
         for (index, insn) in program.insns().iter().enumerate() {
             let insn = match insn {
                 Insn::LoadImm64 { dst, imm } => {
                     let value = resolve(machine, &program, maps, Pc::from_index(index), imm)?;
                     Insn::LoadImm64 { dst: *dst, imm: Imm64::Value(value) }
+                }
+                Insn::Call { callee } => {
+                    Insn::Call { callee: kernel_function(&program, *callee).unwrap_or(*callee) }
                 }
                 other => *other,
             };
@@ -143,6 +148,20 @@ impl Linked {
 /// Function references are addresses in the last 64 KiB of the window, which is never mapped: they
 /// can be passed on, never loaded from.
 const MAX_FUNCTIONS: usize = (u32::MAX - END_ADDR) as usize;
+
+/// The helper that a call of a kernel function by name is bound to.
+fn kernel_function(program: &Program, callee: Callee<Pc>) -> Option<Callee<Pc>> {
+    let Callee::Kfunc { btf_id, .. } = callee else { return None };
+    let name = program.kernel_functions().get(usize::try_from(btf_id).ok()?)?;
+    Some(Callee::Helper(kfunc_number(name)?))
+}
+
+/// Whether all kernel functions that the program calls are implemented.
+fn check_kernel_functions(program: &Program) -> Result<(), LoadError> {
+    let absent = program.kernel_functions().iter().filter(|name| kfunc_number(name).is_none());
+    let names: Vec<String> = absent.cloned().collect();
+    if names.is_empty() { Ok(()) } else { Err(LoadError::NoKernelFunctions { names }) }
+}
 
 fn resolve(
     machine: &Machine,

@@ -171,6 +171,12 @@ pub enum LoadError {
         /// What differs.
         what: proof::Difference,
     },
+    /// The program calls functions of the kernel that are not implemented.
+    #[error("it calls {}: not implemented", .names.join(", "))]
+    NoKernelFunctions {
+        /// Their names.
+        names: Vec<String>,
+    },
     /// The program names something by a kernel's number.
     #[error("slot {at}: names a map or variable by a kernel's number; link it first")]
     Unresolved {
@@ -203,6 +209,7 @@ impl Machine {
         let handles_bytes = MAX_MAPS as u32 * HANDLE_BYTES;
         let handles = memory.alloc(handles_bytes, Perm::Read, Purpose::MapHandles)?;
         let mut helpers: HashMap<_, _> = crate::helpers::standard()
+            .chain(crate::helpers::numbered_kfuncs())
             .map(|(id, implementation)| (id, Arc::new(implementation)))
             .collect();
         helpers.extend(own.into_iter().map(|(id, helper)| (id, Arc::new(helper))));

@@ -9,8 +9,11 @@ use skep_jit::{Target, Tier};
 
 pub use crate::checked::Observer;
 
-/// How often a frame may pass `may_goto` instructions before they jump (Linux, `BPF_MAX_LOOPS`).
-pub(crate) const MAY_GOTO_LIMIT: u32 = 8 * 1024 * 1024;
+/// How often what drives a loop may repeat it (Linux, `BPF_MAX_LOOPS`).
+pub(crate) const MAX_LOOPS: u32 = 8 * 1024 * 1024;
+
+/// How often a frame may pass `may_goto` instructions before they jump.
+pub(crate) const MAY_GOTO_LIMIT: u32 = MAX_LOOPS;
 
 /// What executes a program.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]

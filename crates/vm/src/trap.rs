@@ -181,14 +181,15 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// A helper by name if it is known, else by number.
+/// A helper or kernel function by name if it is known, else by number.
 struct HelperName(HelperId);
 
 impl fmt::Display for HelperName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.row() {
-            Some(row) => f.write_str(row.name),
-            None => write!(f, "number {}", self.0.0),
+        match (self.0.row(), crate::helpers::kfunc_name(self.0)) {
+            (Some(row), _) => f.write_str(row.name),
+            (None, Some(name)) => f.write_str(name),
+            (None, None) => write!(f, "number {}", self.0.0),
         }
     }
 }

@@ -7,7 +7,7 @@ use skep::prepare::{PrepareOptions, Prepared, ProgramFailure, Verification, prep
 use skep::run::{Engine, Options, RunError};
 use skep::trap::TrapKind;
 use skep_bpf::platform::ProgType;
-use skep_object::{CoreRelocations, LinkOptions};
+use skep_object::{CoreRelocations, KernelFunctions, LinkOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -58,8 +58,10 @@ impl Outcome {
             (run.packet.clone(), packet.clone(), run.retval)
         });
         let runs: Vec<_> = zeros.into_iter().chain(recorded).collect();
-        let link =
-            LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
+        let link = LinkOptions {
+            core_relocations: CoreRelocations::AsCompiled,
+            kernel_functions: KernelFunctions::ByName,
+        };
         // Verified before: only this one program, as the record says.
         let verification = Verification::Off;
         let options = PrepareOptions { link, verification, ..PrepareOptions::default() };

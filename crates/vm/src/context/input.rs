@@ -70,6 +70,8 @@ pub struct Input {
     pub(crate) redirect: Option<Redirect>,
     /// What a decoder of infrared said in this run.
     pub(crate) decoded: Vec<Decoded>,
+    /// What iterators over bits go through, of those that were begun in this run.
+    bits: Vec<Option<Vec<u64>>>,
     /// The area for raw memory: start and length.
     memory: Option<(u32, u32)>,
     /// The area for packets: start and length.
@@ -145,6 +147,31 @@ impl Input {
         self.context = context;
         self.redirect = None;
         self.decoded.clear();
+        self.bits.clear();
+    }
+
+    /// Keeps the words that an iterator over bits goes through; gives what finds them again.
+    pub(crate) fn keep_bits(&mut self, words: Vec<u64>) -> u64 {
+        let free = self.bits.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.bits.len());
+        match self.bits.get_mut(place) {
+            Some(slot) => *slot = Some(words),
+            None => self.bits.push(Some(words)),
+        }
+        place as u64
+    }
+
+    /// The words that an iterator over bits goes through; none if there is no such iterator.
+    pub(crate) fn kept_bits(&self, place: u64) -> &[u64] {
+        let slot = usize::try_from(place).ok().and_then(|place| self.bits.get(place));
+        slot.and_then(Option::as_deref).unwrap_or_default()
+    }
+
+    /// Forgets the words of an iterator over bits.
+    pub(crate) fn drop_bits(&mut self, place: u64) {
+        if let Some(slot) = usize::try_from(place).ok().and_then(|place| self.bits.get_mut(place)) {
+            *slot = None;
+        }
     }
 
     /// An area for raw memory of exactly a length, which is not 0.

@@ -33,6 +33,10 @@ mod redirect;
 
 mod number;
 
+mod kfunc;
+
+mod kfunc_text;
+
 mod perf_event;
 
 mod ring_buffer;
@@ -57,6 +61,8 @@ use crate::memory::{Access, Fault, PAGE_BYTES};
 use crate::trap::TrapKind;
 
 pub(crate) use spin_lock::release as release_lock;
+pub use kfunc::names as kernel_functions;
+pub(crate) use kfunc::{name as kfunc_name, number as kfunc_number};
 pub(crate) use tail_call::{TAIL_CALL, tail_call};
 
 /// What an embedder's helper does.
@@ -253,6 +259,11 @@ const FAMILIES: &[&[Standard]] = &[
 pub fn standard() -> impl Iterator<Item = (HelperId, Implementation)> {
     let helpers = FAMILIES.iter().copied().flatten();
     helpers.map(|(id, run)| (*id, Implementation::Standard(*run)))
+}
+
+/// The kernel functions that are implemented, under numbers that no helper has.
+pub(crate) fn numbered_kfuncs() -> impl Iterator<Item = (HelperId, Implementation)> {
+    kfunc::standard()
 }
 
 /// The helpers that are implemented: the standard ones and `bpf_tail_call`.

@@ -3,6 +3,7 @@
 mod checksum;
 
 mod dynptr;
+mod kfunc;
 
 mod map;
 
