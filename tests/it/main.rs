@@ -25,6 +25,7 @@ mod robustness;
 mod damage;
 
 mod readme;
+mod records;
 
 mod verdicts;
 

@@ -122,7 +122,13 @@ fn is_array(def: &MapDef) -> bool {
 }
 
 fn is_per_cpu(def: &MapDef) -> bool {
-    matches!(def.map_type, MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH)
+    matches!(
+        def.map_type,
+        MapType::PERCPU_ARRAY
+            | MapType::PERCPU_HASH
+            | MapType::LRU_PERCPU_HASH
+            | MapType::PERCPU_CGROUP_STORAGE
+    )
 }
 
 /// The values of the processors in what a per-CPU map gives: each padded to eight bytes.

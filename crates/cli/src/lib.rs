@@ -11,6 +11,7 @@ pub mod assembly;
 pub mod cmd;
 pub mod contents;
 pub mod context;
+pub mod delivered;
 pub mod failure;
 pub mod input;
 pub mod kernel;

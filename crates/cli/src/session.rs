@@ -18,6 +18,7 @@ use skep_object::{KernelFunctions, LinkOptions, Linked, MapIndex, Object};
 
 use crate::contents;
 use crate::context::Input;
+use crate::delivered::{self, Delivered};
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
 use crate::kernel::kernel_types;
@@ -100,6 +101,8 @@ pub struct Record {
     pub input: Input,
     /// What it printed.
     pub printed: Printed,
+    /// What it handed over to the host.
+    pub delivered: Delivered,
     /// The mean time of a run.
     pub time: Duration,
 }
@@ -213,6 +216,7 @@ impl Session {
         for map in wanted.maps {
             session.fill(map)?;
         }
+        delivered::listen(&session.prepared);
         Ok(Opened::Ready(Box::new(session)))
     }
 
@@ -272,7 +276,8 @@ impl Session {
             }
         }
         let (result, input) = last.expect("there is at least one run");
-        Record { result, input, printed: self.take_printed(), time: total / done }
+        let (printed, delivered) = (self.take_printed(), delivered::take(&self.prepared));
+        Record { result, input, printed, delivered, time: total / done }
     }
 
     /// Fills a map from a JSON file, as `--map NAME=FILE` asks.

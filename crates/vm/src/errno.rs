@@ -58,6 +58,10 @@ errnos! {
     EOVERFLOW = 75, "too large for its type";
     /// Not supported.
     ENOTSUPP = 524, "not supported";
+    /// Address family not supported.
+    EAFNOSUPPORT = 97, "address family not supported";
+    /// Already under way.
+    EALREADY = 114, "already under way";
     /// Operation not supported.
     EOPNOTSUPP = 95, "operation not supported";
 }

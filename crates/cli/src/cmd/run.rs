@@ -248,6 +248,7 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
                     render.line(format_args!("... (--verdicts shows all packets)"))?;
                 }
                 text::printed(render, &record)?;
+                text::delivered(render, &session, &record)?;
             }
         } else {
             if let Err(error @ (RunError::Context(_) | RunError::OtherMachine { .. })) =

@@ -6,7 +6,7 @@ use skep::cpu::Cpu;
 use skep::prepare::{PrepareOptions, Prepared, ProgramFailure, Verification, prepare};
 use skep::run::{Engine, Options, RunError};
 use skep::trap::TrapKind;
-use skep_bpf::platform::ProgType;
+use skep_bpf::platform::{ProgType, context_of};
 use skep_object::{CoreRelocations, KernelFunctions, LinkOptions};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -128,14 +128,15 @@ fn why_not(why: &RunError) -> String {
 }
 
 fn context(prog_type: ProgType, packet: Vec<u8>) -> Option<Box<dyn Context>> {
-    let skb = Skb::new(prog_type, packet.clone());
+    let takes_skb = context_of(prog_type).is_some_and(|row| row.c_type.contains("__sk_buff"));
     match prog_type {
         ProgType::XDP => Some(Box::new(Xdp::new(packet))),
-        _ if skb.suits(prog_type) => Some(Box::new(skb)),
-        _ => {
-            let memory = RawMemory { bytes: Vec::new() };
-            memory.suits(prog_type).then(|| Box::new(memory) as Box<dyn Context>)
-        }
+        // The kernel runs them on the headers alone.
+        ProgType::FLOW_DISSECTOR | ProgType::SK_SKB => None,
+        // Without an argument.
+        ProgType::SYSCALL => Some(Box::new(RawMemory { bytes: Vec::new() })),
+        _ if takes_skb => Some(Box::new(Skb::new(prog_type, packet))),
+        _ => None,
     }
 }
 

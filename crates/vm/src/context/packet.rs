@@ -36,8 +36,12 @@ pub struct Packet {
     end: u32,
     link: u32,
     network: u32,
+    /// The header after the network header; where the packet began until a helper says where it is.
+    transport: u32,
     /// The highest end so far: above it the frame is zero unless a program strayed there.
     touched: u32,
+    /// Whether headers were put around it in this run.
+    encapsulated: bool,
 }
 
 impl Packet {
@@ -126,6 +130,7 @@ impl Packet {
             self.meta += short;
             self.network += short;
             self.link += short;
+            self.transport += short;
             self.set_end(self.end + short);
         }
         let meta_len = self.data - self.meta;
@@ -144,6 +149,26 @@ impl Packet {
     /// Begins the link header where the data begins.
     pub(crate) fn reset_link(&mut self) {
         self.link = self.data;
+    }
+
+    /// Whether headers were put around the packet in this run.
+    pub(crate) fn is_encapsulated(&self) -> bool {
+        self.encapsulated
+    }
+
+    /// Notes that headers were put around the packet.
+    pub(crate) fn set_encapsulated(&mut self) {
+        self.encapsulated = true;
+    }
+
+    /// The header after the network header; where the packet began until a helper says where it is.
+    pub(crate) fn transport(&self) -> u32 {
+        self.transport
+    }
+
+    /// Says where the header after the network header is.
+    pub(crate) fn set_transport(&mut self, transport: u32) {
+        self.transport = transport;
     }
 
     /// Moves the network header.
@@ -199,7 +224,9 @@ impl Input {
             end,
             link: data,
             network: data + MIN_PACKET_BYTES as u32,
+            transport: data,
             touched: end,
+            encapsulated: false,
         };
         Ok(())
     }

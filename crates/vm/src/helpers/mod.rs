@@ -29,6 +29,10 @@ mod skb;
 
 mod skb_link;
 
+mod skb_room;
+
+mod surroundings;
+
 mod redirect;
 
 mod number;
@@ -244,6 +248,8 @@ const FAMILIES: &[&[Standard]] = &[
     xdp::HELPERS,
     skb::HELPERS,
     skb_link::HELPERS,
+    skb_room::HELPERS,
+    surroundings::HELPERS,
     redirect::HELPERS,
     lirc::HELPERS,
     number::HELPERS,

@@ -97,10 +97,15 @@ fn pull_data(call: &mut Call<'_>) -> Result<u64, TrapKind> {
 fn change_tail(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let packet = packet(call)?;
     let new_len = call.scalar(1) as u32;
-    let min = packet.network() - packet.data();
+    let transport = packet.transport().saturating_sub(packet.data());
+    let network = packet.network().saturating_sub(packet.data());
+    let min = if transport > 0 { transport } else { network };
     // A packet that came in longer than one can grow cannot keep its length either.
     if call.scalar(2) != 0 || new_len > MAX_GROWN_BYTES || new_len < min {
         return Ok(Errno::EINVAL.to_return());
+    }
+    if packet.is_encapsulated() {
+        return Ok(Errno::ENOTSUPP.to_return());
     }
     let (old, new) = (packet.end(), packet.data() + new_len);
     let window = call.machine.memory().window();

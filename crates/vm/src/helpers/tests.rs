@@ -15,6 +15,8 @@ mod skb;
 
 mod skb_link;
 
+mod skb_room;
+
 mod with_maps;
 
 mod xdp;

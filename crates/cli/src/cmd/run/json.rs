@@ -8,6 +8,7 @@ use skep::trap::Trap;
 use super::engine_name;
 use crate::contents::{Change, to_json};
 use crate::context::{Input, action};
+use crate::delivered::RecordDocument;
 use crate::input::Target;
 use crate::session::{Record, Session};
 use crate::value::hex;
@@ -27,6 +28,8 @@ pub(super) struct Document {
     insns: Option<u64>,
     time_ns: u128,
     printk: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<RecordDocument>,
     packet_out: Option<String>,
     context: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +40,7 @@ pub(super) struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     packets: Option<Vec<PacketDocument>>,
     #[serde(skip)]
-    records: Vec<PacketDocument>,
+    runs_of_packets: Vec<PacketDocument>,
 }
 
 /// A program that was not run because the verifier refuses it.
@@ -56,6 +59,8 @@ struct PacketDocument {
     insns: Option<u64>,
     time_ns: u128,
     printk: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<RecordDocument>,
     packet_out: Option<String>,
     context: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,13 +111,14 @@ impl Document {
             insns: None,
             time_ns: 0,
             printk: Vec::new(),
+            records: Vec::new(),
             packet_out: None,
             context: Map::new(),
             trap: None,
             error: None,
             maps: Value::Null,
             packets: None,
-            records: Vec::new(),
+            runs_of_packets: Vec::new(),
         }
     }
 
@@ -125,13 +131,14 @@ impl Document {
             Err(RunError::Trap(trap)) => (Some(TrapDocument::new(trap)), None),
             Err(other) => (None, Some(other.to_string())),
         };
-        self.records.push(PacketDocument {
-            index: self.records.len(),
+        self.runs_of_packets.push(PacketDocument {
+            index: self.runs_of_packets.len(),
             retval: finished.map(|finished| finished.r0 as u32),
             action: finished.and_then(|finished| action(session.prog_type(), finished.r0)),
             insns: finished.and_then(|finished| finished.insns),
             time_ns: record.time.as_nanos(),
             printk: record.printed.lines.clone(),
+            records: record.delivered.documents(&session.prepared),
             packet_out: (before != after).then(|| hex(after)),
             context: fields.map(|(name, _, new)| (name.to_owned(), new)).collect(),
             trap,
@@ -147,10 +154,11 @@ impl Document {
         many: bool,
         changes: &[Change],
     ) -> Document {
-        let records = std::mem::take(&mut self.records);
+        let records = std::mem::take(&mut self.runs_of_packets);
         self.runs = (records.len() as u64).saturating_mul(u64::from(repeat));
         self.maps = to_json(&session.prepared, changes);
         self.printk = records.iter().flat_map(|record| record.printk.iter().cloned()).collect();
+        self.records = records.iter().flat_map(|record| record.records.iter().cloned()).collect();
         self.trap = records.iter().find_map(|record| record.trap.clone());
         if let Some(last) = records.last() {
             self.retval = last.retval;

@@ -14,6 +14,7 @@ use super::json::TrapDocument;
 use super::{Run, contents_after, engine_name, text};
 use crate::contents::{Contents, to_json};
 use crate::context::Input;
+use crate::delivered::RecordDocument;
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
 use crate::render::{FAINT, GOOD, Render};
@@ -31,6 +32,8 @@ struct Document {
     insns: Option<u64>,
     time_ns: u128,
     printk: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    records: Vec<RecordDocument>,
     decoded: Vec<Said>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trap: Option<TrapDocument>,
@@ -92,6 +95,7 @@ pub(super) fn run(
         insns: Some(0),
         time_ns: 0,
         printk: Vec::new(),
+        records: Vec::new(),
         decoded: Vec::new(),
         trap: None,
         maps: Value::Null,
@@ -106,6 +110,7 @@ pub(super) fn run(
         document.time_ns += record.time.as_nanos();
         if !arguments.json {
             show_event(render, event, signal, &record, &said, arguments.verdicts)?;
+            text::delivered(render, session, &record)?;
         }
         let signal = signal.to_string();
         document.decoded.extend(said.into_iter().map(|decoded| Said {
@@ -128,6 +133,7 @@ pub(super) fn run(
             Err(other) => return Err(Failure::Load(format!("{}: {other}", session.place()))),
         }
         if arguments.json {
+            document.records.extend(record.delivered.documents(&session.prepared));
             document.printk.extend(record.printed.lines);
         }
         if document.trap.is_some() {

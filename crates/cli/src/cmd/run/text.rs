@@ -53,6 +53,7 @@ pub(super) fn packet_line(
     record: &Record,
 ) -> io::Result<()> {
     printed(render, record)?;
+    delivered(render, session, record)?;
     let verdict = painted_verdict(render, session, record);
     let number = render.paint(FAINT, &format!("{index:>4}"));
     let time = render.paint(FAINT, &packet::time(packet));
@@ -75,6 +76,7 @@ pub(super) fn single(
     record: &Record,
 ) -> io::Result<()> {
     printed(render, record)?;
+    delivered(render, session, record)?;
     if let Ok(finished) = &record.result {
         let name = session.name();
         let verdict = painted_verdict(render, session, record);
@@ -124,6 +126,18 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
+}
+
+/// The records that it handed over to the host.
+pub(super) fn delivered(
+    render: &mut Render<'_>,
+    session: &Session,
+    record: &Record,
+) -> io::Result<()> {
+    for line in record.delivered.lines(&session.prepared) {
+        render.line(format_args!("{line}"))?;
+    }
+    Ok(())
 }
 
 /// The lines that `bpf_printk` printed.

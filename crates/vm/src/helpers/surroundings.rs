@@ -1,0 +1,171 @@
+//! Helpers that ask for what a machine does not have: control groups, sockets behind packets,
+//! routes of packets, call stacks, tasks.
+//!
+//! They answer as Linux does where there is none of it: a packet without a socket and without a
+//! route, a process in the first control group, a stack that cannot be walked.
+
+use skep_bpf::op::Size;
+use skep_bpf::platform::{HelperId, MapType};
+
+use super::{Call, Standard};
+use crate::context::Kind;
+use crate::errno::Errno;
+use crate::memory::Access;
+use crate::trap::TrapKind;
+
+pub(super) const HELPERS: &[Standard] = &[
+    (HelperId::GET_CGROUP_CLASSID, zero),
+    (HelperId::SKB_CGROUP_CLASSID, zero),
+    (HelperId::GET_ROUTE_REALM, zero),
+    (HelperId::SKB_CGROUP_ID, zero),
+    (HelperId::SKB_ANCESTOR_CGROUP_ID, zero),
+    (HelperId::SKB_UNDER_CGROUP, |call| under_cgroup(call, 1, 2, Errno::ENOENT)),
+    (HelperId::CURRENT_TASK_UNDER_CGROUP, |call| under_cgroup(call, 0, 1, Errno::EAGAIN)),
+    (HelperId::GET_CURRENT_CGROUP_ID, first_cgroup),
+    (HelperId::GET_CURRENT_ANCESTOR_CGROUP_ID, ancestor),
+    (HelperId::GET_SOCKET_COOKIE, zero),
+    (HelperId::GET_SOCKET_UID, nobody),
+    (HelperId::GET_NETNS_COOKIE, first_namespace),
+    (HelperId::GET_CURRENT_TASK, task),
+    (HelperId::GET_ATTACH_COOKIE, zero),
+    (HelperId::GET_FUNC_IP, zero),
+    (HelperId::GET_STACKID, stack_id),
+    (HelperId::GET_STACK, stack),
+    (HelperId::GET_LOCAL_STORAGE, local_storage),
+    (HelperId::SKB_GET_TUNNEL_KEY, no_tunnel),
+    (HelperId::SKB_GET_TUNNEL_OPT, no_tunnel_options),
+    (HelperId::CSUM_LEVEL, checksum_level),
+    (HelperId::CSUM_UPDATE, checksum_update),
+    (HelperId::FIB_LOOKUP, route),
+];
+
+fn zero(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(0)
+}
+
+/// The groups that a map holds are none, so that there is nothing to be under.
+fn under_cgroup(
+    call: &Call<'_>,
+    map: usize,
+    index: usize,
+    without: Errno,
+) -> Result<u64, TrapKind> {
+    let spec = call.map(map)?.spec();
+    if spec.map_type != MapType::CGROUP_ARRAY {
+        return Err(call.needs("an array of control groups"));
+    }
+    // A packet without a socket is asked for that first.
+    let errno = match call.scalar(index) as u32 >= spec.max_entries {
+        _ if without == Errno::ENOENT => without,
+        true => Errno::E2BIG,
+        false => without,
+    };
+    Ok(errno.to_return())
+}
+
+/// The number of the group that everything is in.
+const FIRST_CGROUP: u64 = 1;
+
+fn first_cgroup(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(FIRST_CGROUP)
+}
+
+fn ancestor(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(if call.scalar(0) as i32 == 0 { FIRST_CGROUP } else { 0 })
+}
+
+/// The user to whom packets without a socket belong (`overflowuid`).
+fn nobody(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(65534)
+}
+
+fn first_namespace(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(1)
+}
+
+/// An address of the kernel's, where there is nothing to read.
+fn task(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(0xffff_8880_0000_0000)
+}
+
+fn stack_id(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    /// The number of frames to skip, and `BPF_F_USER_STACK`, `_FAST_STACK_CMP`, `_REUSE_STACKID`.
+    const KNOWN: u64 = 0xff | 1 << 8 | 1 << 9 | 1 << 10;
+    if call.map(1)?.spec().map_type != MapType::STACK_TRACE {
+        return Err(call.needs("a map of call stacks"));
+    }
+    let known = call.scalar(2) & !KNOWN == 0;
+    Ok(if known { Errno::EFAULT } else { Errno::EINVAL }.to_return())
+}
+
+fn stack(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    let len = call.scalar(2) as u32;
+    let to = call.guest(1, len, Access::Write)?;
+    /// The number of frames to skip, and `BPF_F_USER_STACK`, `_USER_BUILD_ID`.
+    const KNOWN: u64 = 0xff | 1 << 8 | 1 << 11;
+    call.machine.memory().window().fill(to, len, 0)?;
+    let known = call.scalar(3) & !KNOWN == 0;
+    Ok(if known { Errno::EFAULT } else { Errno::EINVAL }.to_return())
+}
+
+fn local_storage(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    let storage = call.map(0)?.local_storage(call.cpu.index);
+    storage.map(u64::from).ok_or_else(|| call.needs("storage of control groups"))
+}
+
+/// The packet did not come out of a tunnel.
+fn no_tunnel(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    clear_and_fail(call, Errno::EINVAL)
+}
+
+fn no_tunnel_options(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    clear_and_fail(call, Errno::ENOENT)
+}
+
+/// Zeroes the memory of the second and third argument.
+fn clear_and_fail(call: &Call<'_>, errno: Errno) -> Result<u64, TrapKind> {
+    let len = call.scalar(2) as u32;
+    let to = call.guest(1, len, Access::Write)?;
+    call.machine.memory().window().fill(to, len, 0)?;
+    Ok(errno.to_return())
+}
+
+/// Nothing is known of the packet's checksums.
+fn checksum_level(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(match call.scalar(1) {
+        0 => Errno::EACCES.to_return(),
+        1..=3 => 0,
+        _ => Errno::EINVAL.to_return(),
+    })
+}
+
+fn checksum_update(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    Ok(Errno::ENOTSUPP.to_return())
+}
+
+/// Interfaces that there are do not forward.
+fn route(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    const PARAMETERS_BYTES: u32 = 64;
+    const INTERFACE: u32 = 8;
+    /// All flags up to `BPF_FIB_LOOKUP_MARK`.
+    const KNOWN: u32 = (1 << 6) - 1;
+    const FORWARDING_DISABLED: u64 = 5;
+    const AF_INET: u64 = 2;
+    const AF_INET6: u64 = 10;
+    if !matches!(call.cpu.input.kind(), Kind::Skb | Kind::Xdp) {
+        return Err(call.needs("a packet as context"));
+    }
+    let (len, flags) = (call.scalar(2) as i32, call.scalar(3) as u32);
+    if len < PARAMETERS_BYTES as i32 || flags & !KNOWN != 0 {
+        return Ok(Errno::EINVAL.to_return());
+    }
+    let at = call.guest(1, PARAMETERS_BYTES, Access::Write)?;
+    let window = call.machine.memory().window();
+    let family = window.load(at, Size::B)?;
+    let interface = window.load(at + INTERFACE, Size::W)? as u32;
+    Ok(match (family, (call.machine.host().mtu)(interface)) {
+        (AF_INET | AF_INET6, Some(_)) => FORWARDING_DISABLED,
+        (AF_INET | AF_INET6, None) => Errno::ENODEV.to_return(),
+        _ => Errno::EAFNOSUPPORT.to_return(),
+    })
+}
