@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value, json};
-use skep::context::{Context, Lirc, RawMemory, Redirect, Signal, Skb, Vlan, Xdp};
+use skep::context::{Context, Lirc, RawMemory, Redirect, Sent, Signal, Skb, Tunnel, Vlan, Xdp};
 use skep_bpf::platform::{ProgType, context_of, return_name};
 
 use crate::value::hex;
@@ -141,17 +141,43 @@ impl Input {
                 ("tc_classid", json!(skb.tc_classid)),
                 ("cb", json!(skb.cb)),
                 ("tstamp", json!(skb.tstamp)),
+                ("vlan", json!(skb.vlan.map(|vlan| json!({"tci": vlan.tci, "proto": vlan.proto})))),
+                ("pkt_type", json!(skb.pkt_type)),
                 ("redirect", redirect(skb.redirect)),
+                ("clones", skb.clones.iter().map(clone).collect()),
+                ("tunnel", tunnel(skb.tunnel.as_ref())),
             ],
             Input::Infrared(_) | Input::Memory(_) => Vec::new(),
         }
     }
 }
 
+fn clone(sent: &Sent) -> Value {
+    json!({"ifindex": sent.ifindex, "flags": sent.flags, "packet": hex(&sent.packet)})
+}
+
+fn tunnel(tunnel: Option<&Tunnel>) -> Value {
+    let Some(tunnel) = tunnel else { return Value::Null };
+    json!({
+        "id": tunnel.id,
+        "source": hex(&tunnel.source),
+        "destination": hex(&tunnel.destination),
+        "tos": tunnel.tos,
+        "ttl": tunnel.ttl,
+        "label": tunnel.label,
+        "flags": tunnel.flags,
+        "options": hex(&tunnel.options),
+    })
+}
+
 fn redirect(to: Option<Redirect>) -> Value {
     match to {
         None => Value::Null,
         Some(Redirect::Interface { ifindex, flags }) => json!({"ifindex": ifindex, "flags": flags}),
+        Some(Redirect::Peer { ifindex }) => json!({"peer_of_ifindex": ifindex}),
+        Some(Redirect::Neighbour { ifindex, next_hop }) => {
+            json!({"neighbour_at_ifindex": ifindex, "next_hop": next_hop.map(|hop| hex(&hop))})
+        }
         Some(Redirect::Map { key, flags, .. }) => json!({"map_key": key, "flags": flags}),
     }
 }

@@ -58,6 +58,8 @@ errnos! {
     EOVERFLOW = 75, "too large for its type";
     /// Not supported.
     ENOTSUPP = 524, "not supported";
+    /// Protocol error.
+    EPROTO = 71, "protocol error";
     /// Address family not supported.
     EAFNOSUPPORT = 97, "address family not supported";
     /// Already under way.

@@ -5,7 +5,7 @@ use skep_bpf::platform::ContextRow;
 use skep_bpf::platform::context::{LIRC_SAMPLE, SK_BUFF, XDP_MD};
 
 use super::packet::Packet;
-use super::{ContextError, Decoded, skb, xdp};
+use super::{ContextError, Decoded, Tunnel, skb, xdp};
 use crate::memory::{Fault, Perm, Window};
 use crate::region::{Memory, Purpose, Region};
 
@@ -48,6 +48,19 @@ pub enum Redirect {
         /// The flags as they were passed.
         flags: u64,
     },
+    /// To the other end of an interface that is a pair, in its namespace (`bpf_redirect_peer`).
+    Peer {
+        /// The interface's index.
+        ifindex: u32,
+    },
+    /// To an interface, with link addresses from the neighbour tables (`bpf_redirect_neigh`).
+    Neighbour {
+        /// The interface's index.
+        ifindex: u32,
+        /// The next hop that the program named, in the form of `struct bpf_redir_neigh`; none to
+        /// look it up.
+        next_hop: Option<[u8; 20]>,
+    },
     /// To an entry of a map (`bpf_redirect_map`).
     Map {
         /// The map's address as the program passed it; see
@@ -60,6 +73,17 @@ pub enum Redirect {
     },
 }
 
+/// A copy of the packet that a program sent off (`bpf_clone_redirect`).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sent {
+    /// The interface's index.
+    pub ifindex: u32,
+    /// The flags as they were passed.
+    pub flags: u64,
+    /// The packet from its link header, as it was then.
+    pub packet: Vec<u8>,
+}
+
 /// What a processor's program runs on while it runs, and the areas that are kept for the next
 /// run.
 #[derive(Debug, Default)]
@@ -70,6 +94,10 @@ pub struct Input {
     pub(crate) redirect: Option<Redirect>,
     /// What a decoder of infrared said in this run.
     pub(crate) decoded: Vec<Decoded>,
+    /// The tunnel that the packet came out of, or that the program put it into.
+    pub(crate) tunnel: Option<Tunnel>,
+    /// Copies of the packet that the program sent.
+    pub(crate) clones: Vec<Sent>,
     /// What iterators over bits go through, of those that were begun in this run.
     bits: Vec<Option<Vec<u64>>>,
     /// The area for raw memory: start and length.
@@ -148,6 +176,8 @@ impl Input {
         self.redirect = None;
         self.decoded.clear();
         self.bits.clear();
+        self.tunnel = None;
+        self.clones.clear();
     }
 
     /// Keeps the words that an iterator over bits goes through; gives what finds them again.

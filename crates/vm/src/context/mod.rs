@@ -10,6 +10,7 @@ mod packet;
 mod pulses;
 mod raw;
 mod skb;
+mod tunnel;
 mod xdp;
 
 use skep_bpf::platform::{ContextRow, ProgType};
@@ -23,12 +24,13 @@ pub(crate) use skb::{
 };
 pub(crate) use xdp::{FRAME_HEADER_BYTES, MAX_META_BYTES};
 
-pub use input::{Input, Kind, Redirect};
+pub use input::{Input, Kind, Redirect, Sent};
 pub use lirc::{Decoded, Lirc, Signal};
 pub use packet::{MAX_PACKET_BYTES, MIN_PACKET_BYTES, Packet};
 pub use pulses::{PulseError, parse_pulses};
 pub use raw::RawMemory;
 pub use skb::{Skb, Vlan};
+pub use tunnel::Tunnel;
 pub use xdp::Xdp;
 
 /// Something a program can be run on. Filled into guest memory before a run and read back after.

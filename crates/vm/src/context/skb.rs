@@ -9,7 +9,9 @@ use skep_bpf::platform::context::SK_BUFF;
 use skep_bpf::platform::{ProgType, return_name};
 
 use super::packet::{Layout, MAX_PACKET_BYTES, MIN_PACKET_BYTES, Packet};
-use super::{Context, ContextError, CpuState, Kind, Machine, Redirect, get, offset_of, put};
+use super::{
+    Context, ContextError, CpuState, Kind, Machine, Redirect, Sent, Tunnel, get, offset_of, put,
+};
 use crate::memory::{Fault, PAGE_BYTES, Window};
 
 macro_rules! fields {
@@ -138,6 +140,10 @@ pub struct Skb {
     /// Where the program last asked for the packet to be sent; what counts if it returned
     /// `TC_ACT_REDIRECT`.
     pub redirect: Option<Redirect>,
+    /// The tunnel that the packet came out of; after a run, that the program put it into.
+    pub tunnel: Option<Tunnel>,
+    /// The copies of the packet that the program sent off, in order.
+    pub clones: Vec<Sent>,
 }
 
 impl Skb {
@@ -167,6 +173,8 @@ impl Skb {
             gso_size: 0,
             hwtstamp: 0,
             redirect: None,
+            tunnel: None,
+            clones: Vec::new(),
         }
     }
 
@@ -293,6 +301,7 @@ impl Context for Skb {
         let protocol = self.protocol()?;
         self.redirect = None;
         cpu.input.begin(Kind::Skb, cpu.context);
+        cpu.input.tunnel.clone_from(&self.tunnel);
         cpu.input.place(machine.memory(), &LAYOUT, &[], &self.packet)?;
         if view == View::Network {
             cpu.input.packet.pull_link();
@@ -324,6 +333,8 @@ impl Context for Skb {
         }
         self.tstamp = get_long(&context, TSTAMP);
         self.redirect = cpu.input.redirect;
+        self.tunnel = cpu.input.tunnel.take();
+        self.clones = std::mem::take(&mut cpu.input.clones);
         let packet = &cpu.input.packet;
         self.packet.resize((packet.end() - packet.link()) as usize, 0);
         window.read(packet.link(), &mut self.packet).map_err(ContextError::fault)

@@ -33,6 +33,8 @@ mod skb_room;
 
 mod surroundings;
 
+mod tunnel;
+
 mod redirect;
 
 mod number;
@@ -250,6 +252,7 @@ const FAMILIES: &[&[Standard]] = &[
     skb_link::HELPERS,
     skb_room::HELPERS,
     surroundings::HELPERS,
+    tunnel::HELPERS,
     redirect::HELPERS,
     lirc::HELPERS,
     number::HELPERS,

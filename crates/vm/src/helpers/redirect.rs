@@ -3,12 +3,19 @@
 use skep_bpf::platform::retval::{ReturnRow, TC_ACTIONS, XDP_ACTIONS};
 use skep_bpf::platform::{HelperId, MapType};
 
+use super::skb::packet;
 use super::{Call, Standard};
-use crate::context::{Kind, Redirect, same};
+use crate::context::{Kind, Redirect, Sent, same};
+use crate::errno::Errno;
 use crate::trap::TrapKind;
 
-pub(super) const HELPERS: &[Standard] =
-    &[(HelperId::REDIRECT, redirect), (HelperId::REDIRECT_MAP, redirect_map)];
+pub(super) const HELPERS: &[Standard] = &[
+    (HelperId::REDIRECT, redirect),
+    (HelperId::REDIRECT_MAP, redirect_map),
+    (HelperId::REDIRECT_PEER, redirect_peer),
+    (HelperId::REDIRECT_NEIGH, redirect_neighbour),
+    (HelperId::CLONE_REDIRECT, clone_redirect),
+];
 
 const INGRESS: u64 = 1 << 0;
 const BROADCAST: u64 = 1 << 3;
@@ -45,6 +52,52 @@ fn redirect(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     }
     call.cpu.input.redirect = Some(Redirect::Interface { ifindex, flags });
     Ok(accepted)
+}
+
+fn redirect_peer(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    if call.cpu.input.kind() != Kind::Skb {
+        return Err(call.needs("a socket buffer as context"));
+    }
+    if call.scalar(1) != 0 {
+        return Ok(TC_ACT_SHOT);
+    }
+    call.cpu.input.redirect = Some(Redirect::Peer { ifindex: call.scalar(0) as u32 });
+    Ok(TC_ACT_REDIRECT)
+}
+
+fn redirect_neighbour(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    /// The size of `struct bpf_redir_neigh`.
+    const NEXT_HOP_BYTES: usize = 20;
+    if call.cpu.input.kind() != Kind::Skb {
+        return Err(call.needs("a socket buffer as context"));
+    }
+    let (len, flags) = (call.scalar(2) as i32, call.scalar(3));
+    if flags != 0 || (len != 0 && (len as u32 as usize) < NEXT_HOP_BYTES) {
+        return Ok(TC_ACT_SHOT);
+    }
+    let mut next_hop = None;
+    if len != 0 {
+        let mut bytes = [0; NEXT_HOP_BYTES];
+        call.read(1, &mut bytes)?;
+        next_hop = Some(bytes);
+    }
+    let ifindex = call.scalar(0) as u32;
+    call.cpu.input.redirect = Some(Redirect::Neighbour { ifindex, next_hop });
+    Ok(TC_ACT_REDIRECT)
+}
+
+/// Sends a copy of the packet off; the program goes on with its own.
+fn clone_redirect(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    let packet = packet(call)?;
+    let (start, len) = (packet.link(), packet.end() - packet.link());
+    let (ifindex, flags) = (call.scalar(1) as u32, call.scalar(2));
+    if flags & !INGRESS != 0 || (call.machine.host().mtu)(ifindex).is_none() {
+        return Ok(Errno::EINVAL.to_return());
+    }
+    let mut packet = vec![0; len as usize];
+    call.machine.memory().window().read(start, &mut packet)?;
+    call.cpu.input.clones.push(Sent { ifindex, flags, packet });
+    Ok(0)
 }
 
 fn redirect_map(call: &mut Call<'_>) -> Result<u64, TrapKind> {

@@ -32,10 +32,7 @@ pub(super) const HELPERS: &[Standard] = &[
     (HelperId::GET_STACKID, stack_id),
     (HelperId::GET_STACK, stack),
     (HelperId::GET_LOCAL_STORAGE, local_storage),
-    (HelperId::SKB_GET_TUNNEL_KEY, no_tunnel),
-    (HelperId::SKB_GET_TUNNEL_OPT, no_tunnel_options),
     (HelperId::CSUM_LEVEL, checksum_level),
-    (HelperId::CSUM_UPDATE, checksum_update),
     (HelperId::FIB_LOOKUP, route),
 ];
 
@@ -113,23 +110,6 @@ fn local_storage(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     storage.map(u64::from).ok_or_else(|| call.needs("storage of control groups"))
 }
 
-/// The packet did not come out of a tunnel.
-fn no_tunnel(call: &mut Call<'_>) -> Result<u64, TrapKind> {
-    clear_and_fail(call, Errno::EINVAL)
-}
-
-fn no_tunnel_options(call: &mut Call<'_>) -> Result<u64, TrapKind> {
-    clear_and_fail(call, Errno::ENOENT)
-}
-
-/// Zeroes the memory of the second and third argument.
-fn clear_and_fail(call: &Call<'_>, errno: Errno) -> Result<u64, TrapKind> {
-    let len = call.scalar(2) as u32;
-    let to = call.guest(1, len, Access::Write)?;
-    call.machine.memory().window().fill(to, len, 0)?;
-    Ok(errno.to_return())
-}
-
 /// Nothing is known of the packet's checksums.
 fn checksum_level(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     Ok(match call.scalar(1) {
@@ -137,10 +117,6 @@ fn checksum_level(call: &mut Call<'_>) -> Result<u64, TrapKind> {
         1..=3 => 0,
         _ => Errno::EINVAL.to_return(),
     })
-}
-
-fn checksum_update(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
-    Ok(Errno::ENOTSUPP.to_return())
 }
 
 /// Interfaces that there are do not forward.

@@ -17,6 +17,8 @@ mod skb_link;
 
 mod skb_room;
 
+mod tunnel;
+
 mod with_maps;
 
 mod xdp;
