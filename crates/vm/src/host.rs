@@ -36,9 +36,20 @@ pub struct Host {
     /// The longest packet in bytes, without its link header, that an interface takes; none if
     /// there is no such interface.
     pub mtu: Box<dyn Fn(u32) -> Option<u32> + Send + Sync>,
+    /// Answers a look-up of a route (`bpf_fib_lookup`): it is given the program's
+    /// `struct bpf_fib_lookup`, which it may fill in, and the flags, and gives what the helper
+    /// returns. Lengths, families and flags that Linux refuses never get here.
+    pub route: Box<dyn Fn(&mut [u8; ROUTE_BYTES], u32) -> i64 + Send + Sync>,
     /// Where `bpf_printk` goes: one call per text, without a line feed being added.
     pub printk: Box<dyn Fn(&str) + Send + Sync>,
 }
+
+/// The size of `struct bpf_fib_lookup`.
+pub const ROUTE_BYTES: usize = 64;
+
+/// The answer to a look-up of a route at an interface that does not forward
+/// (`BPF_FIB_LKUP_RET_FWD_DISABLED`).
+pub const FORWARDING_DISABLED: i64 = 5;
 
 /// The index of the loopback interface, which is the first in every network namespace of Linux.
 const LOOPBACK: u32 = 1;
@@ -53,7 +64,7 @@ impl fmt::Debug for Host {
 
 impl Default for Host {
     /// The clocks, the process and the number of processors of this computer; the loopback interface
-    /// and no other; text is dropped.
+    /// and no other, which does not forward; text is dropped.
     fn default() -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         Host {
@@ -66,6 +77,7 @@ impl Default for Host {
             uid_gid: Box::new(real::uid_gid),
             comm: Box::new(real::comm),
             mtu: Box::new(|ifindex| (ifindex == LOOPBACK).then_some(LOOPBACK_MTU)),
+            route: Box::new(|_, _| FORWARDING_DISABLED),
             printk: Box::new(|_| {}),
         }
     }

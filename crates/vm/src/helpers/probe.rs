@@ -18,7 +18,19 @@ pub(super) const HELPERS: &[Standard] = &[
     (HelperId::PROBE_READ_STR, read_user_string),
     (HelperId::PROBE_READ_USER_STR, read_user_string),
     (HelperId::PROBE_READ_KERNEL_STR, read_kernel_string),
+    (HelperId::COPY_FROM_USER, read_user),
+    (HelperId::PROBE_WRITE_USER, write_user),
 ];
+
+/// Guest memory that can be written to is the user's, too.
+fn write_user(call: &mut Call<'_>) -> Result<u64, TrapKind> {
+    let len = call.scalar(2) as u32;
+    let from = call.guest(1, len, Access::Read)?;
+    let to = u32::try_from(call.scalar(0));
+    let window = call.machine.memory().window();
+    let written = to.is_ok_and(|to| window.copy(from, to, len).is_ok());
+    Ok(if written { 0 } else { Errno::EFAULT.to_return() })
+}
 
 fn read_user(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     read(call, Errno::EFAULT)

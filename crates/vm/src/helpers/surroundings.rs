@@ -4,12 +4,12 @@
 //! They answer as Linux does where there is none of it: a packet without a socket and without a
 //! route, a process in the first control group, a stack that cannot be walked.
 
-use skep_bpf::op::Size;
 use skep_bpf::platform::{HelperId, MapType};
 
 use super::{Call, Standard};
 use crate::context::Kind;
 use crate::errno::Errno;
+use crate::host::ROUTE_BYTES;
 use crate::memory::Access;
 use crate::trap::TrapKind;
 
@@ -119,29 +119,36 @@ fn checksum_level(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     })
 }
 
-/// Interfaces that there are do not forward.
+/// Looks a route up: what the host says, where there is such an interface.
 fn route(call: &mut Call<'_>) -> Result<u64, TrapKind> {
-    const PARAMETERS_BYTES: u32 = 64;
-    const INTERFACE: u32 = 8;
+    /// Where the family and the interface stand in `struct bpf_fib_lookup`.
+    const FAMILY: usize = 0;
+    const INTERFACE: usize = 8;
     /// All flags up to `BPF_FIB_LOOKUP_MARK`.
     const KNOWN: u32 = (1 << 6) - 1;
-    const FORWARDING_DISABLED: u64 = 5;
-    const AF_INET: u64 = 2;
-    const AF_INET6: u64 = 10;
+    const AF_INET: u8 = 2;
+    const AF_INET6: u8 = 10;
     if !matches!(call.cpu.input.kind(), Kind::Skb | Kind::Xdp) {
         return Err(call.needs("a packet as context"));
     }
     let (len, flags) = (call.scalar(2) as i32, call.scalar(3) as u32);
-    if len < PARAMETERS_BYTES as i32 || flags & !KNOWN != 0 {
+    if len < ROUTE_BYTES as i32 || flags & !KNOWN != 0 {
         return Ok(Errno::EINVAL.to_return());
     }
-    let at = call.guest(1, PARAMETERS_BYTES, Access::Write)?;
+    let at = call.guest(1, ROUTE_BYTES as u32, Access::Write)?;
     let window = call.machine.memory().window();
-    let family = window.load(at, Size::B)?;
-    let interface = window.load(at + INTERFACE, Size::W)? as u32;
-    Ok(match (family, (call.machine.host().mtu)(interface)) {
-        (AF_INET | AF_INET6, Some(_)) => FORWARDING_DISABLED,
-        (AF_INET | AF_INET6, None) => Errno::ENODEV.to_return(),
-        _ => Errno::EAFNOSUPPORT.to_return(),
-    })
+    let mut parameters = [0; ROUTE_BYTES];
+    window.read(at, &mut parameters)?;
+    let mut interface = [0; 4];
+    interface.copy_from_slice(&parameters[INTERFACE..INTERFACE + 4]);
+    let host = call.machine.host();
+    match (parameters[FAMILY], (host.mtu)(u32::from_le_bytes(interface))) {
+        (AF_INET | AF_INET6, Some(_)) => {
+            let answer = (host.route)(&mut parameters, flags);
+            window.write(at, &parameters)?;
+            Ok(answer as u64)
+        }
+        (AF_INET | AF_INET6, None) => Ok(Errno::ENODEV.to_return()),
+        _ => Ok(Errno::EAFNOSUPPORT.to_return()),
+    }
 }

@@ -66,6 +66,7 @@ impl Bench {
             uid_gid: Box::new(|| 9 << 32 | 10),
             comm: Box::new(|| *b"fifteen bytes..\0"),
             mtu: Box::new(|ifindex| (ifindex == 1).then_some(65536)),
+            route: Box::new(|_, _| crate::host::FORWARDING_DISABLED),
             printk: Box::new(move |text| sink.lock().push(text.to_owned())),
         };
         let machine = Arc::new(Machine::new(host).unwrap());

@@ -356,10 +356,14 @@ fn programs_get_the_same_results() {
     let mut random = Random(0xb_ee);
     let mut calls = 0;
     let shapes = [(4, 8, 1, 0), (4, 3, 5, 0), (1, 1, 7, 0), (7, 13, 4, 1), (16, 64, 10, 0)];
-    for map_type in VALUE_TYPES {
+    for map_type in VALUE_TYPES.into_iter().chain([MapType::LPM_TRIE]) {
         for (key_bytes, value_bytes, entries, flags) in shapes {
             let hash = matches!(map_type, MapType::HASH | MapType::PERCPU_HASH);
-            let (key_bytes, flags) = if hash { (key_bytes, flags) } else { (4, 0) };
+            let (key_bytes, flags) = match map_type {
+                _ if hash => (key_bytes, flags),
+                MapType::LPM_TRIE => (u32::next_multiple_of(key_bytes, 8), 1),
+                _ => (4, 0),
+            };
             let spec = spec(map_type, key_bytes, value_bytes, entries, flags);
             let pair = Pair::new(&machine, spec.clone());
             let value_at = KEY + (key_bytes as usize).next_multiple_of(8);

@@ -216,6 +216,63 @@ fn perf_events_deliver_records_and_packets() {
     assert_eq!(seen, vec![vec![7, 0, 0, 0, 1, 2, 3]; 2], "each engine wrote one");
 }
 
+/// An entry that is there, one that is not, and flags; what the host sees of it.
+#[test]
+fn packets_go_to_targets_as_in_the_kernel() {
+    if !kernel_is_here() {
+        return;
+    }
+    let mut bench = Bench::new();
+    for map_type in [MapType::DEVMAP, MapType::DEVMAP_HASH, MapType::CPUMAP, MapType::XSKMAP] {
+        for key in [0, 1, 9] {
+            for flags in [0, 1, 2, 3, 4, 8, 16, 24, 32, 1 << 30] {
+                let text = format!(
+                    "r1 = map_by_idx(0)\nr2 = {key}\nr3 = {flags}\ncall bpf_redirect_map\nexit"
+                );
+                let twins = bench.twins(ProgType::XDP, &text, &[map_spec(map_type, 4, 4, 2)]);
+                if map_type != MapType::XSKMAP {
+                    // The loopback interface, or processor 1 with a queue of one.
+                    let (index, value) = ([1, 0, 0, 0], [1, 0, 0, 0]);
+                    let ours = bench.machine.map(twins.here[0]).unwrap();
+                    let theirs = twins.there[0].update(&index, &value, 0);
+                    assert_eq!(ours.write(&index, &value, 0).is_ok(), theirs.is_ok());
+                }
+                bench.compare(&twins, &[0; 64], &format!("{map_type} {key} {flags}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_host_answers_for_routes() {
+    let host = crate::host::Host {
+        route: Box::new(|parameters, flags| {
+            parameters[12] = 7;
+            i64::from(flags) - 9
+        }),
+        ..crate::host::Host::default()
+    };
+    let machine = std::sync::Arc::new(crate::machine::Machine::new(host).unwrap());
+    let zeros: String = (1..=8).map(|word| format!("*(u64 *)(r10 - {}) = 0\n", 8 * word)).collect();
+    let text = format!(
+        "{zeros}*(u8 *)(r10 - 64) = 2
+        *(u32 *)(r10 - 56) = 1
+        r2 = r10
+        r2 += -64
+        r3 = 64
+        r4 = 1
+        call bpf_fib_lookup
+        r1 = *(u8 *)(r10 - 52)
+        r0 += r1
+        exit"
+    );
+    let loaded = load(&machine, ProgType::XDP, &text);
+    let mut cpu = crate::cpu::Cpu::new(&machine).unwrap();
+    let mut packet = crate::context::Xdp::new(vec![0; 64]);
+    let finished = loaded.run(&mut cpu, &mut packet, Options::default()).unwrap();
+    assert_eq!(finished.r0 as i64, -8 + 7);
+}
+
 #[test]
 fn looked_up_sockets_are_not_there() {
     let mut bench = Bench::new();
