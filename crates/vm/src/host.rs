@@ -39,10 +39,13 @@ pub struct Host {
     /// Answers a look-up of a route (`bpf_fib_lookup`): it is given the program's
     /// `struct bpf_fib_lookup`, which it may fill in, and the flags, and gives what the helper
     /// returns. Lengths, families and flags that Linux refuses never get here.
-    pub route: Box<dyn Fn(&mut [u8; ROUTE_BYTES], u32) -> i64 + Send + Sync>,
+    pub route: Box<Route>,
     /// Where `bpf_printk` goes: one call per text, without a line feed being added.
     pub printk: Box<dyn Fn(&str) + Send + Sync>,
 }
+
+/// What answers a look-up of a route.
+pub type Route = dyn Fn(&mut [u8; ROUTE_BYTES], u32) -> i64 + Send + Sync;
 
 /// The size of `struct bpf_fib_lookup`.
 pub const ROUTE_BYTES: usize = 64;

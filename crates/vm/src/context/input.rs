@@ -95,7 +95,7 @@ pub struct Input {
     /// What a decoder of infrared said in this run.
     pub(crate) decoded: Vec<Decoded>,
     /// The tunnel that the packet came out of, or that the program put it into.
-    pub(crate) tunnel: Option<Tunnel>,
+    pub(crate) tunnel: Option<Box<Tunnel>>,
     /// Copies of the packet that the program sent.
     pub(crate) clones: Vec<Sent>,
     /// What iterators over bits go through, of those that were begun in this run.

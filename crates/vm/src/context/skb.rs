@@ -301,7 +301,7 @@ impl Context for Skb {
         let protocol = self.protocol()?;
         self.redirect = None;
         cpu.input.begin(Kind::Skb, cpu.context);
-        cpu.input.tunnel.clone_from(&self.tunnel);
+        cpu.input.tunnel = self.tunnel.clone().map(Box::new);
         cpu.input.place(machine.memory(), &LAYOUT, &[], &self.packet)?;
         if view == View::Network {
             cpu.input.packet.pull_link();
@@ -333,7 +333,7 @@ impl Context for Skb {
         }
         self.tstamp = get_long(&context, TSTAMP);
         self.redirect = cpu.input.redirect;
-        self.tunnel = cpu.input.tunnel.take();
+        self.tunnel = cpu.input.tunnel.take().map(|tunnel| *tunnel);
         self.clones = std::mem::take(&mut cpu.input.clones);
         let packet = &cpu.input.packet;
         self.packet.resize((packet.end() - packet.link()) as usize, 0);

@@ -43,7 +43,7 @@ mod flag {
     pub(super) const L2_SHIFT: u32 = 56;
     pub(super) const ENCAP_L3: u64 = ENCAP_L3_IPV4 | ENCAP_L3_IPV6;
     pub(super) const DECAP_L3: u64 = DECAP_L3_IPV4 | DECAP_L3_IPV6;
-    pub(super) const KNOWN: u64 = (1 << 9) - 1 | 0xff << L2_SHIFT;
+    pub(super) const KNOWN: u64 = ((1 << 9) - 1) | (0xff << L2_SHIFT);
     pub(super) const WITH_SHRINKING: u64 = FIXED_GSO | DECAP_L3 | NO_CSUM_RESET;
 }
 

@@ -87,7 +87,7 @@ fn task(_call: &mut Call<'_>) -> Result<u64, TrapKind> {
 
 fn stack_id(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     /// The number of frames to skip, and `BPF_F_USER_STACK`, `_FAST_STACK_CMP`, `_REUSE_STACKID`.
-    const KNOWN: u64 = 0xff | 1 << 8 | 1 << 9 | 1 << 10;
+    const KNOWN: u64 = 0xff | (1 << 8) | (1 << 9) | (1 << 10);
     if call.map(1)?.spec().map_type != MapType::STACK_TRACE {
         return Err(call.needs("a map of call stacks"));
     }
@@ -99,7 +99,7 @@ fn stack(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let len = call.scalar(2) as u32;
     let to = call.guest(1, len, Access::Write)?;
     /// The number of frames to skip, and `BPF_F_USER_STACK`, `_USER_BUILD_ID`.
-    const KNOWN: u64 = 0xff | 1 << 8 | 1 << 11;
+    const KNOWN: u64 = 0xff | (1 << 8) | (1 << 11);
     call.machine.memory().window().fill(to, len, 0)?;
     let known = call.scalar(3) & !KNOWN == 0;
     Ok(if known { Errno::EFAULT } else { Errno::EINVAL }.to_return())

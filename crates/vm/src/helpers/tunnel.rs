@@ -80,7 +80,7 @@ fn set_key(call: &mut Call<'_>) -> Result<u64, TrapKind> {
         return Ok(Errno::EINVAL.to_return());
     }
     let when = |holds: bool, flag: u16| if holds { flag } else { 0 };
-    call.cpu.input.tunnel = Some(Tunnel {
+    call.cpu.input.tunnel = Some(Box::new(Tunnel {
         id: u32::from_le_bytes(get(&key, ID)),
         is_ipv6,
         source: to_network(get(&key, LOCAL), is_ipv6),
@@ -94,7 +94,7 @@ fn set_key(call: &mut Call<'_>) -> Result<u64, TrapKind> {
             | when(flags & SEQUENCE != 0, Tunnel::SEQ)
             | when(flags & DONT_FRAGMENT != 0, Tunnel::DONT_FRAGMENT),
         options: Vec::new(),
-    });
+    }));
     Ok(0)
 }
 
