@@ -66,9 +66,9 @@ use crate::maps::Map;
 use crate::memory::{Access, Fault, PAGE_BYTES};
 use crate::trap::TrapKind;
 
-pub(crate) use spin_lock::release as release_lock;
 pub use kfunc::names as kernel_functions;
 pub(crate) use kfunc::{name as kfunc_name, number as kfunc_number};
+pub(crate) use spin_lock::release as release_lock;
 pub(crate) use tail_call::{TAIL_CALL, tail_call};
 
 /// What an embedder's helper does.
