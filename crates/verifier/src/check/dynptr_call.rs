@@ -50,8 +50,9 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn check_number(&self, reg: Reg) -> Check {
-        if self.read(reg)?.is_scalar() {
+    pub(crate) fn check_number(&self, reg: Reg) -> Check {
+        // A register that was never written is none, either.
+        if self.state.reg(reg).is_scalar() {
             return Ok(());
         }
         fault(Rule::HelperArgument, format!("R{} is not a scalar", reg.index()))

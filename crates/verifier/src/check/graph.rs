@@ -39,7 +39,11 @@ impl Walk<'_> {
             ObjectCall::ListPush | ObjectCall::TreeAdd => {
                 self.check_owned_node(&root)?;
                 if row.call == ObjectCall::TreeAdd {
-                    self.call_back_less(&root)?;
+                    let function = self.comparing_function()?;
+                    self.check_number(Reg::R5)?;
+                    self.call_back_less(&root, function)?;
+                } else {
+                    self.check_number(Reg::R4)?;
                 }
                 let added = self.state.reg(Reg::R2).ref_id;
                 self.lend(added)?;
@@ -251,13 +255,16 @@ impl Walk<'_> {
         self.state.update(borrowed, |value| *value = Value::UNKNOWN);
     }
 
+    fn comparing_function(&self) -> Check<usize> {
+        match self.read(Reg::R3)?.kind {
+            Kind::Function(function) => Ok(usize::from(function)),
+            _ => fault(Rule::HelperArgument, "arg2 expected pointer to func"),
+        }
+    }
+
     /// `bpf_rbtree_add(root, node, less)` calls `less(node, other)` to find the place.
-    fn call_back_less(&mut self, root: &Root) -> Check {
-        let value = self.read(Reg::R3)?;
-        let Kind::Function(function) = value.kind else {
-            return fault(Rule::HelperArgument, "arg2 expected pointer to func");
-        };
-        let mut frame = self.new_frame(usize::from(function))?;
+    fn call_back_less(&mut self, root: &Root, function: usize) -> Check {
+        let mut frame = self.new_frame(function)?;
         let node =
             Value { off: root.off as i32, ..Value::pointer(Kind::Allocated(self.borrowed(root)?)) };
         for reg in [Reg::R1, Reg::R2] {
