@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, prepare};
 use skep_bpf::op::{call, class, code};
-use skep_kernel::{Map, MapSpec, ProgSpec, relocate, uapi};
+use skep_kernel::{Btf, Map, MapSpec, ProgBtf, ProgSpec, relocate, uapi};
 use skep_object::{
-    CoreRelocations, GlobalData, KernelFunctions, LinkOptions, MapDef, MapOrigin, Object,
+    CoreRelocations, GlobalData, KernelFunctions, LinkOptions, Linked, MapDef, MapOrigin, Object,
 };
 use skep_verifier::KernelTypes;
 
@@ -136,11 +136,19 @@ fn kernel_micros(
     }
     let mut insns: Vec<[u8; 8]> = slots.iter().map(|slot| slot.to_bytes()).collect();
     relocate(&mut insns, &maps)?;
+    let (btf, func_info) = described(object, linked)?;
     let spec = ProgSpec {
         prog_type: program.prog_type.0,
         expected_attach_type: program.attach_type.0,
         insns: &insns,
         licence: "GPL",
+        btf: Some(ProgBtf {
+            btf: &btf,
+            func_info: &func_info,
+            func_info_rec_size: FUNC_INFO_BYTES,
+            line_info: &[],
+            line_info_rec_size: 0,
+        }),
         log_level: uapi::log_level::STATS,
         ..ProgSpec::default()
     };
@@ -152,6 +160,37 @@ fn kernel_micros(
     let number: f64 =
         number.ok_or_else(|| format!("no time in the kernel's log: {}", loaded.log()))?;
     Ok(number.min(call))
+}
+
+/// The size of a record of where a function begins.
+const FUNC_INFO_BYTES: u32 = 8;
+
+/// Types and places of the functions of a program, which the kernel wants of those with callbacks:
+/// all static, so that it walks them as they are called.
+fn described(object: &Object, linked: &Linked) -> Result<(Btf, Vec<u8>), Failure> {
+    const INT: u32 = 1;
+    const PROTO: u32 = 2;
+    let kind = |number: u32, len: u32| number << 24 | len;
+    let mut strings = b"\0int\0".to_vec();
+    let mut words = vec![1, kind(1, 0), 4, 1 << 24 | 32, 0, kind(13, 0), INT];
+    let mut func_info = Vec::new();
+    for (index, part) in linked.parts.iter().enumerate() {
+        let function = object.function(part.function).ok_or("no such function")?;
+        if index > 0 && function.is_global() {
+            return Err(format!("{} is global, which is not measured", function.name).into());
+        }
+        words.extend([u32::try_from(strings.len())?, kind(12, 0), PROTO]);
+        strings.extend(function.name.bytes());
+        strings.push(0);
+        let (slot, id) = (u32::try_from(part.start.0)?, PROTO + 1 + u32::try_from(index)?);
+        func_info.extend([slot, id].iter().flat_map(|word| word.to_le_bytes()));
+    }
+    let types = u32::try_from(words.len() * 4)?;
+    let mut bytes = vec![0x9f, 0xeb, 1, 0];
+    let header = [24, 0, types, types, u32::try_from(strings.len())?];
+    bytes.extend(header.iter().chain(&words).flat_map(|word| word.to_le_bytes()));
+    bytes.extend(strings);
+    Ok((Btf::load(&bytes)?, func_info))
 }
 
 fn kernel_map(object: &Object, def: &MapDef) -> Result<Map, Failure> {
