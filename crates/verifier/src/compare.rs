@@ -37,6 +37,8 @@ impl Comparison<'_> {
         if old.frames.len() != current.frames.len()
             || old.references.len() != current.references.len()
             || old.lock.is_some() != current.lock.is_some()
+            || old.rcu != current.rcu
+            || old.preempt != current.preempt
             || old.sleepable != current.sleepable
         {
             return false;

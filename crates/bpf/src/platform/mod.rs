@@ -14,6 +14,7 @@ mod number;
 #[cfg(test)]
 mod facts;
 
+pub mod attach_target;
 pub mod context;
 pub mod dynptr;
 pub mod helper;

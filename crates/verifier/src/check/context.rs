@@ -12,6 +12,9 @@ use skep_bpf::platform::{Access, FieldKind, FieldRow, context_for};
 impl Walk<'_> {
     /// A load from the context.
     pub(crate) fn load_context(&mut self, place: Place, extend: Extend) -> Check<Value> {
+        if self.is_tracing() {
+            return self.load_argument(place, extend);
+        }
         let (field, off) = self.context_field(place, Access::Read)?;
         let kind = field.kind_of_load(off, place.size.bytes());
         if kind != FieldKind::Scalar && extend == Extend::Sign {

@@ -60,12 +60,17 @@ const RETURNS: &[Returns] = &[
         max: 1,
     },
     Returns { prog_type: ProgType::SK_LOOKUP, attach_types: &[], min: 0, max: 1 },
+    Returns {
+        prog_type: ProgType::TRACING,
+        attach_types: &[AttachType::TRACE_ITER],
+        min: 0,
+        max: 1,
+    },
     Returns { prog_type: ProgType::NETFILTER, attach_types: &[], min: 0, max: 1 },
 ];
 
 /// Program types whose rules come from the BTF of what they are attached to.
-const BY_TARGET: &[ProgType] =
-    &[ProgType::TRACING, ProgType::STRUCT_OPS, ProgType::EXT, ProgType::LSM];
+const BY_TARGET: &[ProgType] = &[ProgType::STRUCT_OPS, ProgType::EXT, ProgType::LSM];
 
 impl Walk<'_> {
     /// Refuses programs of types that are not modelled.
@@ -73,6 +78,12 @@ impl Walk<'_> {
         let prog_type = self.input.prog_type;
         if BY_TARGET.contains(&prog_type) {
             return unsupported(format_args!("programs of type {prog_type}"));
+        }
+        if self.is_tracing() {
+            self.check_attach_target()?;
+        }
+        if prog_type == ProgType::SYSCALL && !self.input.sleepable {
+            return fault(Rule::Structure, "Syscall programs can only be sleepable");
         }
         if self.input.functions.iter().any(|function| function.handles_exceptions) {
             return unsupported("exceptions");
@@ -113,11 +124,13 @@ impl Walk<'_> {
                 format!("{what} would lead to reference leak"),
             );
         }
-        if locks && self.state.lock.is_some() {
-            return fault(
-                Rule::Lock,
-                format!("{what} cannot be used inside bpf_spin_lock-ed region"),
-            );
+        let sections = [
+            (self.state.lock.is_some(), "bpf_spin_lock-ed"),
+            (self.state.rcu, "bpf_rcu_read_lock-ed"),
+            (self.state.preempt > 0, "bpf_preempt_disable-ed"),
+        ];
+        if let Some((_, section)) = sections.iter().find(|(is_in, _)| locks && *is_in) {
+            return fault(Rule::Lock, format!("{what} cannot be used inside {section} region"));
         }
         Ok(())
     }

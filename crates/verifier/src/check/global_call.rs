@@ -21,6 +21,14 @@ impl Walk<'_> {
                  use static function instead",
             );
         }
+        if self.section().is_some() && self.code.functions[function].may_sleep {
+            return fault(
+                Rule::Lock,
+                "global functions that may sleep are not allowed in non-sleepable context,\n\
+                 i.e., in a RCU/IRQ/preempt-disabled section, or in\n\
+                 a non-sleepable BPF program context",
+            );
+        }
         let facts = self.global_facts(function)?;
         for (reg, param) in ARGUMENTS.into_iter().zip(&facts.params) {
             if let Err(error) = self.check_parameter(reg, param) {
@@ -33,9 +41,10 @@ impl Walk<'_> {
                 );
             }
         }
-        if self.code.functions[function].throws && !self.state.references.is_empty() {
+        let holds = !self.state.references.is_empty() || self.section().is_some();
+        if self.code.functions[function].throws && holds {
             return unsupported(
-                "global functions that may throw while the program holds references",
+                "global functions that may throw while the program holds references or locks",
             );
         }
         self.called[function] = true;

@@ -97,6 +97,14 @@ impl Walk<'_> {
                 "helper call might sleep in a non-sleepable prog",
             );
         }
+        if row.traits.may_sleep
+            && let Some(section) = self.section()
+        {
+            return fault(
+                Rule::Lock,
+                format!("sleepable helper {id}#{} in {section} region", id.0),
+            );
+        }
         Ok(row)
     }
 
@@ -106,6 +114,13 @@ impl Walk<'_> {
             |value| value.kind.is_packet() || value.kind.is_packet_slice(),
             |value| *value = Value::UNKNOWN,
         );
+    }
+
+    /// The section that the program is in and must not sleep in, as the kernel names it.
+    pub(crate) fn section(&self) -> Option<&'static str> {
+        let sections =
+            [(self.state.rcu, "rcu_read_lock"), (self.state.preempt > 0, "non-preemptible")];
+        sections.iter().find(|(is_in, _)| *is_in).map(|(_, name)| *name)
     }
 
     /// What some helpers require beyond their signature.
@@ -148,6 +163,15 @@ impl Walk<'_> {
                         "Unsupported reg type {} for bpf_dynptr_from_mem data",
                         data.type_name()
                     ),
+                )
+            }
+            HelperId::SETSOCKOPT | HelperId::GETSOCKOPT
+                if self.is_tracing()
+                    && !matches!(self.input.attach_target, Some("tcp" | "unix")) =>
+            {
+                fault(
+                    Rule::HelperNotAllowed,
+                    format!("program of this type cannot use helper {id}#{}", id.0),
                 )
             }
             HelperId::SNPRINTF => unsupported("the format string of bpf_snprintf"),

@@ -26,6 +26,7 @@ pub(crate) mod pointer_compare;
 pub(crate) mod region;
 pub(crate) mod stack_access;
 pub(crate) mod stack_depth;
+pub(crate) mod target;
 pub(crate) mod timer;
 pub(crate) mod typed_call;
 

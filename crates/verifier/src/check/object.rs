@@ -161,6 +161,6 @@ impl Walk<'_> {
 
     /// Whether objects that RCU protects live on: unless a program may sleep, that is always so.
     pub(crate) fn in_rcu_section(&self) -> bool {
-        !self.input.sleepable || self.state.lock.is_some()
+        self.state.rcu || !self.state.sleepable || self.state.lock.is_some()
     }
 }

@@ -67,6 +67,11 @@ impl Walk<'_> {
     pub(crate) fn typed_call(&mut self, row: &TypedKfuncRow) -> Check {
         self.check_may_sleep(row)?;
         self.check_effect(row)?;
+        if self.apply_effect(row) {
+            // These take and give nothing.
+            self.clobber_caller_saved();
+            return Ok(());
+        }
         let btf = self.kernel_types()?;
         let Some((returns, params)) = prototype(btf, row.name) else {
             return fault(
@@ -112,7 +117,6 @@ impl Walk<'_> {
         if let Some(result) = result {
             self.state.set(Reg::R0, result);
         }
-        self.apply_effect(row);
         Ok(())
     }
 
@@ -121,6 +125,14 @@ impl Walk<'_> {
             return fault(
                 Rule::HelperNotAllowed,
                 format!("program must be sleepable to call sleepable kfunc {}", row.name),
+            );
+        }
+        if row.flags.contains(KfuncFlags::SLEEPABLE)
+            && let Some(section) = self.section()
+        {
+            return fault(
+                Rule::Lock,
+                format!("kernel func {} is sleepable within {section} region", row.name),
             );
         }
         if row.flags.contains(KfuncFlags::RCU_PROTECTED) && !self.in_rcu_section() {
@@ -135,18 +147,54 @@ impl Walk<'_> {
     /// Calls that begin or end a section.
     fn check_effect(&self, row: &TypedKfuncRow) -> Check {
         match row.effect {
-            KfuncEffect::None | KfuncEffect::KernelContext => Ok(()),
-            KfuncEffect::RcuLock
+            KfuncEffect::RcuLock if self.state.rcu => {
+                fault(Rule::Lock, format!("nested rcu read lock (kernel function {})", row.name))
+            }
+            KfuncEffect::RcuUnlock if !self.state.rcu => fault(
+                Rule::Lock,
+                format!("unmatched rcu read unlock (kernel function {})", row.name),
+            ),
+            KfuncEffect::PreemptEnable if self.state.preempt == 0 => fault(
+                Rule::Lock,
+                format!("unmatched attempt to enable preemption (kernel function {})", row.name),
+            ),
+            KfuncEffect::None
+            | KfuncEffect::KernelContext
+            | KfuncEffect::RcuLock
             | KfuncEffect::RcuUnlock
             | KfuncEffect::PreemptDisable
-            | KfuncEffect::PreemptEnable
-            | KfuncEffect::ReadOnlyCast => {
+            | KfuncEffect::PreemptEnable => Ok(()),
+            KfuncEffect::ReadOnlyCast => {
                 unsupported(format_args!("calls of the kernel function {}", row.name))
             }
         }
     }
 
-    fn apply_effect(&mut self, _row: &TypedKfuncRow) {}
+    /// Begins or ends a section; false if the call does something else.
+    fn apply_effect(&mut self, row: &TypedKfuncRow) -> bool {
+        match row.effect {
+            KfuncEffect::RcuLock => self.state.rcu = true,
+            KfuncEffect::RcuUnlock => {
+                self.state.rcu = false;
+                // What was protected may be gone now.
+                self.state.update(
+                    |value| matches!(value.kind, Kind::Btf { trust, .. } if trust.has(Trust::RCU)),
+                    |value| {
+                        if let Kind::Btf { trust, .. } = &mut value.kind {
+                            *trust = trust.without(Trust::RCU).with(Trust::UNTRUSTED);
+                        }
+                        value.or_null = false;
+                    },
+                );
+            }
+            KfuncEffect::PreemptDisable => self.state.preempt += 1,
+            KfuncEffect::PreemptEnable => self.state.preempt -= 1,
+            KfuncEffect::None | KfuncEffect::KernelContext | KfuncEffect::ReadOnlyCast => {
+                return false;
+            }
+        }
+        true
+    }
 
     fn check_typed_argument(
         &mut self,

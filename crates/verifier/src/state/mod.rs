@@ -46,6 +46,10 @@ pub(crate) struct State {
     pub(crate) frames: Vec<Active>,
     pub(crate) references: Vec<Reference>,
     pub(crate) lock: Option<Lock>,
+    /// Whether it is between `bpf_rcu_read_lock` and `bpf_rcu_read_unlock`.
+    pub(crate) rcu: bool,
+    /// How often the program forbade that it is interrupted, and did not allow it again.
+    pub(crate) preempt: u32,
     /// How many `may_goto` instructions have not jumped.
     pub(crate) may_goto: u32,
     /// How often helpers have called back.
@@ -61,6 +65,8 @@ impl State {
             frames: vec![frame.into()],
             references: Vec::new(),
             lock: None,
+            rcu: false,
+            preempt: 0,
             may_goto: 0,
             callbacks: 0,
             sleepable,

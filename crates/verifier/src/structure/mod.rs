@@ -38,6 +38,8 @@ pub(crate) struct Function {
     pub(crate) changes_packet: bool,
     /// Whether it, or a function that it calls, may end the program with an exception.
     pub(crate) throws: bool,
+    /// Whether it, or a function that it calls, may sleep; true if that is not known.
+    pub(crate) may_sleep: bool,
 }
 
 /// Code whose structure was checked.
@@ -201,9 +203,13 @@ impl Code {
         while changed {
             changed = false;
             for index in 0..self.functions.len() {
-                let Function { entry, end, changes_packet, .. } = self.functions[index];
+                let Function { entry, end, changes_packet, may_sleep, .. } = self.functions[index];
                 if !changes_packet && (entry..end).any(|at| self.may_change_packet(at)) {
                     self.functions[index].changes_packet = true;
+                    changed = true;
+                }
+                if !may_sleep && (entry..end).any(|at| self.may_sleep(at)) {
+                    self.functions[index].may_sleep = true;
                     changed = true;
                 }
             }
@@ -236,6 +242,24 @@ impl Code {
     pub(crate) fn is_throw(&self, at: usize) -> bool {
         let row = self.insn(at).and_then(|insn| self.kfunc(&insn));
         row.is_some_and(|row| row.returns == KfuncReturn::Never)
+    }
+
+    fn may_sleep(&self, at: usize) -> bool {
+        match self.insn(at) {
+            Some(Insn::Call { callee: Callee::Helper(id) }) => {
+                id.row().is_some_and(|row| row.traits.may_sleep)
+            }
+            Some(
+                Insn::Call { callee: Callee::Local(target) }
+                | Insn::LoadImm64 { imm: Imm64::Code(target), .. },
+            ) => {
+                let entry = self.target(at, target);
+                let function = entry.and_then(|entry| self.function_at(entry));
+                function.is_some_and(|function| self.functions[function].may_sleep)
+            }
+            Some(Insn::Call { .. }) => true,
+            _ => false,
+        }
     }
 
     fn may_change_packet(&self, at: usize) -> bool {
@@ -373,6 +397,7 @@ fn find_functions(
             global: entry != 0 && is_global,
             changes_packet: false,
             throws: false,
+            may_sleep: false,
         }
     };
     Ok(entries.iter().zip(ends).map(function).collect())

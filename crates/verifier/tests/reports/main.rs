@@ -3,10 +3,11 @@
 
 mod object;
 
-use object::{Program, programs};
+use object::{Program, kernel_types, programs};
 use serde_json::Value;
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::debug_info::{DebugInfo, SourceLine};
+use skep_bpf::platform::ProgType;
 use skep_bpf::program::Bytecode;
 use skep_verifier::report::{Report, Style, github, json, sarif, text};
 use skep_verifier::{Rule, verify};
@@ -53,6 +54,11 @@ fn rejected_programs_are_reported() {
             let Some(report) = report(&program) else {
                 panic!("{} of {} is accepted", program.name, path.display())
             };
+            let has_types = kernel_types().types().is_ok_and(|types| !types.is_empty());
+            if program.input().prog_type == ProgType::TRACING && !has_types {
+                println!("skipped {}: the types of a kernel are not there", program.name);
+                continue;
+            }
             insta::assert_snapshot!(program.name.clone(), text(&report, Style::Plain));
         }
     }

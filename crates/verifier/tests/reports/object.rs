@@ -49,15 +49,6 @@ pub(crate) fn programs(path: &Path) -> Vec<Program> {
         .collect()
 }
 
-/// The types of a kernel that has none: all types are the program's own.
-fn no_types() -> &'static KernelTypes {
-    // The header, and the empty string.
-    const BTF: [u8; 25] =
-        [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
-    static TYPES: LazyLock<KernelTypes> = LazyLock::new(|| KernelTypes::new(|| Ok(BTF.to_vec())));
-    &TYPES
-}
-
 impl Program {
     /// What the verifier takes.
     pub(crate) fn input(&self) -> Input<'_> {
@@ -66,14 +57,28 @@ impl Program {
             bytecode: &self.linked.bytecode,
             prog_type: rule.prog_type(),
             attach_type: rule.attach_type(),
-            attach_target: None,
+            attach_target: rule.target,
             maps: &self.maps,
             functions: &self.functions,
-            kernel: Some(no_types()),
+            kernel: Some(kernel_types()),
             gpl_compatible: self.gpl_compatible,
             sleepable: rule.traits().sleepable,
             types: self.types.as_ref(),
             profile: Profile::linux(CPUS),
         }
     }
+}
+
+/// The types of the kernel that runs here; if it does not show them, none: then all types are the
+/// program's own.
+pub(crate) fn kernel_types() -> &'static KernelTypes {
+    // The header, and the empty string.
+    const NONE: [u8; 25] =
+        [0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    static TYPES: LazyLock<KernelTypes> = LazyLock::new(|| {
+        KernelTypes::new(|| {
+            Ok(std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_else(|_| NONE.to_vec()))
+        })
+    });
+    &TYPES
 }
