@@ -105,7 +105,7 @@ impl<'a> Walk<'a> {
         let Ok(ty) = btf.resolve(param.ty) else { return refuse(None) };
         match btf.kind(ty) {
             Type::Int(_) | Type::Enum(_) | Type::Enum64(_) | Type::Struct(_) | Type::Union(_) => {
-                return Ok(Value::number(Scalar::loaded(place.size, extend)));
+                Ok(Value::number(Scalar::loaded(place.size, extend)))
             }
             Type::Ptr(declared) => {
                 if size != ARGUMENT_BYTES {
