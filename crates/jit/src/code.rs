@@ -38,8 +38,8 @@ pub struct Access {
     pub len: u8,
     /// Whether it writes, or reads and writes (0 or 1).
     pub write: u8,
-    /// Reserved, 0.
-    pub unused: u8,
+    /// Whether the register holds the host address of the guest address (0 or 1).
+    pub host: u8,
 }
 
 impl Access {

@@ -379,7 +379,7 @@ mod tests {
             reg: 3,
             len: 4,
             write: 1,
-            unused: 0,
+            host: 0,
         };
         Code {
             bytes: vec![0x90; len],

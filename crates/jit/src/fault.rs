@@ -103,19 +103,20 @@ unsafe fn recover(info: *mut siginfo_t, context: *mut c_void) -> bool {
     let info = unsafe { &*info };
     // SAFETY: both signals come with an address.
     let addr = unsafe { info.si_addr() } as u64;
-    // SAFETY: the lowest word of every native frame is the state while accesses are made.
-    let state = unsafe { *(Registers::stack(machine) as *const *mut RunState) };
+    // SAFETY: generated code is under way, making an access.
+    let state = unsafe { Registers::state(machine) };
     // SAFETY: the state of the run that this thread is in.
     let state = unsafe { &mut *state };
     if addr.wrapping_sub(state.window.wrapping_sub(GUARD)) >= WINDOW + 2 * GUARD {
         return false;
     }
-    let Access { insn, disp, reg, len, write, .. } = found.access;
+    let Access { insn, disp, reg, len, write, host, .. } = found.access;
     state.trap.code = TrapCode::Memory as u32;
     state.trap.insn = insn;
     state.trap.place = place;
     let base = if reg == Access::NO_REGISTER { 0 } else { Registers::number(machine, reg) };
-    state.trap.addr = (base as u32).wrapping_add(disp as u32);
+    let guest = base.wrapping_sub(if host == 0 { 0 } else { state.window });
+    state.trap.addr = (guest as u32).wrapping_add(disp as u32);
     state.trap.len = len.into();
     state.trap.write = write.into();
     Registers::go_on(machine, found.exit);
@@ -164,8 +165,15 @@ impl Registers {
         machine.gregs[libc::REG_RIP as usize] as u64
     }
 
-    fn stack(machine: &libc::mcontext_t) -> u64 {
-        machine.gregs[libc::REG_RSP as usize] as u64
+    /// The state of the run: in the lowest word of every native frame.
+    ///
+    /// # Safety
+    ///
+    /// The thread was interrupted in generated code, at an access.
+    unsafe fn state(machine: &libc::mcontext_t) -> *mut RunState {
+        let stack = machine.gregs[libc::REG_RSP as usize] as *const *mut RunState;
+        // SAFETY: the caller's.
+        unsafe { *stack }
     }
 
     /// A register by its number in encodings.
@@ -202,8 +210,13 @@ impl Registers {
         machine.pc
     }
 
-    fn stack(machine: &libc::mcontext_t) -> u64 {
-        machine.sp
+    /// The state of the run: in a register of its own ([`crate::a64::regs::STATE`]).
+    ///
+    /// # Safety
+    ///
+    /// The thread was interrupted in generated code, at an access.
+    unsafe fn state(machine: &libc::mcontext_t) -> *mut RunState {
+        Self::number(machine, crate::a64::regs::STATE.number()) as *mut RunState
     }
 
     /// A register by its number in encodings.

@@ -123,6 +123,6 @@ pub fn compile(
         (Target::X64(features), Tier::Template) => x64::tier1::compile(source, features, options),
         (Target::X64(features), Tier::Optimising) => x64::tier2::compile(source, features, options),
         (Target::A64(features), Tier::Template) => a64::tier1::compile(source, features, options),
-        (Target::A64(_), Tier::Optimising) => Err(CompileError::NoCompiler),
+        (Target::A64(features), Tier::Optimising) => a64::tier2::compile(source, features, options),
     }
 }

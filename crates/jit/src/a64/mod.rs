@@ -1,7 +1,8 @@
 //! aarch64: encoder, assembler and compilers.
 //!
 //! Code is for Armv8.0, with or without the atomic instructions of Armv8.1 (FEAT_LSE).
-//! [`encode`] knows words, [`asm`] knows labels and numbers, [`regs`] the convention at calls.
+//! [`encode`] knows words, [`asm`] knows labels and numbers, [`regs`] the convention at calls;
+//! `host` is what the code of both tiers says to the host.
 
 pub mod encode;
 
@@ -9,7 +10,11 @@ pub mod asm;
 
 pub mod regs;
 
+mod host;
+
 pub mod tier1;
+
+pub mod tier2;
 
 #[cfg(test)]
 mod asm_tests;

@@ -73,6 +73,19 @@ pub const fn transfer_unscaled(op: Transfer, rt: Gpr, rn: Gpr, bytes: i32, index
     op.bits() | signed(bytes, 9) << 12 | (index as u32) << 10 | n(rn) | d(rt)
 }
 
+/// At `rn` plus an offset in bytes, if one of the two forms has it.
+#[must_use]
+pub fn transfer_displaced(op: Transfer, rt: Gpr, rn: Gpr, bytes: i32) -> Option<u32> {
+    let size = op.bytes();
+    if (0..4096 * size as i32).contains(&bytes) && (bytes as u32).is_multiple_of(size) {
+        Some(transfer_scaled(op, rt, rn, bytes as u32 / size))
+    } else if (-256..256).contains(&bytes) {
+        Some(transfer_unscaled(op, rt, rn, bytes, Index::None))
+    } else {
+        None
+    }
+}
+
 /// At `rn` plus `rm`, extended from 32 bits (`Uxtw`, `Sxtw`) or whole (`Uxtx`, `Sxtx`), shifted
 /// by the size's scale if `scaled`.
 #[must_use]

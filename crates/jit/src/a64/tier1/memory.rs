@@ -7,8 +7,8 @@ use skep_bpf::op::{Size, Width};
 
 use super::{Compiler, StubKind};
 use crate::a64::encode::{
-    AddSub, BitMask, Condition, Extension, Gpr, Index, Logic, Transfer, ZR, add_extended, ldar,
-    logic_imm, stlr, transfer_register, transfer_scaled, transfer_unscaled,
+    AddSub, BitMask, Condition, Extension, Gpr, Logic, Transfer, ZR, add_extended, ldar, logic_imm,
+    stlr, transfer_displaced, transfer_register,
 };
 use crate::a64::regs::{FRAME, SCRATCH, SCRATCH2, SCRATCH3, WINDOW, gpr, in_frame};
 use crate::abi::TrapCode;
@@ -44,7 +44,7 @@ impl Compiler<'_> {
 
     fn transfer(&mut self, transfer: Transfer, value: Gpr, mem: Mem, write: bool) {
         if mem.base == Reg::R10
-            && let Some(word) = displaced(transfer, value, FRAME, in_frame(mem.offset))
+            && let Some(word) = transfer_displaced(transfer, value, FRAME, in_frame(mem.offset))
         {
             self.access(mem, transfer.bytes(), write);
             return self.asm.put(word);
@@ -56,7 +56,7 @@ impl Compiler<'_> {
             return self.asm.put(word);
         }
         self.window_address(mem.base);
-        let word = displaced(transfer, value, SCRATCH, mem.offset.into());
+        let word = transfer_displaced(transfer, value, SCRATCH, mem.offset.into());
         let word = word.unwrap_or_else(|| {
             self.asm.set(SCRATCH3, i64::from(mem.offset) as u64);
             transfer_register(transfer, value, SCRATCH, SCRATCH3, (Extension::Uxtx, false))
@@ -85,7 +85,7 @@ impl Compiler<'_> {
             reg: gpr(mem.base).number(),
             len: bytes as u8,
             write: write.into(),
-            unused: 0,
+            host: 0,
         });
     }
 
@@ -113,17 +113,5 @@ impl Compiler<'_> {
         self.aligned_address(mem, size.bytes(), TrapCode::MisalignedOrdered);
         self.access(mem, size.bytes(), true);
         self.asm.put(stlr(size, gpr(src), SCRATCH));
-    }
-}
-
-/// A load or store at a register plus a displacement, if one of the forms has it.
-fn displaced(transfer: Transfer, value: Gpr, base: Gpr, bytes: i32) -> Option<u32> {
-    let size = transfer.bytes();
-    if (0..4096 * size as i32).contains(&bytes) && (bytes as u32).is_multiple_of(size) {
-        Some(transfer_scaled(transfer, value, base, bytes as u32 / size))
-    } else if (-256..256).contains(&bytes) {
-        Some(transfer_unscaled(transfer, value, base, bytes, Index::None))
-    } else {
-        None
     }
 }

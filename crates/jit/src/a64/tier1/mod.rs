@@ -22,7 +22,6 @@ use skep_bpf::program::Pc;
 
 use super::Features;
 use super::asm::{Asm, Label, Reach, TooFar};
-use super::encode::{AddSub, Gpr, add_imm};
 use super::regs::{FUEL, SCRATCH, gpr};
 use crate::abi::TrapCode;
 use crate::code::{Access, Code, Place};
@@ -138,7 +137,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn program(mut self) -> Result<Code, TooFar> {
-        let enter = self.enter();
+        self.place(Place::NONE);
+        let enter = self.asm.enter(self.functions);
         let mut entries = Vec::with_capacity(self.flow.functions.len());
         for (index, function) in self.flow.functions.iter().enumerate() {
             self.function = *function;
@@ -153,7 +153,7 @@ impl<'a> Compiler<'a> {
         self.place(Place::NONE);
         self.stubs();
         self.refuel_routine();
-        let fault_exit = self.trap_exit();
+        let fault_exit = self.asm.trap_exit(self.trap);
         let Compiler { asm, accesses, places, .. } = self;
         let words = asm.finish()?;
         let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -275,11 +275,5 @@ impl<'a> Compiler<'a> {
     fn trap_always(&mut self, code: TrapCode) {
         let stub = self.stub(StubKind::Trap(code));
         self.asm.jump(stub);
-    }
-
-    /// Adds to a pointer, by less than 2^12.
-    fn move_pointer(&mut self, reg: Gpr, bytes: i32) {
-        let op = if bytes < 0 { AddSub::Sub } else { AddSub::Add };
-        self.asm.put(add_imm(Width::W64, op, reg, reg, bytes.unsigned_abs(), false));
     }
 }

@@ -209,7 +209,7 @@ impl Compiler<'_> {
             reg: reg.number(),
             len: len as u8,
             write: write.into(),
-            unused: 0,
+            host: 0,
         });
     }
 

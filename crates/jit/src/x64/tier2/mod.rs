@@ -136,7 +136,7 @@ impl Compiler<'_> {
             reg,
             len: len as u8,
             write: write.into(),
-            unused: 0,
+            host: 0,
         });
     }
 
