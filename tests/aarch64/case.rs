@@ -91,7 +91,7 @@ impl CodePart {
             out.extend(access.offset.to_le_bytes());
             out.extend(access.insn.to_le_bytes());
             out.extend(access.disp.to_le_bytes());
-            out.extend([access.reg, access.len, access.write, access.unused]);
+            out.extend([access.reg, access.len, access.write, access.host]);
         }
         for (reference, function) in &self.functions {
             words(out, [*reference, u64::from(code.entries[*function])]);

@@ -13,6 +13,7 @@ use skep_bpf::program::{Pc, Program};
 use skep_jit::a64::Features;
 use skep_jit::abi::TrapCode;
 use skep_jit::source::{Binding, Source};
+use skep_jit::ssa::Passes;
 use skep_jit::{CompileOptions, Target, Tier, compile};
 
 use super::case::{ABSENT, Case, CodePart, Outcome, Status};
@@ -27,6 +28,8 @@ pub struct Subject {
     pub lse: bool,
     /// Whether fuel is counted.
     pub metered: bool,
+    /// Which passes the optimising tier makes.
+    pub passes: Passes,
 }
 
 impl Subject {
@@ -49,7 +52,8 @@ impl Subject {
         let metered = self.metered;
         let source = Source { program, insns, proof: None, metered, helper: &helper, site };
         let target = Target::A64(Features { lse: self.lse });
-        let code = compile(&source, target, self.tier, &CompileOptions::default());
+        let options = CompileOptions { passes: self.passes, ..CompileOptions::default() };
+        let code = compile(&source, target, self.tier, &options);
         let code = Arc::new(code.map_err(|error| error.to_string())?);
         let functions =
             (0..program.functions().len()).map(|index| (u64::from(END_ADDR) + index as u64, index));
@@ -109,7 +113,9 @@ pub fn difference(
             if outcome.r0 != *r0 {
                 return differs("r0", &outcome.r0, r0);
             }
-            if subject.metered && outcome.spent != *insns {
+            if let (true, Some(insns)) = (subject.metered, insns)
+                && outcome.spent != *insns
+            {
                 return differs("the fuel spent", &outcome.spent, insns);
             }
         }
@@ -130,8 +136,13 @@ pub fn difference(
     if outcome.answered != answered {
         return differs("the number of calls", &outcome.answered, &answered);
     }
+    let optimised = subject.tier == Tier::Optimising;
+    if optimised && outcome.status == Status::Trapped {
+        return None;
+    }
     let after = outcome.after(&recording.before);
-    for (addr, page) in &recording.after.0 {
+    // Optimised code need not keep in memory what nobody reads there.
+    for (addr, page) in recording.after.0.iter().filter(|(_, page)| !(optimised && page.is_stack)) {
         let have = after.0.get(addr).map(|page| &page.bytes[..]).unwrap_or_default();
         if have == page.bytes {
             continue;

@@ -24,6 +24,8 @@ pub struct Pages(pub BTreeMap<u32, Page>);
 pub struct Page {
     /// Whether programs may write to it.
     pub writable: bool,
+    /// Whether it belongs to a stack, of which only programs know what the bytes mean.
+    pub is_stack: bool,
     /// Its bytes, none if all are zero and stay so.
     pub bytes: Vec<u8>,
 }
@@ -56,7 +58,9 @@ impl Pages {
                     bytes.resize(PAGE_BYTES as usize, 0);
                     memory.window().read(addr, &mut bytes).expect("areas can be read");
                 }
-                pages.0.insert(addr, Page { writable: area.perm == Perm::ReadWrite, bytes });
+                let writable = area.perm == Perm::ReadWrite;
+                let is_stack = area.purpose == Purpose::Stack;
+                pages.0.insert(addr, Page { writable, is_stack, bytes });
                 addr += PAGE_BYTES;
             }
         }
@@ -126,8 +130,8 @@ pub enum Reference {
     Finished {
         /// `r0`
         r0: u64,
-        /// How many instructions were executed.
-        insns: u64,
+        /// How many instructions were executed, if they were counted.
+        insns: Option<u64>,
     },
     /// With a trap.
     Trap(Box<Trap>),
@@ -237,19 +241,14 @@ impl Recording {
         let (before, registers) = watch.start.ok_or("the run did not start")?;
         let events = recorder.take();
         if let Ok(Finished { r0, insns }) = result {
-            let (after, end) = (
-                Pages::of(&recorder.machine),
-                Reference::Finished { r0, insns: insns.expect("interpreters count") },
-            );
+            let (after, end) = (Pages::of(&recorder.machine), Reference::Finished { r0, insns });
             return Ok(Some((Recording { before, after, registers, events, end }, loaded)));
         }
         let recorder = Recorder::new()?;
         let Prepared { loaded, mut context } = prepare(&recorder.machine)?;
         let mut cpu = Cpu::new(&recorder.machine).map_err(|error| error.to_string())?;
         let end = match loaded.run(&mut cpu, &mut *context, options) {
-            Ok(Finished { r0, insns }) => {
-                Reference::Finished { r0, insns: insns.expect("interpreters count") }
-            }
+            Ok(Finished { r0, insns }) => Reference::Finished { r0, insns },
             Err(RunError::Trap(trap)) => Reference::Trap(trap),
             Err(error) => return Err(error.to_string()),
         };

@@ -39,13 +39,16 @@ enum { VALUE, TRAP, OTHER };
 enum { WRITABLE = 1, ZERO = 2 };
 enum { NONE, BY_EVENT, NOT_A_FUNCTION, NO_PACKET, NO_FUEL, NO_HELPER };
 
+/* Stands for no register: the displacement is the address. */
+#define NO_REGISTER 255
+
 /* Sites of helpers that do not exist have this bit. */
 #define ABSENT (1ULL << 63)
 
 struct access {
 	uint32_t offset, insn;
 	int32_t disp;
-	uint8_t reg, len, write, unused;
+	uint8_t reg, len, write, host;
 };
 
 struct code {
@@ -253,7 +256,9 @@ static void on_fault(int number, siginfo_t *info, void *context)
 			const struct access *access = &codes[c].access[i];
 			if (access->offset != offset || now->uc_mcontext.regs[27] != (u64)state)
 				continue;
-			u64 reg = now->uc_mcontext.regs[access->reg];
+			u64 reg = access->reg == NO_REGISTER ? 0 : now->uc_mcontext.regs[access->reg];
+			if (access->host)
+				reg -= (u64)window;
 			FIELD(uint32_t, OFF_TRAP_CODE) = 1;
 			FIELD(uint32_t, OFF_TRAP_INSN) = access->insn;
 			FIELD(u64, OFF_TRAP_PLACE) = pc;

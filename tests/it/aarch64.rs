@@ -8,16 +8,26 @@ use skep::maps::MapSpec;
 use skep_bpf::platform::{MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_jit::Tier;
+use skep_jit::ssa::Passes;
 use skep_tests::aarch64::{Case, Prepared, Recording, Runner, Subject, difference};
 use skep_tests::corpus::{self, Input};
 use skep_tests::engines;
-use skep_tests::random::{RandomProgram, layout};
+use skep_tests::hostile;
+use skep_tests::random::{Random, RandomProgram, layout};
+
+const fn subject(tier: Tier, lse: bool, metered: bool, passes: Passes) -> Subject {
+    Subject { tier, lse, metered, passes }
+}
 
 /// Everything that is compiled in a way of its own.
-const SUBJECTS: [Subject; 3] = [
-    Subject { tier: Tier::Template, lse: true, metered: true },
-    Subject { tier: Tier::Template, lse: false, metered: true },
-    Subject { tier: Tier::Template, lse: true, metered: false },
+const SUBJECTS: [Subject; 7] = [
+    subject(Tier::Template, true, true, Passes::ALL),
+    subject(Tier::Template, false, true, Passes::ALL),
+    subject(Tier::Template, true, false, Passes::ALL),
+    subject(Tier::Optimising, true, true, Passes::ALL),
+    subject(Tier::Optimising, false, true, Passes::ALL),
+    subject(Tier::Optimising, true, false, Passes::ALL),
+    subject(Tier::Optimising, true, true, Passes::NONE),
 ];
 
 /// The runner and its folder, or a message that it cannot be had.
@@ -139,7 +149,7 @@ fn random_programs_run_on_aarch64() {
     let Some((_folder, runner)) = runner() else { return };
     let (mut ran, mut unrecorded) = (0, 0);
     let seeds: Vec<u64> = (0..programs()).collect();
-    for seeds in seeds.chunks(1000) {
+    for seeds in seeds.chunks(500) {
         let mut batch = Batch::default();
         for seed in seeds {
             let random = RandomProgram::new(*seed);
@@ -153,5 +163,33 @@ fn random_programs_run_on_aarch64() {
         ran += batch.agree(&runner);
     }
     println!("{ran} runs of {} random programs agree, {unrecorded} not recorded", seeds.len());
+    assert!(ran > 0 || seeds.is_empty(), "no program ran");
+}
+
+/// Programs that nobody would write: most trap, at every kind of instruction, with all kinds of
+/// addresses.
+#[test]
+fn hostile_programs_run_on_aarch64() {
+    const FUEL: u64 = 2_000;
+    let Some((_folder, runner)) = runner() else { return };
+    let (mut ran, mut unrecorded) = (0, 0);
+    let seeds: Vec<u64> = (0..programs()).collect();
+    for seeds in seeds.chunks(500) {
+        let mut batch = Batch::default();
+        for seed in seeds {
+            let mut random = Random::new(*seed);
+            let program = hostile::program(&mut random);
+            let bytes: Vec<u8> = (0..256).map(|_| random.bits() as u8).collect();
+            let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
+                let loaded = machine.load("hostile", ProgType::UNSPEC, program.clone(), &[]);
+                let loaded = loaded.map_err(|error| error.to_string())?;
+                Ok(Prepared { loaded, context: Box::new(RawMemory { bytes: bytes.clone() }) })
+            };
+            batch.add(&format!("seed {seed}"), FUEL, &prepare);
+        }
+        unrecorded += batch.unrecorded;
+        ran += batch.agree(&runner);
+    }
+    println!("{ran} runs of {} hostile programs agree, {unrecorded} not recorded", seeds.len());
     assert!(ran > 0 || seeds.is_empty(), "no program ran");
 }
