@@ -18,7 +18,7 @@ use rustix::mm::{self, Advice, MapFlags, ProtFlags};
 
 use crate::abi::{Enter, RunState};
 use crate::code::{Access, Code};
-use crate::fault;
+use crate::{fault, fetch};
 
 /// Pieces start at multiples of this, which is a cache line.
 const UNIT: usize = 64;
@@ -88,6 +88,11 @@ impl Executable {
                 code.bytes.len(),
             );
         }
+        fetch::publish(
+            write.wrapping_add(code_at),
+            piece.run.wrapping_add(code_at),
+            code.bytes.len(),
+        );
         piece.publish();
         let start = (piece.run.addr() + code_at) as u64;
         Ok(Executable {

@@ -28,6 +28,9 @@ pub mod exec;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod fault;
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod fetch;
+
 use code::Code;
 use source::Source;
 

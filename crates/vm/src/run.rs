@@ -35,8 +35,7 @@ impl Engine {
     pub fn is_available(self) -> bool {
         match self {
             Engine::Fast | Engine::Checked => true,
-            Engine::Template => Target::host().is_some(),
-            Engine::Optimising => matches!(Target::host(), Some(Target::X64(_))),
+            Engine::Template | Engine::Optimising => Target::host().is_some(),
         }
     }
 
