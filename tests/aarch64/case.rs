@@ -59,7 +59,7 @@ impl Case {
             let (kind, site) = match event.kind {
                 EventKind::Helper(id) => (0, u64::from(id.0)),
                 EventKind::Packet => (1, 0),
-                EventKind::TailCall => (2, 0),
+                EventKind::TailCall => (2, event.site),
             };
             let mut args = [0; 5];
             args[..event.args.len()].copy_from_slice(&event.args);

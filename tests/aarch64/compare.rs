@@ -85,7 +85,7 @@ impl Subject {
 }
 
 /// Fuel is asked for now and then even in short runs.
-const SLICE: u64 = 300;
+pub const SLICE: u64 = 300;
 
 /// Why the runtime refused, as `runner.c` numbers it.
 const REASONS: [&str; 6] =

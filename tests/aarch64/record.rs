@@ -7,6 +7,7 @@ use skep::context::Context;
 use skep::cpu::Cpu;
 use skep::helpers::{Call, Implementation, standard};
 use skep::host::Host;
+use skep::linked::Linked;
 use skep::machine::{Loaded, Machine};
 use skep::memory::{PAGE_BYTES, Perm};
 use skep::region::{FIRST_ADDR, Purpose};
@@ -115,6 +116,8 @@ pub enum EventOutcome {
 pub struct Event {
     /// What is called.
     pub kind: EventKind,
+    /// The index of the program that calls, of tail calls.
+    pub site: u64,
     /// The arguments that it reads.
     pub args: Vec<u64>,
     /// What came of it.
@@ -215,6 +218,8 @@ impl Recorder {
 pub struct Prepared<'a> {
     /// The program.
     pub loaded: Loaded,
+    /// The programs that it may go on in.
+    pub others: Vec<Loaded>,
     /// What it runs on.
     pub context: Box<dyn Context + 'a>,
 }
@@ -232,10 +237,12 @@ impl Recording {
         fuel: u64,
     ) -> Result<Option<(Recording, Loaded)>, String> {
         let recorder = Recorder::new()?;
-        let Prepared { loaded, mut context } = prepare(&recorder.machine)?;
+        let Prepared { loaded, others, mut context } = prepare(&recorder.machine)?;
         let mut cpu = Cpu::new(&recorder.machine).map_err(|error| error.to_string())?;
         let options = Options { engine: Engine::Fast, fuel };
-        let mut watch = Watch { recorder: &recorder, start: None, pending: None };
+        let programs = std::iter::once(&loaded).chain(&others);
+        let programs = programs.map(|loaded| Arc::clone(loaded.linked())).collect();
+        let mut watch = Watch { recorder: &recorder, programs, start: None, pending: None };
         let result = loaded.observe(&mut cpu, &mut *context, options, &mut watch);
         watch.settle(None);
         let (before, registers) = watch.start.ok_or("the run did not start")?;
@@ -245,7 +252,7 @@ impl Recording {
             return Ok(Some((Recording { before, after, registers, events, end }, loaded)));
         }
         let recorder = Recorder::new()?;
-        let Prepared { loaded, mut context } = prepare(&recorder.machine)?;
+        let Prepared { loaded, mut context, others: _others } = prepare(&recorder.machine)?;
         let mut cpu = Cpu::new(&recorder.machine).map_err(|error| error.to_string())?;
         let end = match loaded.run(&mut cpu, &mut *context, options) {
             Ok(Finished { r0, insns }) => Reference::Finished { r0, insns },
@@ -282,13 +289,15 @@ fn note(
         Err(kind) => EventOutcome::Trap(kind.clone()),
     };
     let writes = Pages::of(call.machine).changed_since(&before);
-    lock(log).push(Event { kind: EventKind::Helper(id), args, outcome, writes });
+    lock(log).push(Event { kind: EventKind::Helper(id), site: 0, args, outcome, writes });
     result
 }
 
 /// Notes the calls that are not helpers', and what there is before the first instruction.
 struct Watch<'a> {
     recorder: &'a Recorder,
+    /// The program and those that it goes on in.
+    programs: Vec<Arc<Linked>>,
     start: Option<(Pages, [u64; 11])>,
     pending: Option<Pending>,
 }
@@ -296,19 +305,24 @@ struct Watch<'a> {
 /// A call whose outcome the next instruction shows.
 struct Pending {
     kind: EventKind,
+    site: u64,
     args: Vec<u64>,
     next: Pc,
 }
 
 impl Watch<'_> {
-    /// Notes the call before, given where the run goes on and its `r0`, if it does.
-    fn settle(&mut self, next: Option<(Pc, u64)>) {
-        let Some(Pending { kind, args, next: expected }) = self.pending.take() else { return };
-        let outcome = match next {
-            Some((at, r0)) if at == expected => EventOutcome::Value(r0),
-            _ => EventOutcome::Other(0),
+    /// Notes the call before, given the program and where in it the run goes on, and its `r0`, if
+    /// it does.
+    fn settle(&mut self, next: Option<(u64, Pc, u64)>) {
+        let Some(Pending { kind, site, args, next: expected }) = self.pending.take() else {
+            return;
         };
-        let event = Event { kind, args, outcome, writes: Vec::new() };
+        let outcome = match next {
+            Some((_, at, r0)) if at == expected => EventOutcome::Value(r0),
+            Some((program, ..)) => EventOutcome::Other(program),
+            None => EventOutcome::Other(0),
+        };
+        let event = Event { kind, site, args, outcome, writes: Vec::new() };
         lock(&self.recorder.log).push(event);
     }
 }
@@ -318,7 +332,9 @@ impl Observer for Watch<'_> {
         if self.start.is_none() {
             self.start = Some((Pages::of(&self.recorder.machine), *registers));
         }
-        self.settle(Some((pc, registers[0])));
+        let same = |linked: &Arc<Linked>| std::ptr::eq(linked.program(), program);
+        let site = self.programs.iter().position(same).expect("all programs are known") as u64;
+        self.settle(Some((site, pc, registers[0])));
         let next = Pc::from_index(pc.index() + 1);
         self.pending = match program.insns()[pc.index()] {
             Insn::LoadPacket { size, index, imm } => {
@@ -328,11 +344,11 @@ impl Observer for Watch<'_> {
                 };
                 let offset = register.wrapping_add(imm as u32);
                 let args = vec![offset.into(), size.size().bytes().into()];
-                Some(Pending { kind: EventKind::Packet, args, next })
+                Some(Pending { kind: EventKind::Packet, site, args, next })
             }
             Insn::Call { callee: Callee::Helper(HelperId::TAIL_CALL) } => {
                 let args = registers[Reg::R1.index()..=Reg::R3.index()].to_vec();
-                Some(Pending { kind: EventKind::TailCall, args, next })
+                Some(Pending { kind: EventKind::TailCall, site, args, next })
             }
             _ => None,
         };

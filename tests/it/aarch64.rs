@@ -7,9 +7,10 @@ use skep::machine::{Loaded, Machine};
 use skep::maps::MapSpec;
 use skep_bpf::platform::{MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
+use skep_bpf::text::parse::assemble;
 use skep_jit::Tier;
 use skep_jit::ssa::Passes;
-use skep_tests::aarch64::{Case, Prepared, Recording, Runner, Subject, difference};
+use skep_tests::aarch64::{Case, Prepared, Recording, Runner, SLICE, Subject, difference};
 use skep_tests::corpus::{self, Input};
 use skep_tests::engines;
 use skep_tests::hostile;
@@ -106,7 +107,7 @@ fn the_corpus_runs_on_aarch64() {
                 }
             };
             let loaded = engines::load_on(machine, program.clone(), prog_type, &case.maps)?;
-            Ok(Prepared { loaded, context })
+            Ok(Prepared { loaded, others: Vec::new(), context })
         };
         batch.add(&format!("{}: {}", case.place, case.name), case.fuel, &prepare);
     }
@@ -155,7 +156,7 @@ fn random_programs_run_on_aarch64() {
             let random = RandomProgram::new(*seed);
             let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
                 let loaded = load_random(machine, &random)?;
-                Ok(Prepared { loaded, context: Box::new(RawMemory::default()) })
+                Ok(Prepared { loaded, others: Vec::new(), context: Box::new(RawMemory::default()) })
             };
             batch.add(&format!("seed {seed}"), 1_000_000, &prepare);
         }
@@ -183,7 +184,11 @@ fn hostile_programs_run_on_aarch64() {
             let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
                 let loaded = machine.load("hostile", ProgType::UNSPEC, program.clone(), &[]);
                 let loaded = loaded.map_err(|error| error.to_string())?;
-                Ok(Prepared { loaded, context: Box::new(RawMemory { bytes: bytes.clone() }) })
+                Ok(Prepared {
+                    loaded,
+                    others: Vec::new(),
+                    context: Box::new(RawMemory { bytes: bytes.clone() }),
+                })
             };
             batch.add(&format!("seed {seed}"), FUEL, &prepare);
         }
@@ -192,4 +197,99 @@ fn hostile_programs_run_on_aarch64() {
     }
     println!("{ran} runs of {} hostile programs agree, {unrecorded} not recorded", seeds.len());
     assert!(ran > 0 || seeds.is_empty(), "no program ran");
+}
+
+/// Two programs that go on in each other until there were too many tail calls, one of them from a
+/// function; then both go on themselves.
+const FIRST: &str = "
+    ldxdw %r3, [%r1]
+    add %r3, 1
+    stxdw [%r1], %r3
+    mov %r6, 1000
+    call local f
+    add %r0, %r6
+    exit
+f:
+    mov %r6, %r1
+    lddw %r2, map_by_idx(0)
+    mov %r3, 1
+    call bpf_tail_call
+    ldxdw %r0, [%r6]
+    exit
+";
+const SECOND: &str = "
+    mov %r9, %r1
+    ldxdw %r3, [%r1]
+    add %r3, 100
+    stxdw [%r1], %r3
+    jgt %r3, 600, done
+    lddw %r2, map_by_idx(0)
+    mov %r3, 0
+    call bpf_tail_call
+done:
+    ldxdw %r0, [%r9]
+    add %r0, %r8
+    exit
+";
+
+fn load_both(machine: &Arc<Machine>) -> Result<Prepared<'static>, String> {
+    let spec = MapSpec {
+        name: "programs".into(),
+        map_type: MapType::PROG_ARRAY,
+        key_bytes: 4,
+        value_bytes: 4,
+        max_entries: 2,
+        flags: MapFlags::default(),
+        inner: None,
+        extra: 0,
+    };
+    let id = machine.create_map(spec).map_err(|error| error.to_string())?;
+    let map = machine.map(id).ok_or("the map is gone")?;
+    let mut loaded = Vec::new();
+    for (index, text) in [FIRST, SECOND].into_iter().enumerate() {
+        let bytecode = assemble(text).map_err(|error| error.to_string())?.bytecode("tail");
+        let program = Program::new(&bytecode).map_err(|error| error.to_string())?;
+        let program = machine.load("tail", ProgType::UNSPEC, program, &[id]);
+        let program = program.map_err(|error| error.to_string())?;
+        map.set_program(&(index as u32).to_le_bytes(), Arc::clone(program.linked()))
+            .map_err(|errno| errno.to_string())?;
+        loaded.push(program);
+    }
+    let second = loaded.pop().ok_or("no program")?;
+    let first = loaded.pop().ok_or("no program")?;
+    let context = Box::new(RawMemory { bytes: vec![0; 8] });
+    Ok(Prepared { loaded: first, others: vec![second], context })
+}
+
+#[test]
+fn tail_calls_lead_from_tier_to_tier_on_aarch64() {
+    const FUEL: u64 = 100_000;
+    let Some((_folder, runner)) = runner() else { return };
+    let recorded = Recording::new(&load_both, FUEL).unwrap_or_else(|error| panic!("{error}"));
+    let (recording, _) = recorded.expect("it ends");
+    let calls = recording.events.len();
+    assert!(calls >= 10, "only {calls} tail calls");
+    let recording = Arc::new(recording);
+    let machine = Arc::new(Machine::new(skep::host::Host::default()).expect("guest memory"));
+    let Prepared { loaded, others, .. } = load_both(&machine).expect("it was loaded before");
+    let mut cases = Vec::new();
+    let mut about = Vec::new();
+    let metered = || SUBJECTS.into_iter().filter(|subject| subject.metered);
+    for (first, second) in metered().flat_map(|first| metered().map(move |second| (first, second)))
+    {
+        let programs = [(first, &loaded), (second, &others[0])];
+        let codes = programs.into_iter().enumerate().map(|(site, (subject, loaded))| {
+            let linked = loaded.linked();
+            subject.compile(linked.program(), linked.insns(), site as u64).expect("it compiles")
+        });
+        let (codes, recording) = (codes.collect(), Arc::clone(&recording));
+        cases.push(Case { codes, recording, fuel: FUEL, slice: SLICE });
+        about.push((first, second));
+    }
+    let outcomes = runner.run(&cases).unwrap_or_else(|error| panic!("{error}"));
+    for (outcome, (first, second)) in outcomes.iter().zip(about) {
+        let difference = difference(first, loaded.linked().program(), &recording, outcome);
+        assert_eq!(difference, None, "{first:?}, then {second:?}");
+    }
+    println!("{} pairs of tiers agree on {calls} tail calls", outcomes.len());
 }
