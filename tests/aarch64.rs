@@ -12,6 +12,6 @@ mod record;
 mod runner;
 
 pub use case::{Case, CodePart, Outcome, Status};
-pub use compare::{SLICE, Subject, difference};
+pub use compare::{Proof, SLICE, Subject, difference};
 pub use record::{Event, EventKind, EventOutcome, Pages, Prepared, Recorder, Recording, Reference};
 pub use runner::Runner;

@@ -15,6 +15,7 @@ use skep_jit::abi::TrapCode;
 use skep_jit::source::{Binding, Source};
 use skep_jit::ssa::Passes;
 use skep_jit::{CompileOptions, Target, Tier, compile};
+use skep_verifier::Verified;
 
 use super::case::{ABSENT, Case, CodePart, Outcome, Status};
 use super::record::{EventOutcome, Recording, Reference, helper_args};
@@ -30,6 +31,19 @@ pub struct Subject {
     pub metered: bool,
     /// Which passes the optimising tier makes.
     pub passes: Passes,
+    /// Whether the compiler is told the proof, and relies on it alone.
+    pub proof: Proof,
+}
+
+/// What the compiler does with a proof.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Proof {
+    /// It knows of none.
+    None,
+    /// It knows one, and contains the code all the same.
+    Used,
+    /// It relies on it alone.
+    Trusted,
 }
 
 impl Subject {
@@ -42,6 +56,7 @@ impl Subject {
         self,
         program: &Program,
         insns: &[Insn<Pc>],
+        proof: Option<&Verified>,
         site: u64,
     ) -> Result<CodePart, String> {
         let known: HashSet<HelperId> = implemented().collect();
@@ -50,9 +65,12 @@ impl Subject {
             Binding::Generic { site, args: helper_args(id) }
         };
         let metered = self.metered;
-        let source = Source { program, insns, proof: None, metered, helper: &helper, site };
+        let proof = proof.filter(|_| self.proof != Proof::None);
+        let source = Source { program, insns, proof, metered, helper: &helper, site };
         let target = Target::A64(Features { lse: self.lse });
-        let options = CompileOptions { passes: self.passes, ..CompileOptions::default() };
+        let contained = self.proof != Proof::Trusted;
+        let passes = self.passes;
+        let options = CompileOptions { contained, passes };
         let code = compile(&source, target, self.tier, &options);
         let code = Arc::new(code.map_err(|error| error.to_string())?);
         let functions =
@@ -72,15 +90,18 @@ impl Subject {
         fuel: u64,
     ) -> Result<Case, String> {
         let linked = loaded.linked();
-        let part = self.compile(linked.program(), linked.insns(), 0)?;
+        let proof = loaded.verified().map(|proof| &**proof);
+        let part = self.compile(linked.program(), linked.insns(), proof, 0)?;
         let recording = Arc::clone(recording);
         Ok(Case { codes: vec![part], recording, fuel, slice: SLICE })
     }
 
     /// Whether a recorded run can be repeated so.
     #[must_use]
-    pub fn suits(self, recording: &Recording) -> bool {
-        self.metered || matches!(recording.end, Reference::Finished { .. })
+    pub fn suits(self, loaded: &Loaded, recording: &Recording) -> bool {
+        let finishes = matches!(recording.end, Reference::Finished { .. });
+        let proved = loaded.verified().is_some();
+        (self.metered || finishes) && (self.proof == Proof::None || proved)
     }
 }
 

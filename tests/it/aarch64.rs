@@ -5,30 +5,37 @@ use std::sync::Arc;
 use skep::context::{Context, RawMemory, Skb};
 use skep::machine::{Loaded, Machine};
 use skep::maps::MapSpec;
-use skep_bpf::platform::{MapFlags, MapType, ProgType};
+use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_bpf::text::parse::assemble;
 use skep_jit::Tier;
 use skep_jit::ssa::Passes;
-use skep_tests::aarch64::{Case, Prepared, Recording, Runner, SLICE, Subject, difference};
-use skep_tests::corpus::{self, Input};
+use skep_tests::aarch64::{Case, Prepared, Proof, Recording, Runner, SLICE, Subject, difference};
+use skep_tests::corpus::{self, Input as CaseInput};
 use skep_tests::engines;
 use skep_tests::hostile;
 use skep_tests::random::{Random, RandomProgram, layout};
+use skep_verifier::{Input, MapFacts, Profile};
 
-const fn subject(tier: Tier, lse: bool, metered: bool, passes: Passes) -> Subject {
-    Subject { tier, lse, metered, passes }
+const fn subject(tier: Tier, lse: bool, metered: bool) -> Subject {
+    Subject { tier, lse, metered, passes: Passes::ALL, proof: Proof::None }
 }
 
+const TEMPLATE: Subject = subject(Tier::Template, true, true);
+const OPTIMISING: Subject = subject(Tier::Optimising, true, true);
+
 /// Everything that is compiled in a way of its own.
-const SUBJECTS: [Subject; 7] = [
-    subject(Tier::Template, true, true, Passes::ALL),
-    subject(Tier::Template, false, true, Passes::ALL),
-    subject(Tier::Template, true, false, Passes::ALL),
-    subject(Tier::Optimising, true, true, Passes::ALL),
-    subject(Tier::Optimising, false, true, Passes::ALL),
-    subject(Tier::Optimising, true, false, Passes::ALL),
-    subject(Tier::Optimising, true, true, Passes::NONE),
+const SUBJECTS: [Subject; 10] = [
+    TEMPLATE,
+    subject(Tier::Template, false, true),
+    subject(Tier::Template, true, false),
+    Subject { proof: Proof::Used, ..TEMPLATE },
+    Subject { proof: Proof::Trusted, metered: false, ..TEMPLATE },
+    OPTIMISING,
+    subject(Tier::Optimising, false, true),
+    subject(Tier::Optimising, true, false),
+    Subject { passes: Passes::NONE, ..OPTIMISING },
+    Subject { proof: Proof::Used, metered: false, ..OPTIMISING },
 ];
 
 /// The runner and its folder, or a message that it cannot be had.
@@ -64,7 +71,7 @@ impl Batch {
         };
         let recording = Arc::new(recording);
         for subject in SUBJECTS {
-            if subject.suits(&recording) {
+            if subject.suits(&loaded, &recording) {
                 let case = subject.case(&loaded, &recording, fuel);
                 self.cases.push(case.unwrap_or_else(|error| panic!("{name}: {error}")));
                 self.about.push((subject, name.to_owned(), loaded.linked().program().clone()));
@@ -98,10 +105,10 @@ fn the_corpus_runs_on_aarch64() {
         let program = case.program().unwrap_or_else(|error| panic!("{error}"));
         let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
             let (prog_type, context): (_, Box<dyn Context>) = match &case.input {
-                Input::Memory(bytes) => {
+                CaseInput::Memory(bytes) => {
                     (ProgType::UNSPEC, Box::new(RawMemory { bytes: bytes.clone() }))
                 }
-                Input::Packet(bytes) => {
+                CaseInput::Packet(bytes) => {
                     let packet = Skb::new(ProgType::SCHED_CLS, bytes.clone());
                     (ProgType::SCHED_CLS, Box::new(packet))
                 }
@@ -140,9 +147,22 @@ fn load_random(machine: &Arc<Machine>, random: &RandomProgram) -> Result<Loaded,
     let id = machine.create_map(spec).map_err(|error| error.to_string())?;
     let map = machine.map(id).ok_or("the map is gone")?;
     map.write(&[0; 4], &random.value, 0).map_err(|errno| errno.to_string())?;
-    let program = Program::new(&Bytecode::from(random.slots()?));
-    let program = program.map_err(|error| error.to_string())?;
-    machine.load("random", ProgType::UNSPEC, program, &[id]).map_err(|error| error.to_string())
+    let bytecode = Bytecode::from(random.slots()?);
+    let proof = skep_verifier::verify(&Input {
+        bytecode: &bytecode,
+        prog_type: ProgType::XDP,
+        attach_type: AttachType::UNSPECIFIED,
+        attach_target: None,
+        maps: &[MapFacts::new(MapType::ARRAY, 4, layout::VALUE_BYTES as u32, 1)],
+        functions: &[],
+        kernel: None,
+        gpl_compatible: true,
+        sleepable: false,
+        types: None,
+        profile: Profile::linux(machine.host().cpus),
+    });
+    let proof = proof.map_err(|rejection| rejection.message)?;
+    machine.load_verified("random", Arc::new(proof), &[id]).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -274,13 +294,16 @@ fn tail_calls_lead_from_tier_to_tier_on_aarch64() {
     let Prepared { loaded, others, .. } = load_both(&machine).expect("it was loaded before");
     let mut cases = Vec::new();
     let mut about = Vec::new();
-    let metered = || SUBJECTS.into_iter().filter(|subject| subject.metered);
+    let suits = |subject: &Subject| subject.metered && subject.proof == Proof::None;
+    let metered = || SUBJECTS.into_iter().filter(suits);
     for (first, second) in metered().flat_map(|first| metered().map(move |second| (first, second)))
     {
         let programs = [(first, &loaded), (second, &others[0])];
         let codes = programs.into_iter().enumerate().map(|(site, (subject, loaded))| {
             let linked = loaded.linked();
-            subject.compile(linked.program(), linked.insns(), site as u64).expect("it compiles")
+            subject
+                .compile(linked.program(), linked.insns(), None, site as u64)
+                .expect("it compiles")
         });
         let (codes, recording) = (codes.collect(), Arc::clone(&recording));
         cases.push(Case { codes, recording, fuel: FUEL, slice: SLICE });
@@ -292,4 +315,34 @@ fn tail_calls_lead_from_tier_to_tier_on_aarch64() {
         assert_eq!(difference, None, "{first:?}, then {second:?}");
     }
     println!("{} pairs of tiers agree on {calls} tail calls", outcomes.len());
+}
+
+/// Jumps of every kind over more code than a bit test, or a conditional branch, reaches.
+#[test]
+fn far_jumps_arrive_on_aarch64() {
+    let Some((_folder, runner)) = runner() else { return };
+    let mut batch = Batch::default();
+    for (between, count) in
+        [("add %r0, 3\n", 3_000), ("add %r0, 3\n", 12_000), ("call 8\n", 29_000)]
+    {
+        let between = between.repeat(count);
+        let text = format!(
+            "ldxdw %r3, [%r1]\nmov %r0, 0\njset %r3, 1, last\njeq %r3, 4, last\n\
+             again:\njslt %r3, 0, last\njgt %r3, 100, last\njset %r3, 0x3fe, over\nja over\n\
+             {between}over:\nadd %r0, 5\nsub %r3, 1\njsgt %r3, -1, again\n\
+             last:\nadd %r0, %r3\nexit\n"
+        );
+        let bytecode = assemble(&text).expect("an assembly").bytecode("far");
+        let program = Program::new(&bytecode).expect("a program");
+        for first in [1_u64, 4, 2, 1000, 1 << 63] {
+            let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
+                let loaded = machine.load("far", ProgType::UNSPEC, program.clone(), &[]);
+                let loaded = loaded.map_err(|error| error.to_string())?;
+                let context = Box::new(RawMemory { bytes: first.to_le_bytes().to_vec() });
+                Ok(Prepared { loaded, others: Vec::new(), context })
+            };
+            batch.add(&format!("{count} from {first}"), 10_000_000, &prepare);
+        }
+    }
+    println!("{} runs over far jumps agree", batch.agree(&runner));
 }

@@ -8,11 +8,11 @@ use skep_bpf::op::{Size, Width};
 
 use super::asm::{Asm, Label};
 use super::encode::{
-    AddSub, BTI_C, FP, Gpr, Index, Indirect, LR, SP, Transfer, add, add_imm, adr, indirect, mov,
-    pair, transfer_scaled, x,
+    AddSub, BTI_C, Condition, FP, Gpr, Index, Indirect, LR, SP, Transfer, ZR, add, add_imm, adr,
+    indirect, mov, pair, transfer_scaled, x,
 };
 use super::regs::{
-    FRAME, FUEL, RESULT, SCRATCH, SCRATCH2, SCRATCH3, STATE, STATE_ARG, WINDOW, gpr,
+    FRAME, FUEL, JUMP, RESULT, SCRATCH, SCRATCH2, SCRATCH3, STATE, STATE_ARG, WINDOW, gpr,
 };
 use crate::abi::{EXITED, FRAME_BYTES, TRAPPED, TrapCode, offset};
 
@@ -157,7 +157,7 @@ impl Asm {
         self.put(if load { load_state(r5, last) } else { store_state(r5, last) });
     }
 
-    /// Asks what a register means, with `r1` to `r5` kept: [`super::regs::JUMP`] becomes the
+    /// Asks what a register means, with `r1` to `r5` kept: [`JUMP`] becomes the
     /// address of a function or 0.
     pub(super) fn resolve(&mut self, callee: Gpr, site: u64) {
         self.move_arguments(false);
@@ -167,15 +167,19 @@ impl Asm {
         self.put(mov(Width::W64, ARGUMENTS[1], SCRATCH));
         self.put(mov(Width::W64, ARGUMENTS[0], SCRATCH2));
         self.call_runtime(offset::RESOLVE);
-        self.put(mov(Width::W64, super::regs::JUMP, RESULT));
+        self.put(mov(Width::W64, JUMP, RESULT));
         self.move_arguments(true);
     }
 
-    /// Takes the trap for a call that is nested too deep.
-    pub(super) fn check_depth(&mut self, too_deep: Label) {
+    /// Traps if the frame so many below this one is the lowest that there may be.
+    pub(super) fn check_depth(&mut self, too_deep: Label, levels: u32) {
         self.put(load_state(SCRATCH, offset::LOWEST_FRAME));
-        self.put(add(Width::W64, AddSub::Subs, super::encode::ZR, gpr(Reg::R10), SCRATCH));
-        self.branch(super::encode::Condition::Eq, too_deep);
+        let above = i64::from(FRAME_BYTES * levels);
+        if above != 0 {
+            self.add_number(Width::W64, SCRATCH, SCRATCH, above, SCRATCH2);
+        }
+        self.put(add(Width::W64, AddSub::Subs, ZR, gpr(Reg::R10), SCRATCH));
+        self.branch(Condition::Eq, too_deep);
     }
 
     /// Moves both frame pointers to the frame of a function that is called, or back.

@@ -41,7 +41,7 @@ impl Compiler<'_> {
         }
         if self.source.proof.is_none() {
             let stub = self.stub(StubKind::Trap(TrapCode::CallDepth));
-            self.asm.check_depth(stub);
+            self.asm.check_depth(stub, 0);
         }
     }
 

@@ -37,7 +37,7 @@ impl Emitter<'_, '_> {
     pub(super) fn call_local(&mut self, pc: u32, entry: Pc) {
         // Every call leads to the start of a function.
         let callee = self.compiler.flow.function_at(entry).unwrap_or(0);
-        self.check_depth(pc);
+        self.check_depth(pc, 0);
         let label = self.compiler.functions.after(callee);
         let asm = &mut self.compiler.asm;
         asm.move_frame(true);
@@ -45,11 +45,12 @@ impl Emitter<'_, '_> {
         asm.move_frame(false);
     }
 
-    /// A proof says how deep calls are nested.
-    fn check_depth(&mut self, pc: u32) {
+    /// Traps if a call from so many frames below this one would be too deep. A proof says that
+    /// none is.
+    pub(super) fn check_depth(&mut self, pc: u32, levels: u32) {
         if self.compiler.source.proof.is_none() {
             let too_deep = self.compiler.stub(pc, StubKind::Trap(TrapCode::CallDepth));
-            self.compiler.asm.check_depth(too_deep);
+            self.compiler.asm.check_depth(too_deep, levels);
         }
     }
 
@@ -84,7 +85,7 @@ impl Emitter<'_, '_> {
             self.ask(pc);
             self.compiler.asm.put(load_state(JUMP, offset::SITE));
         }
-        self.check_depth(pc);
+        self.check_depth(pc, 0);
         let asm = &mut self.compiler.asm;
         asm.move_frame(true);
         asm.put(indirect(Indirect::Blr, JUMP));

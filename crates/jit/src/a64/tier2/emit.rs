@@ -305,6 +305,7 @@ impl Emitter<'_, '_> {
             Inst::Call(site) => self.call(chosen.pc, site),
             Inst::Charge(count) => self.compiler.charge(count),
             Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
+            Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels),
             Inst::Branch(test) => self.branch(block, test, allocs, next),
             Inst::Jump => {
                 let to = self.destination(block, 0);

@@ -110,6 +110,8 @@ pub(super) enum Inst {
     Charge(i32),
     /// Takes from the fuel and asks for more if it is used up.
     ChargeAndCheck(i32),
+    /// Traps if a call from so many frames below this one would be too deep.
+    CheckDepth(u32),
     /// Ends a block: what the test reads.
     Branch(Test),
     /// Ends a block.

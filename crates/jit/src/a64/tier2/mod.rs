@@ -38,8 +38,7 @@ pub(crate) fn compile(
 ) -> Result<Code, CompileError> {
     let flow = Flow::new(source);
     let mut functions = Vec::with_capacity(flow.functions.len());
-    for index in 0..flow.functions.len() {
-        let mut func = ssa::optimise(source, &flow, index, options.passes);
+    for mut func in ssa::optimise(source, &flow, options.passes) {
         // Accesses truncate their addresses themselves.
         ssa::prepare(&mut func, false);
         let order = func.reverse_postorder();

@@ -393,6 +393,7 @@ impl Selector<'_> {
             Op::Call(site) => self.call(value, site),
             Op::Charge(count) => self.push(Inst::Charge(count), &[]),
             Op::ChargeAndCheck(count) => self.push(Inst::ChargeAndCheck(count), &[]),
+            Op::CheckDepth(levels) => self.push(Inst::CheckDepth(levels), &[]),
         }
     }
 
