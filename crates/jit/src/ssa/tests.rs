@@ -287,7 +287,8 @@ fn combinations() -> Vec<Passes> {
     let mut all = vec![Passes::NONE, Passes::ALL];
     for (_, set) in Passes::SETTERS {
         for mut passes in [Passes::NONE, Passes::ALL] {
-            set(&mut passes, passes == Passes::NONE);
+            let on = passes == Passes::NONE;
+            set(&mut passes, on);
             all.push(passes);
         }
     }

@@ -142,7 +142,8 @@ impl<'a> Compiler<'a> {
         let Compiler { asm, accesses, places, .. } = self;
         let words = asm.finish()?;
         let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        Ok(Code { bytes, enter, fault_exit, entries, accesses, places })
+        let reads_stack = self.flow.reads_stack();
+        Ok(Code { bytes, enter, fault_exit, reads_stack, entries, accesses, places })
     }
 
     /// Notes where the code of an instruction starts.
