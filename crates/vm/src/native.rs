@@ -140,7 +140,11 @@ fn compile(
         if let Insn::Call { callee: Callee::Helper(id) } = *insn
             && !sites.iter().any(|site| site.id() == Some(id))
         {
-            let helper = machine.helper(id).unwrap_or_else(|| Arc::new(helpers::absent()));
+            let helper = machine.helper(id);
+            if helper.is_none() && helpers::calls_back(id) {
+                return Err(CompileFailure::CallsBack { helper: id });
+            }
+            let helper = helper.unwrap_or_else(|| Arc::new(helpers::absent()));
             sites.push(Site { linked: owner, helper: Some((id, helper)) });
         }
     }

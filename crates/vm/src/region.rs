@@ -43,6 +43,8 @@ pub enum Purpose {
         /// The map's name.
         map: Arc<str>,
     },
+    /// The key of an element, for a function that is called back with it.
+    MapKey,
     /// What map references in registers lead to.
     MapHandles,
 }
@@ -182,6 +184,7 @@ impl Memory {
                 | Purpose::Packet
                 | Purpose::Memory
                 | Purpose::MapValues { .. }
+                | Purpose::MapKey
                 | Purpose::MapHandles => {
                     self.window.release(start, pages_bytes(area.len.max(1)) as u32)
                 }
@@ -235,6 +238,7 @@ impl Memory {
             | Purpose::Packet
             | Purpose::Memory
             | Purpose::RingBuffer { .. }
+            | Purpose::MapKey
             | Purpose::MapHandles => (area.start, area.len),
         };
         Some(Region { start, len, perm: area.perm, purpose: area.purpose })

@@ -10,7 +10,8 @@ use skep_bpf::program::Pc;
 use super::value::Value;
 use super::{Checked, Flow, Frame};
 use crate::cpu::MAX_FRAMES;
-use crate::helpers::{self, Call};
+use crate::helpers::{self, Call, Caller, Passed};
+use crate::machine::Machine;
 use crate::memory::Access;
 use crate::run::MAY_GOTO_LIMIT;
 use crate::trap::TrapKind;
@@ -18,6 +19,49 @@ use crate::trap::TrapKind;
 const ARGUMENTS: [Reg; 5] = [Reg::R1, Reg::R2, Reg::R3, Reg::R4, Reg::R5];
 const SAVED: [Reg; 5] = [Reg::R6, Reg::R7, Reg::R8, Reg::R9, Reg::R10];
 const UNDEFINED_AT_ENTRY: [Reg; 5] = [Reg::R0, Reg::R6, Reg::R7, Reg::R8, Reg::R9];
+
+impl Caller for Checked<'_> {
+    fn machine(&self) -> &Machine {
+        self.machine
+    }
+
+    fn cpu(&self) -> u32 {
+        self.cpu.index
+    }
+
+    fn args(&self) -> [u64; 5] {
+        ARGUMENTS.map(|reg| self.get(reg).bits)
+    }
+
+    /// A trap leaves the position where it happened; else all is as it was before.
+    fn enter(&mut self, function: u64, args: &[Passed]) -> Result<u64, TrapKind> {
+        let target = self.program.function_at(function);
+        let target = target.ok_or(TrapKind::NotAFunction { value: function })?;
+        let call = self.pc;
+        let own = ARGUMENTS.map(|reg| self.get(reg).clone());
+        let values = args.iter().map(|passed| match *passed {
+            Passed::Argument(index) => own.get(index).cloned().unwrap_or_default(),
+            Passed::Number(bits) => Value::number(bits),
+            Passed::Object(addr) => self.pointer(addr.into()),
+        });
+        let values: Vec<Value> = values.collect();
+        let depth = self.callers.len();
+        self.call_function(target)?;
+        self.clear(&ARGUMENTS);
+        for (reg, value) in ARGUMENTS.into_iter().zip(values) {
+            self.set(reg, value);
+        }
+        while self.callers.len() > depth {
+            self.advance()?;
+        }
+        let result = self.get(Reg::R0).bits;
+        for (reg, value) in ARGUMENTS.into_iter().zip(own) {
+            self.set(reg, value);
+        }
+        self.pc = call;
+        Ok(result)
+    }
+}
 
 impl Checked<'_> {
     pub(super) fn call(&mut self, callee: Callee<Pc>) -> Result<Flow, TrapKind> {
@@ -82,6 +126,14 @@ impl Checked<'_> {
     }
 
     fn call_helper(&mut self, id: HelperId) -> Result<Flow, TrapKind> {
+        if helpers::calls_back(id) && self.machine.helper(id).is_none() {
+            if let Some(row) = id.row() {
+                self.check_arguments(row)?;
+            }
+            let result = helpers::call_back(id, self)?;
+            self.returned(Value::number(result));
+            return Ok(Flow::Continue);
+        }
         let implementation = self.machine.helper(id).ok_or(TrapKind::NoSuchHelper(id))?;
         let row = id.row();
         if let Some(row) = row {

@@ -41,16 +41,14 @@ pub(crate) fn run(
     machine: &Machine,
     cpu: &mut CpuState,
     start: Start,
-    mut observer: Option<&mut dyn Observer>,
+    observer: Option<&mut dyn Observer>,
 ) -> Result<Finished, Box<Trap>> {
     let mut run = Checked::new(linked, machine, cpu, start);
+    if let Some(observer) = observer {
+        run.observer = Some(observer);
+    }
     loop {
-        if let Some(observer) = &mut observer {
-            let registers = run.registers.each_ref().map(|value| value.bits);
-            let depth = run.callers.len();
-            observer.before(run.program.program(), run.pc, &registers, depth);
-        }
-        match run.step() {
+        match run.advance() {
             Ok(Flow::Continue) => {}
             Ok(Flow::Exit) => {
                 return Ok(Finished { r0: run.get(Reg::R0).bits, insns: Some(run.executed) });
@@ -93,6 +91,7 @@ struct Checked<'a> {
     ask_at: u64,
     machine: &'a Machine,
     cpu: &'a mut CpuState,
+    observer: Option<&'a mut dyn Observer>,
 }
 
 impl<'a> Checked<'a> {
@@ -125,6 +124,7 @@ impl<'a> Checked<'a> {
             ask_at: 0,
             machine,
             cpu,
+            observer: None,
         }
     }
 
@@ -141,6 +141,15 @@ impl<'a> Checked<'a> {
             Src::Imm(imm) => Value::number(i64::from(imm) as u64),
             Src::Reg(reg) => self.get(reg).clone(),
         }
+    }
+
+    /// Executes one instruction before the observer's eyes.
+    fn advance(&mut self) -> Result<Flow, TrapKind> {
+        if let Some(observer) = &mut self.observer {
+            let registers = self.registers.each_ref().map(|value| value.bits);
+            observer.before(self.program.program(), self.pc, &registers, self.callers.len());
+        }
+        self.step()
     }
 
     /// Executes one instruction.

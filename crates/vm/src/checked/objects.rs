@@ -114,9 +114,10 @@ impl Checked<'_> {
         match region.purpose {
             // Known more exactly above; what is left of these areas is no object.
             Purpose::Stack | Purpose::Context | Purpose::Packet | Purpose::Memory => None,
-            Purpose::MapValues { .. } | Purpose::RingBuffer { .. } | Purpose::MapHandles => {
-                Some(region)
-            }
+            Purpose::MapValues { .. }
+            | Purpose::RingBuffer { .. }
+            | Purpose::MapKey
+            | Purpose::MapHandles => Some(region),
         }
     }
 
@@ -137,6 +138,7 @@ impl Checked<'_> {
             Purpose::Memory => "the memory".to_owned(),
             Purpose::MapValues { map, .. } => format!("a value of map {map}"),
             Purpose::RingBuffer { map } => format!("a record of ring buffer {map}"),
+            Purpose::MapKey => "the key of an element".to_owned(),
             Purpose::MapHandles => "the maps' descriptors".to_owned(),
         }
     }

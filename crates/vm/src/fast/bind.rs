@@ -298,6 +298,10 @@ fn bind_call(callee: Callee<Pc>, step: &mut Step, place: Place<'_>) -> Handler {
             handlers::call_register
         }
         Callee::Helper(helpers::TAIL_CALL) => handlers::tail_call,
+        Callee::Helper(id) if helpers::calls_back(id) && place.machine.helper(id).is_none() => {
+            step.imm = id.0.into();
+            handlers::call_back
+        }
         Callee::Helper(id) => {
             let known = place.helpers.iter().position(|(have, _)| *have == id);
             step.imm = known.unwrap_or_else(|| {

@@ -9,7 +9,8 @@ use skep_bpf::platform::HelperId;
 use super::step::Cursor;
 use super::{Frame, Run, Stop, program};
 use crate::cpu::{FRAME_BYTES, MAX_FRAMES};
-use crate::helpers::{self, Call, Implementation};
+use crate::helpers::{self, Call, Caller, Implementation, Passed};
+use crate::machine::Machine;
 use crate::memory::View;
 use crate::run::MAY_GOTO_LIMIT;
 use crate::trap::TrapKind;
@@ -168,9 +169,97 @@ impl Run<'_> {
         self.returned(result)
     }
 
+    /// Calls a helper that calls functions back.
+    #[inline(never)]
+    pub(super) fn call_back(&mut self, at: Cursor, view: View, fuel: i64) -> Stop {
+        let helper = HelperId(at.step().imm as u32);
+        let mut calling = Calling { run: self, at, view, fuel, inside: false };
+        let result = helpers::call_back(helper, &mut calling);
+        let Calling { fuel, inside, .. } = calling;
+        match result {
+            Err(kind) if inside => {
+                self.trap = Some(kind);
+                Stop::Trap
+            }
+            result => {
+                if self.returned(result) {
+                    at.next().go(self, view, fuel)
+                } else {
+                    self.stopped(at, fuel)
+                }
+            }
+        }
+    }
+
     /// A deprecated packet load: the value, `Some(None)` outside the packet, `None` without one.
     #[inline(never)]
     pub(super) fn packet_value(&self, offset: i32, size: Size) -> Option<Option<u64>> {
         self.cpu.input.load_packet(self.machine.memory(), offset, size)
+    }
+}
+
+/// A run that stands at a call of a helper that calls functions back.
+struct Calling<'r, 'a> {
+    run: &'r mut Run<'a>,
+    at: Cursor,
+    view: View,
+    fuel: i64,
+    /// Whether a function was left by a trap: the run's cursor is there.
+    inside: bool,
+}
+
+impl Caller for Calling<'_, '_> {
+    fn machine(&self) -> &Machine {
+        self.run.machine
+    }
+
+    fn cpu(&self) -> u32 {
+        self.run.cpu.index
+    }
+
+    fn args(&self) -> [u64; 5] {
+        ARGUMENTS.map(|reg| self.run.get(reg))
+    }
+
+    fn enter(&mut self, function: u64, args: &[Passed]) -> Result<u64, TrapKind> {
+        let own = self.args();
+        let run = &mut *self.run;
+        let linked = Arc::clone(program(run.first, &run.entered, run.program));
+        let entry = linked.function_at(function);
+        let entry = entry.ok_or(TrapKind::NotAFunction { value: function })?;
+        if run.depth == MAX_FRAMES - 1 {
+            return Err(TrapKind::CallDepth { limit: MAX_FRAMES });
+        }
+        let return_index = linked.steps().pc(self.at).index() as i64 + 1;
+        // As for any call: fuel counts by position, and calls ask for it.
+        (run.at, run.fuel) = (self.at, self.fuel - return_index + entry.index() as i64);
+        self.inside = true;
+        while run.fuel < entry.index() as i64 {
+            run.refuel()?;
+        }
+        run.push_frame_returning(self.at.next(), return_index);
+        for reg in ARGUMENTS {
+            run.set(reg, 0);
+        }
+        for (reg, passed) in ARGUMENTS.into_iter().zip(args) {
+            let value = match *passed {
+                Passed::Argument(index) => own.get(index).copied().unwrap_or(0),
+                Passed::Number(value) => value,
+                Passed::Object(addr) => addr.into(),
+            };
+            run.set(reg, value);
+        }
+        run.at = linked.steps().at(entry);
+        let base = core::mem::replace(&mut run.base, run.depth);
+        run.drive(self.view)?;
+        run.base = base;
+        self.inside = false;
+        let result = run.get(Reg::R0);
+        let frame = run.pop_frame();
+        self.fuel = run.fuel.wrapping_add(frame.return_index);
+        for (reg, value) in ARGUMENTS.into_iter().zip(own) {
+            run.set(reg, value);
+        }
+        Ok(result)
     }
 }

@@ -285,7 +285,7 @@ pub(super) fn exit(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> Stop
 #[inline(always)]
 fn leave(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> Stop {
     let left = fuel.wrapping_sub(i64::from(at.step().target));
-    if run.depth == 0 {
+    if run.depth == run.base {
         run.at = at;
         run.fuel = left;
         return Stop::Exit;
@@ -296,6 +296,10 @@ fn leave(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> Stop {
 
 pub(super) fn call_helper(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> Stop {
     if run.invoke(at) { at.next().go(run, view, fuel) } else { run.stopped(at, fuel) }
+}
+
+pub(super) fn call_back(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> Stop {
+    run.call_back(at, view, fuel)
 }
 
 /// A tail call that succeeds goes on in the other program, at its first instruction.

@@ -66,6 +66,11 @@ pub(crate) struct Run<'a> {
     depth: usize,
     frames: [Frame; MAX_FRAMES - 1],
     may_goto: u32,
+    /// The depth at which an exit ends the run: that of the function that was called back, if any.
+    base: usize,
+    /// The fuel that was taken from what there is.
+    given: u64,
+    limit: u64,
     trap: Option<TrapKind>,
     /// The program that runs: 0 for the first, else one more than an index into `entered`.
     program: usize,
@@ -108,6 +113,9 @@ pub(crate) fn run(
         depth: 0,
         frames: [frame; MAX_FRAMES - 1],
         may_goto: crate::run::MAY_GOTO_LIMIT,
+        base: 0,
+        given: 0,
+        limit: start.fuel,
         trap: None,
         program: 0,
         entered: Vec::new(),
@@ -115,37 +123,41 @@ pub(crate) fn run(
         machine,
         cpu,
     };
-    run.drive(view, start.fuel)
+    match run.drive(view) {
+        Ok(()) => {
+            // The exit handler left the position after it in the cursor's place.
+            let insns = (run.given as i64).wrapping_sub(run.fuel) as u64;
+            Ok(Finished { r0: run.registers[0], insns: Some(insns) })
+        }
+        Err(kind) => Err(run.trapped(kind)),
+    }
 }
 
 impl Run<'_> {
-    fn drive(&mut self, view: View, fuel: u64) -> Result<Finished, Box<Trap>> {
-        let mut given: u64 = 0;
+    /// Goes on at the cursor up to an exit at the base.
+    fn drive(&mut self, view: View) -> Result<(), TrapKind> {
         loop {
             match self.at.go_from_loop(self, view, self.fuel) {
                 Stop::Next => {}
-                Stop::Fuel if self.cpu.take_stop() => {
-                    return Err(self.trapped(TrapKind::Stopped));
-                }
-                Stop::Fuel if given == fuel => {
-                    return Err(self.trapped(TrapKind::OutOfFuel { fuel }));
-                }
-                Stop::Fuel => {
-                    let slice = SLICE.min(fuel - given);
-                    given += slice;
-                    self.fuel += slice as i64;
-                }
-                Stop::Exit => {
-                    // The exit handler left the position after it in the cursor's place.
-                    let insns = (given as i64).wrapping_sub(self.fuel) as u64;
-                    return Ok(Finished { r0: self.registers[0], insns: Some(insns) });
-                }
-                Stop::Trap => {
-                    let kind = self.trap.take().unwrap_or(TrapKind::Stopped);
-                    return Err(self.trapped(kind));
-                }
+                Stop::Fuel => self.refuel()?,
+                Stop::Exit => return Ok(()),
+                Stop::Trap => return Err(self.trap.take().unwrap_or(TrapKind::Stopped)),
             }
         }
+    }
+
+    /// Takes another slice of the fuel, unless there is none or the run was stopped.
+    fn refuel(&mut self) -> Result<(), TrapKind> {
+        if self.cpu.take_stop() {
+            return Err(TrapKind::Stopped);
+        }
+        if self.given == self.limit {
+            return Err(TrapKind::OutOfFuel { fuel: self.limit });
+        }
+        let slice = SLICE.min(self.limit - self.given);
+        self.given += slice;
+        self.fuel += slice as i64;
+        Ok(())
     }
 
     fn trapped(&self, kind: TrapKind) -> Box<Trap> {

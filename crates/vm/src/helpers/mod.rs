@@ -7,6 +7,8 @@
 mod lirc;
 mod map;
 
+mod callback;
+
 mod tail_call;
 
 mod print;
@@ -66,6 +68,7 @@ use crate::maps::Map;
 use crate::memory::{Access, Fault, PAGE_BYTES};
 use crate::trap::TrapKind;
 
+pub(crate) use callback::{Caller, Passed, call_back, calls_back};
 pub use kfunc::names as kernel_functions;
 pub(crate) use kfunc::{name as kfunc_name, number as kfunc_number};
 pub(crate) use spin_lock::release as release_lock;
@@ -275,9 +278,10 @@ pub(crate) fn numbered_kfuncs() -> impl Iterator<Item = (HelperId, Implementatio
     kfunc::standard()
 }
 
-/// The helpers that are implemented: the standard ones and `bpf_tail_call`.
+/// The helpers that are implemented: the standard ones, `bpf_tail_call` and those that call
+/// functions back.
 pub fn implemented() -> impl Iterator<Item = HelperId> {
-    standard().map(|(id, _)| id).chain([TAIL_CALL])
+    standard().map(|(id, _)| id).chain([TAIL_CALL]).chain(callback::CALLING_BACK)
 }
 
 /// What a call of a helper that the machine does not have leads to.

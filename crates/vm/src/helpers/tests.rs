@@ -1,5 +1,7 @@
 //! Helpers called directly, and whole programs run here and by the live kernel.
 
+mod callback;
+
 mod checksum;
 
 mod dynptr;
