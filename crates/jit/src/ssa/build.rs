@@ -4,7 +4,7 @@
 //! block are kept; a block with one predecessor starts with its values, another has a parameter
 //! for each variable that is live and for which its predecessors disagree, or may disagree
 //! because one of them comes later. `cleanup` removes the parameters that were not needed after
-//! all. Fuel is paid as [`crate::flow::Payment`] says, on edges where only one way pays.
+//! all. Fuel is paid as `payment` says.
 
 use skep_bpf::insn::{Callee, Extend, HelperId, Imm64, Insn, Mem, PacketIndex, Reg, Src};
 use skep_bpf::op::{AluOp, AtomicOp, Cond, Endian, Movsx, Size, SwapBits, Width};
@@ -14,6 +14,7 @@ use super::eval::undefined_at_entry;
 use super::ir::{
     Bin, Block, BlockId, CallSite, Edge, Func, OUTSIDE_PACKET, Op, Target, Term, Un, Val,
 };
+use super::payment::Debts;
 use super::slots::{self, Slot};
 use crate::abi::MAY_GOTO_LIMIT;
 use crate::flow::{self, Flow, RegSet};
@@ -109,6 +110,7 @@ struct Builder<'a> {
     function: usize,
     slots: Vec<Slot>,
     live_slots: Vec<u128>,
+    debts: Debts,
     func: Func,
     /// For each block of `flow`, the values of variables at its end.
     ends: Vec<Val>,
@@ -164,6 +166,7 @@ impl<'a> Builder<'a> {
             function,
             slots,
             live_slots,
+            debts: Debts::new(source, flow, function),
             func,
             ends: vec![NONE; count * variables],
             variables,
@@ -383,7 +386,7 @@ impl<'a> Builder<'a> {
     fn instructions(&mut self, block: usize) {
         self.make_params(block);
         let range = self.flow.blocks[block].range();
-        let mut debt = self.flow.blocks[block].fuel.debt as i32;
+        let mut debt = self.debts.at_start(block);
         for index in range {
             self.pc = index as u32;
             let insn = self.source.insns[index];
@@ -690,12 +693,14 @@ impl<'a> Builder<'a> {
     fn leave(&mut self, block: usize) {
         self.origin[self.block] = block;
         let last = self.source.insns[self.flow.blocks[block].end as usize - 1];
-        let payment = self.flow.blocks[block].fuel;
+        let metered = self.source.metered;
+        let debt = if metered { self.debts.at_end(block) } else { 0 };
+        let check = self.flow.blocks[block].fuel.check;
         let (jump, next) = self.flow.successors(self.source, block);
         let [live_jump, live_next] = self.successors(block);
         let (cond, width, a, b) = match last {
             Insn::Exit => {
-                self.charge(payment.pay);
+                self.charge(debt);
                 let value = self.get(Reg::R0);
                 return self.finish(Term::Return(value));
             }
@@ -712,25 +717,22 @@ impl<'a> Builder<'a> {
             }
             _ => {
                 let to = jump.or(next).map_or(BlockId::ENTRY, |to| self.block_of(to));
-                if payment.check {
-                    self.add(Op::ChargeAndCheck(payment.pay));
-                } else {
-                    self.charge(payment.pay);
+                let start = jump.or(next).map_or(0, |to| self.debts.at_start(to));
+                if check {
+                    self.add(Op::ChargeAndCheck(debt - start));
+                } else if metered {
+                    self.charge(debt - start);
                 }
                 return self.finish(Term::Jump(edge(to)));
             }
         };
-        let only_jumps = matches!(last, Insn::MayGoto { .. });
-        let (mut pay_jump, mut pay_next) = (payment.pay, payment.pay_next);
-        if !only_jumps {
-            if payment.check || live_jump.is_none() || live_next.is_none() {
-                pay_next += payment.pay;
-            } else {
-                self.charge(payment.pay);
-                pay_jump = 0;
-            }
+        let pay = |to: usize| if metered { debt - self.debts.at_start(to) } else { 0 };
+        let (mut pay_jump, mut pay_next) = (live_jump.map_or(0, pay), live_next.map_or(0, pay));
+        if pay_jump == pay_next && !check && live_jump.is_some() && live_next.is_some() {
+            self.charge(pay_jump);
+            (pay_jump, pay_next) = (0, 0);
         }
-        let then = live_jump.map(|to| (to, pay_jump, payment.check));
+        let then = live_jump.map(|to| (to, pay_jump, check));
         let other = live_next.map(|to| (to, pay_next, false));
         match (then, other) {
             (Some(then), Some(other)) => {

@@ -36,11 +36,21 @@ fn better(
     let block = &func.blocks[id.index()];
     let Term::Branch { cond, width, a, b, then, other } = &block.term else { return None };
     let (cond, width, a, b) = (*cond, *width, *a, *b);
-    let brought = || then.args.iter().chain(&other.args);
-    if brought().any(|arg| *arg == a) || func.constant(a).is_some() {
+    // What the ways bring on, those through a block that only they lead to included.
+    let mut brought: Vec<Val> = Vec::new();
+    for edge in [then, other] {
+        brought.extend(&edge.args);
+        let next = &func.blocks[edge.to.index()];
+        if dominators.predecessors[edge.to.index()].len() == 1
+            && let Term::Jump(on) = &next.term
+        {
+            brought.extend(&on.args);
+        }
+    }
+    if brought.contains(&a) || func.constant(a).is_some() {
         return None;
     }
-    let sum = brought().copied().find(|sum| {
+    let sum = brought.iter().copied().find(|sum| {
         let adds = matches!(func.op(*sum), Op::Binary(Bin::Add, of, x, k)
             if x == a && func.constant(k).is_some() && (of == width || width == Width::W32));
         adds && block.nodes.contains(sum)

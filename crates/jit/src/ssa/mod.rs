@@ -4,6 +4,8 @@ mod build;
 
 mod cleanup;
 
+mod convert;
+
 mod demand;
 
 mod divide;
@@ -21,6 +23,8 @@ pub mod ir;
 mod latch;
 
 mod number;
+
+mod payment;
 
 mod prepare;
 
@@ -67,6 +71,8 @@ passes! {
     demand;
     /// Small functions take the place of their calls.
     inline;
+    /// Branches around little become selections.
+    convert;
     /// Loop counters are compared after they count.
     latch;
 }
@@ -103,14 +109,17 @@ pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
 
 fn improve(func: &mut Func, proved: bool, passes: Passes) {
     if passes.number {
-        number::number(func, passes);
+        number::number(func, passes, false);
+        cleanup::cleanup(func, proved);
+    }
+    if passes.convert && convert::convert(func) {
         cleanup::cleanup(func, proved);
     }
     if passes.demand {
         demand::narrow(func);
     }
     if passes.number {
-        number::number(func, passes);
+        number::number(func, passes, true);
         cleanup::cleanup(func, proved);
     }
     if passes.latch {

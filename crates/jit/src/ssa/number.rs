@@ -19,6 +19,7 @@ pub(crate) struct Numbering<'a> {
     pub(crate) func: &'a mut Func,
     pub(crate) widths: Widths,
     pub(crate) passes: Passes,
+    pub(crate) reassociates: bool,
     /// How often values were read before the pass.
     uses: Vec<u32>,
     dominators: &'a Dominators,
@@ -32,7 +33,10 @@ pub(crate) struct Numbering<'a> {
 }
 
 /// Numbers the values of a function.
-pub(crate) fn number(func: &mut Func, passes: Passes) {
+///
+/// Sums with constants are only regrouped once equal values are one, when it is known what else
+/// reads them.
+pub(crate) fn number(func: &mut Func, passes: Passes, reassociates: bool) {
     let dominators = Dominators::new(func);
     let widths = Widths::new(func, &dominators);
     let replaced = (0..func.nodes.len() as u32).map(Val).collect();
@@ -42,6 +46,7 @@ pub(crate) fn number(func: &mut Func, passes: Passes) {
         func,
         widths,
         passes,
+        reassociates,
         uses,
         dominators: &dominators,
         table,

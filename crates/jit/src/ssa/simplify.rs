@@ -55,7 +55,8 @@ pub(crate) fn simpler(n: &mut Numbering<'_>, op: Op) -> Simpler {
                 Simpler::Op(Op::Atomic { op, width, addr, disp, src, expected })
             }),
         Op::Const(_) | Op::Param | Op::Entry(_) => Simpler::No,
-        Op::Call(_) | Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => Simpler::No,
+        Op::Call(_) | Op::Charge(_) | Op::ChargeBy(_) => Simpler::No,
+        Op::ChargeAndCheck(_) | Op::CheckDepth(_) => Simpler::No,
     }
 }
 
@@ -214,6 +215,7 @@ fn with_number(
             if let Op::Binary(inner, of, x, y) = n.op(a)
                 && (inner, of) == (bin, width)
                 && let Some(other) = n.constant(y)
+                && n.reassociates
                 && n.is_read_once(a)
             {
                 let both = n.number(bin.eval(width, other, number));
@@ -455,7 +457,9 @@ fn with_constant(
             Op::Binary(Bin::Sub | Bin::Xor, of, x, y) if number == 0 && of == width => {
                 as_is(cond, x, y)
             }
-            Op::Binary(Bin::Add, of, x, y) if of == width && n.is_read_once(a) => {
+            Op::Binary(Bin::Add, of, x, y)
+                if of == width && n.reassociates && n.is_read_once(a) =>
+            {
                 let other = n.constant(y)?;
                 let b = n.number(number.wrapping_sub(other) & all);
                 as_is(cond, x, b)

@@ -82,7 +82,7 @@ fn needs_frame(inst: &Inst) -> bool {
         Inst::Rorx(..) | Inst::Shiftx(..) | Inst::ShiftCl(..) | Inst::Unary(..) => false,
         Inst::Bswap(_) | Inst::Swap16 | Inst::Movsx(..) | Inst::Movzx(_) => false,
         Inst::Count(..) | Inst::MulHigh | Inst::Divide { .. } | Inst::Charge(_) => false,
-        Inst::Jump | Inst::Return => false,
+        Inst::Jump | Inst::Return | Inst::ChargeBy => false,
         Inst::Select(test, _) | Inst::Branch(test, _) => {
             matches!(test, Test::CmpMem(..) | Test::CmpMemImm(..) | Test::TestMemImm(..))
         }
@@ -191,7 +191,13 @@ impl Emitter<'_, '_> {
             regalloc2::Inst::new(view.insts.1 as usize),
         );
         let mut last_place = None;
-        for item in Items::new(self.output, range) {
+        let mut items = Items::new(self.output, range);
+        while let Some(item) = items.next() {
+            if let InstOrEdit::Inst(inst) = item
+                && self.checks_and_jumps(index, inst, next, &items)
+            {
+                break;
+            }
             match item {
                 InstOrEdit::Edit(Edit::Move { from, to }) => self.edit(*from, *to),
                 InstOrEdit::Inst(inst) => {
@@ -247,7 +253,7 @@ impl Emitter<'_, '_> {
                 (Mem::indexed(WINDOW, reg, Scale::X1, amode.disp), reg.number())
             }
         };
-        self.compiler.access(chosen.pc, number, amode.disp, len, write);
+        self.compiler.access(chosen.access, number, amode.disp, len, write);
         mem
     }
 
@@ -386,6 +392,7 @@ impl Emitter<'_, '_> {
             Inst::Charge(count) => {
                 self.compiler.asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
             }
+            Inst::ChargeBy => self.compiler.asm.alu(Alu::Sub, Bits::B64, FUEL, reg(0)),
             Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
             Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels, reg(0)),
             Inst::Branch(test, cc) => {
@@ -571,6 +578,34 @@ impl Emitter<'_, '_> {
         }
     }
 
+    /// Writes the end of a block that pays, asks for fuel and jumps as one conditional jump.
+    fn checks_and_jumps(
+        &mut self,
+        block: usize,
+        inst: regalloc2::Inst,
+        next: Option<usize>,
+        rest: &Items<'_>,
+    ) -> bool {
+        let chosen = self.machine.insts[inst.index()];
+        let Inst::ChargeAndCheck(count) = chosen.inst else { return false };
+        let last = self.machine.blocks[block].insts.1 as usize;
+        let follows = inst.index() + 2 == last
+            && matches!(self.machine.insts[last - 1].inst, Inst::Jump)
+            && rest.are_only_instructions();
+        let to = if follows { self.destination(block, 0) } else { return false };
+        if count == 0 || Some(to) == next {
+            return false;
+        }
+        self.compiler.place(chosen.pc);
+        let resume = self.labels[to];
+        let stub = self.compiler.stub(chosen.pc, StubKind::Refuel { resume });
+        let asm = &mut self.compiler.asm;
+        asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
+        asm.jcc(Cc::Ns, resume);
+        asm.jmp(stub);
+        true
+    }
+
     fn charge_and_check(&mut self, pc: u32, count: i32) {
         let resume = self.compiler.asm.label();
         let stub = self.compiler.stub(pc, StubKind::Refuel { resume });
@@ -632,6 +667,12 @@ impl<'a> Items<'a> {
         let start = output.edits.partition_point(|(at, _)| *at < point);
         let (next, end) = (first.index(), first.index() + range.len());
         Items { edits: &output.edits[start..], next, end }
+    }
+
+    /// Whether no moves are left.
+    fn are_only_instructions(&self) -> bool {
+        let end = regalloc2::ProgPoint::before(regalloc2::Inst::new(self.end));
+        self.edits.first().is_none_or(|(point, _)| *point >= end)
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) struct Chosen {
     pub(super) inst: Inst,
     pub(super) operands: (u32, u32),
     pub(super) pc: u32,
+    /// The instruction whose access it makes.
+    pub(super) access: u32,
 }
 
 /// A block of machine instructions.
@@ -83,6 +85,7 @@ pub(super) fn select(
         colours: vec![0; func.nodes.len()],
         home: vec![BlockId(u32::MAX); func.nodes.len()],
         absorbed: vec![false; func.nodes.len()],
+        access: None,
         vreg_of: vec![NO_VREG; func.nodes.len()],
         vregs: 0,
         operands: Vec::with_capacity(func.nodes.len() * 3),
@@ -143,6 +146,8 @@ struct Selector<'a> {
     home: Vec<BlockId>,
     /// Loads that take place in the instruction that reads them.
     absorbed: Vec<bool>,
+    /// The position of a load that the next instruction with a memory operand makes.
+    access: Option<u32>,
     vreg_of: Vec<u32>,
     vregs: u32,
     operands: Vec<Operand>,
@@ -250,7 +255,7 @@ impl Selector<'_> {
     /// do not disturb each other; without, it matters which of them traps.
     fn weight(&self, op: &Op) -> u32 {
         match op {
-            Op::Charge(_) => 0,
+            Op::Charge(_) | Op::ChargeBy(_) => 0,
             Op::Load { .. } => u32::from(!self.proved),
             op => u32::from(!op.is_pure()),
         }
@@ -310,7 +315,8 @@ impl Selector<'_> {
         }
         let operands = (start as u32, self.operands.len() as u32);
         self.pc = self.func.blocks[id.index()].pc;
-        self.now.push(Chosen { inst: Inst::Args, operands, pc: self.pc });
+        let pc = self.pc;
+        self.now.push(Chosen { inst: Inst::Args, operands, pc, access: pc });
     }
 
     fn temp(&mut self) -> VReg {
@@ -331,7 +337,15 @@ impl Selector<'_> {
         let start = self.operands.len() as u32;
         self.operands.extend_from_slice(operands);
         let operands = (start, self.operands.len() as u32);
-        self.now.push(Chosen { inst, operands, pc: self.pc });
+        let absorbed = if inst.amode().is_some() { self.access.take() } else { None };
+        let access = absorbed.unwrap_or(self.pc);
+        self.now.push(Chosen { inst, operands, pc: self.pc, access });
+    }
+
+    /// Has a load take place in the next instruction that accesses memory.
+    fn absorb(&mut self, load: Val) {
+        self.absorbed[load.index()] = true;
+        self.access = Some(self.func.nodes[load.index()].pc);
     }
 
     /// A register with a value, which is made on the spot if that costs nothing elsewhere.
@@ -433,6 +447,10 @@ impl Selector<'_> {
             }
             Op::Call(site) => self.call(value, site),
             Op::Charge(count) => self.push(Inst::Charge(count), &[]),
+            Op::ChargeBy(amount) => {
+                let amount = self.reg(amount);
+                self.push(Inst::ChargeBy, &[use_of(amount)]);
+            }
             Op::ChargeAndCheck(count) => self.push(Inst::ChargeAndCheck(count), &[]),
             Op::CheckDepth(levels) => {
                 let temp = temporary(self.temp());
@@ -610,7 +628,7 @@ impl Selector<'_> {
                 && size_bits(size) == bits(width)
                 && x != y
             {
-                self.absorbed[y.index()] = true;
+                self.absorb(y);
                 let dst = reuse(self.vreg(value), 1);
                 let x = self.reg(x);
                 let size = bits(width);
@@ -681,7 +699,7 @@ impl Selector<'_> {
                 && size_bits(from) == size
                 && x != y
             {
-                self.absorbed[y.index()] = true;
+                self.absorb(y);
                 let dst = reuse(self.vreg(value), 1);
                 let x = self.reg(x);
                 let operands = [dst, use_of(x)];
@@ -747,7 +765,7 @@ impl Selector<'_> {
         let inst = Inst::Divide {
             op,
             bits: bits(width),
-            may_be_zero: number.is_none_or(|number| number == 0),
+            may_be_zero: number.is_none_or(|number| number == 0) && !self.is_never_zero(b, width),
             may_be_minus_one: number.is_none_or(|number| number == minus_one),
         };
         let result = if matches!(op, Bin::Div | Bin::Sdiv) { Gpr::Rax } else { Gpr::Rdx };
@@ -755,6 +773,19 @@ impl Selector<'_> {
         let (a, b) = (self.reg(a), self.reg(b));
         let a = Operand::reg_fixed_use(a, preg(Gpr::Rax));
         self.push(inst, &[dst, a, late(b)]);
+    }
+
+    /// Whether some bit of a value is always set.
+    fn is_never_zero(&self, value: Val, width: Width) -> bool {
+        match self.func.op(value) {
+            Op::Binary(Bin::Or, _, _, bits) => {
+                self.constant(bits).is_some_and(|bits| match width {
+                    Width::W32 => bits as u32 != 0,
+                    Width::W64 => bits != 0,
+                })
+            }
+            _ => false,
+        }
     }
 
     fn unary(&mut self, value: Val, un: Un, width: Width, a: Val) {
@@ -778,7 +809,7 @@ impl Selector<'_> {
                     && let Some((from, _, addr, disp)) = self.loaded(a)
                     && size_bits(from) == size
                 {
-                    self.absorbed[a.index()] = true;
+                    self.absorb(a);
                     let operands = [fresh];
                     return self
                         .push_mem((addr, disp), &operands, |mem| Inst::LoadSwapped(size, mem));
@@ -826,7 +857,7 @@ impl Selector<'_> {
             let narrow =
                 from == Size::B && extend == Extend::Zero && !is_signed(cond) && self.is_byte(x);
             if x != y && (size_bits(from) == size || narrow) {
-                self.absorbed[y.index()] = true;
+                self.absorb(y);
                 let x = self.reg(x);
                 let (amode, reg) = self.amode(addr, disp);
                 let regs = std::iter::once(x).chain(reg).collect();
@@ -857,7 +888,7 @@ impl Selector<'_> {
             let whole = size_bits(from) == size;
             let imm = if byte { Some(i32::from(number as i8)) } else { immediate(width, number) };
             if let (true, Some(imm)) = (byte || whole, imm) {
-                self.absorbed[a.index()] = true;
+                self.absorb(a);
                 let (amode, reg) = self.amode(addr, disp);
                 let from = size_bits(from);
                 let test = if is_set {
