@@ -90,7 +90,7 @@ impl DynptrRow {
     }
 }
 
-/// Program types whose context is a socket buffer.
+/// Program types whose context is a socket buffer, or which are passed the kernel's own.
 const SOCKET_BUFFERS: &[ProgType] = &[
     ProgType::SOCKET_FILTER,
     ProgType::SCHED_CLS,
@@ -101,6 +101,8 @@ const SOCKET_BUFFERS: &[ProgType] = &[
     ProgType::LWT_XMIT,
     ProgType::LWT_SEG6LOCAL,
     ProgType::SK_SKB,
+    ProgType::NETFILTER,
+    ProgType::TRACING,
 ];
 const TRAFFIC_CONTROL: &[ProgType] = &[ProgType::SCHED_CLS, ProgType::SCHED_ACT];
 const XDP: &[ProgType] = &[ProgType::XDP];

@@ -6,11 +6,11 @@ use crate::check::call::ARGUMENTS;
 use crate::check::dynptr::DynptrFacts;
 use crate::check::pointer_compare::set_not_null;
 use crate::explore::Walk;
-use crate::rejection::{Check, Rule, detailed, fault, unsupported};
+use crate::rejection::{Check, Rule, detailed, fault};
 use crate::state::value::{Kind, MAX_VAR_OFF, Slice, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::dynptr::{DynptrCall, DynptrClass, DynptrRow};
-use skep_bpf::platform::{Access, ArgKind};
+use skep_bpf::platform::{Access, ArgKind, ProgType};
 
 impl Walk<'_> {
     /// A call of a kernel function that deals with dynamic pointers.
@@ -76,19 +76,51 @@ impl Walk<'_> {
         if context.is_zero() || context.or_null {
             return fault(Rule::MaybeNull, "Possibly NULL pointer passed to trusted arg0");
         }
-        if matches!(context.kind, Kind::Btf { .. }) {
-            return unsupported("dynamic pointers to packets of the kernel");
-        }
-        if context.kind != Kind::Context {
+        if self.is_passed_packets() {
+            self.check_kernel_packet(&context)?;
+        } else if context.kind == Kind::Context {
+            self.check_pointer(Reg::R1)?;
+        } else {
             return fault(
                 Rule::HelperArgument,
                 format!("arg#0 expected pointer to ctx, but got {}", context.type_name()),
             );
         }
-        self.check_pointer(Reg::R1)?;
         self.check_number(Reg::R2)?;
         self.check_pointer(Reg::R3)?;
         self.new_dynptr(Reg::R3, class, None)
+    }
+
+    /// Whether programs of this type have no packet for a context, but are passed the kernel's.
+    fn is_passed_packets(&self) -> bool {
+        matches!(self.input.prog_type, ProgType::NETFILTER | ProgType::TRACING)
+    }
+
+    /// A packet of the kernel that certainly lives.
+    fn check_kernel_packet(&self, packet: &Value) -> Check {
+        let Kind::Btf { type_id, .. } = packet.kind else {
+            return fault(
+                Rule::HelperArgument,
+                format!(
+                    "arg#0 expected pointer to a socket buffer, but got {}",
+                    packet.type_name()
+                ),
+            );
+        };
+        if !packet.is_trusted() {
+            return fault(Rule::HelperArgument, "R1 must be referenced or trusted");
+        }
+        self.check_unmodified(Reg::R1, packet, false)?;
+        let name = self.kernel_types()?.name(type_id);
+        if name == "sk_buff" {
+            return Ok(());
+        }
+        fault(
+            Rule::HelperArgument,
+            format!(
+                "kernel function bpf_dynptr_from_skb args#0 expected pointer to STRUCT __sk_buff but R1 has a pointer to STRUCT {name}"
+            ),
+        )
     }
 
     /// Memory of a constant size, in place or copied to a buffer.
