@@ -41,18 +41,34 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The kernel takes the types of the program, if that matters: maps and functions have none
+    /// otherwise.
+    pub(crate) fn check_types(&self) -> Check {
+        let has_fields = |map: &MapFacts| {
+            let inner = map.inner.as_ref().is_some_and(|inner| !inner.fields.is_empty());
+            !map.fields.is_empty() || inner
+        };
+        let matters = self.input.maps.iter().any(has_fields) || self.input.functions.len() > 1;
+        match self.input.types {
+            Some(types) if matters => self.check_valid(types),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_valid(&self, types: &Btf) -> Check {
+        let valid = || are_valid(types, &|field| self.is_ownable(field));
+        if *self.allocated_types.valid.get_or_init(valid) {
+            return Ok(());
+        }
+        // What a pointer owns is an object of the kernel if its types say so.
+        self.kernel_types()?;
+        unsupported("types whose special fields the kernel refuses")
+    }
+
     /// The special fields of objects of a type.
     pub(crate) fn fields_of(&self, type_id: TypeId) -> Check<Rc<[SpecialField]>> {
         let types = self.program_types()?;
-        // What pointers own is an object of the kernel if its types say so.
-        let unknown = || self.kernel_types().err();
-        let valid = || are_valid(types, &|field| self.is_ownable(field));
-        if !*self.allocated_types.valid.get_or_init(valid) {
-            return match unknown() {
-                Some(fault) => Err(fault),
-                None => unsupported("types whose special fields the kernel refuses"),
-            };
-        }
+        self.check_valid(types)?;
         let mut known = self.allocated_types.fields.borrow_mut();
         let fields = known.entry(type_id).or_insert_with(|| object_fields(types, type_id).into());
         Ok(Rc::clone(fields))
@@ -80,7 +96,12 @@ impl<'a> Walk<'a> {
         };
         let is_taken =
             facts.fields.iter().all(|field| may_hold(facts, field.kind) && self.is_ownable(field));
-        if is_taken && is_valid_record(&facts.fields, &known) { &facts.fields } else { &[] }
+        let points_well = match self.input.types {
+            Some(types) => point_to_structures(types, &facts.fields),
+            None => !facts.fields.iter().any(|field| field.kind.is_pointer()),
+        };
+        let is_valid = is_taken && points_well && is_valid_record(&facts.fields, &known);
+        if is_valid { &facts.fields } else { &[] }
     }
 }
 
@@ -135,9 +156,20 @@ fn are_valid(types: &Btf, is_ownable: &dyn Fn(&SpecialField) -> bool) -> bool {
     records.iter().all(|(id, fields)| {
         is_valid_record(fields, &known)
             && fields.iter().all(is_ownable)
+            && point_to_structures(types, fields)
             && !owns_deeper_than(*id, MAX_OWNERS, &known)
             && !is_owned_owner_of_owners(fields, &known)
     })
+}
+
+/// Pointers are to structures, of which the types say more than the name.
+fn point_to_structures(types: &Btf, fields: &[SpecialField]) -> bool {
+    let is_structure = |id: TypeId| matches!(types.kind(id), Kind::Struct(_));
+    let points_well = |field: &SpecialField| {
+        let target = field.target.as_ref();
+        !field.kind.is_pointer() || target.is_some_and(|target| is_structure(target.type_id))
+    };
+    fields.iter().all(points_well)
 }
 
 /// Whether the kernel understands the special fields of a type.

@@ -88,6 +88,7 @@ impl Walk<'_> {
         if self.input.functions.iter().any(|function| function.handles_exceptions) {
             return unsupported("exceptions");
         }
+        self.check_types()?;
         if !self.input.profile.perfmon {
             return unsupported("loaders without CAP_PERFMON");
         }

@@ -45,7 +45,8 @@ impl Walk<'_> {
                 format!("map '{}' has to have BTF in order to use {name}", facts.name),
             );
         }
-        let Some(field) = facts.fields.iter().find(|field| field.kind == kind) else {
+        let Some(field) = self.fields_of_value(facts).iter().find(|field| field.kind == kind)
+        else {
             return fault(Rule::Map, format!("map '{}' has no valid {name}", facts.name));
         };
         if i64::from(field.offset) != off {
