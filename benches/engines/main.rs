@@ -115,12 +115,13 @@ fn caption(settings: &Settings, native: Option<&Native>) -> Vec<String> {
     let cpu = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cpu = cpu.map_or("an unknown processor", |(_, name)| name).trim().to_owned();
     let system = file("/proc/sys/kernel/osrelease");
+    let system = system.split('-').next().unwrap_or_default().trim();
     let compiler = native.map_or("none", |native| native.compiler);
-    let sample = settings.sample.as_millis();
+    let sample = settings.sample.as_micros();
     vec![
-        format!("{cpu}; {} {}", std::env::consts::OS, system.trim()),
+        format!("{cpu}; {} {}", std::env::consts::OS, system),
         format!(
-            "native: {compiler} -O2; rbpf 0.4, solana-sbpf 0.26; {} samples of {sample} ms each, \
+            "native: {compiler} -O2; rbpf 0.4, solana-sbpf 0.26; {} samples of {sample} us each, \
              bars from the 10th to the 90th percentile",
             settings.rounds
         ),

@@ -24,6 +24,8 @@ mod robustness;
 
 mod damage;
 
+mod jit;
+
 mod readme;
 mod records;
 

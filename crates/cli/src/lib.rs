@@ -61,6 +61,7 @@ enum Command {
     Disasm(cmd::disasm::Disasm),
     Verify(cmd::verify::Verify),
     Run(Box<cmd::run::Run>),
+    Jit(cmd::jit::Jit),
     Bench(Box<cmd::bench::Bench>),
     Conformance(cmd::conformance::Conformance),
 }
@@ -99,6 +100,7 @@ fn dispatch(
         Command::Disasm(arguments) => cmd::disasm::run(&arguments, input, render),
         Command::Verify(arguments) => cmd::verify::run(&arguments, input, render),
         Command::Run(arguments) => cmd::run::run(&arguments, input, render),
+        Command::Jit(arguments) => cmd::jit::run(&arguments, render),
         Command::Bench(arguments) => cmd::bench::run(&arguments, input, render),
         Command::Conformance(arguments) => cmd::conformance::run(&arguments, input, render),
     }

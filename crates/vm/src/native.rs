@@ -16,6 +16,7 @@ use skep_bpf::op::Size;
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::Pc;
 use skep_jit::abi::{EXITED, FRAME_BYTES, RunState, Runtime, TrapCode, TrapRecord};
+use skep_jit::code::Code;
 use skep_jit::exec::Executable;
 use skep_jit::source::{Binding, Source};
 use skep_jit::{CompileOptions, Target, Tier};
@@ -134,6 +135,29 @@ fn compile(
     metered: bool,
 ) -> Result<Compiled, CompileFailure> {
     let target = Target::host().ok_or(CompileFailure::NoTarget)?;
+    let (code, sites) = generate(linked, machine, (target, tier), metered)?;
+    let executable = Executable::new(&code)
+        .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
+    Ok(Compiled { executable, _sites: sites })
+}
+
+/// Machine code to look at, as a run with so much fuel would want it.
+pub(crate) fn machine_code(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    with: (Target, Tier),
+    fuel: u64,
+) -> Result<Code, CompileFailure> {
+    generate(linked, machine, with, !is_bounded(linked, fuel)).map(|(code, _)| code)
+}
+
+/// Generates code, and the sites that it refers to.
+fn generate(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    (target, tier): (Target, Tier),
+    metered: bool,
+) -> Result<(Code, Box<[Site]>), CompileFailure> {
     let owner = Arc::as_ptr(linked);
     let mut sites = vec![Site { linked: owner, helper: None }];
     for insn in linked.insns() {
@@ -170,9 +194,7 @@ fn compile(
         site: address(&sites[0]),
     };
     let code = skep_jit::compile(&source, target, tier, &CompileOptions::default())?;
-    let executable = Executable::new(&code)
-        .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
-    Ok(Compiled { executable, _sites: sites })
+    Ok((code, sites))
 }
 
 impl Site {

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use skep_jit::Tier;
+use skep_jit::code::Code;
+use skep_jit::{Target, Tier};
 
 use crate::cpu::CpuState;
 use crate::linked::Linked;
@@ -18,6 +19,16 @@ pub(crate) struct Native;
 
 /// Compiles a program now.
 pub(crate) fn prepare(_: &Arc<Linked>, _: &Machine, _: Tier, _: u64) -> Result<(), CompileFailure> {
+    Err(CompileFailure::NoTarget)
+}
+
+/// Machine code to look at.
+pub(crate) fn machine_code(
+    _: &Arc<Linked>,
+    _: &Machine,
+    _: (Target, Tier),
+    _: u64,
+) -> Result<Code, CompileFailure> {
     Err(CompileFailure::NoTarget)
 }
 

@@ -191,6 +191,20 @@ impl Loaded {
         native::prepare(self.linked(), self.machine(), tier, options.fuel)
     }
 
+    /// The machine code that a compiler makes of the program for a computer, which need not be
+    /// this one: to look at. It holds addresses of this process.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such compiler, or the code would be too large.
+    pub fn machine_code(
+        &self,
+        target: Target,
+        tier: Tier,
+    ) -> Result<skep_jit::code::Code, CompileFailure> {
+        native::machine_code(self.linked(), self.machine(), (target, tier), DEFAULT_FUEL)
+    }
+
     /// Runs the program in the checked interpreter, whatever the options name, and shows an
     /// observer every instruction.
     ///

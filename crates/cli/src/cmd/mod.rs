@@ -12,6 +12,8 @@ pub mod explain;
 
 pub mod inspect;
 
+pub mod jit;
+
 pub mod objdump;
 
 pub mod run;

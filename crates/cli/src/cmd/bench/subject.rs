@@ -5,13 +5,14 @@ use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use skep::context::{Context, ContextError, RawMemory};
-use skep::cpu::{Cpu, CpuState};
+use skep::context::RawMemory;
+use skep::cpu::Cpu;
 use skep::machine::{Loaded, Machine};
 use skep::memory::Perm;
 use skep::region::Purpose;
-use skep::run::{Engine, Options};
+use skep::run::{Engine, Finished, Options};
 use skep_bpf::codec::Slot;
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
@@ -45,53 +46,67 @@ enum Live {
 
 /// The program in its machine; engines use it in turn.
 enum Runner {
-    Object { session: Box<Session>, input: Input },
-    Raw { loaded: Loaded, cpu: Cpu, memory: Resident, copied: RawMemory },
+    Object {
+        session: Box<Session>,
+        input: Input,
+    },
+    /// The memory's address and length in the guest, where it stays between runs.
+    Raw {
+        loaded: Loaded,
+        cpu: Cpu,
+        memory: (u32, u32),
+        copied: RawMemory,
+    },
 }
 
 impl Runner {
     fn run(&mut self, runs: u64, options: Options) -> Result<Outcome, String> {
-        let (loaded, cpu, context): (&Loaded, &mut Cpu, &mut dyn Context) = match self {
+        match self {
             Runner::Object { session, input } => {
                 // What is printed is not shown, and would fill memory.
                 session.take_printed();
                 let (loaded, cpu) = session.parts();
-                (loaded, cpu, input.context())
+                repeat(runs, || loaded.run(cpu, input.context(), options))
             }
             // The checked interpreter knows only inputs as objects, and takes so long that the
             // copies do not matter.
             Runner::Raw { loaded, cpu, copied, .. } if options.engine == Engine::Checked => {
-                (loaded, cpu, copied)
+                repeat(runs, || loaded.run(cpu, copied, options))
             }
-            Runner::Raw { loaded, cpu, memory, .. } => (loaded, cpu, memory),
-        };
-        let mut last = Err("there are no runs".to_owned());
-        for _ in 0..runs {
-            let finished = loaded.run(cpu, context, options).map_err(|error| error.to_string())?;
-            last = Ok(Outcome { r0: finished.r0, insns: finished.insns });
+            Runner::Raw { loaded, cpu, memory: (start, len), .. } => {
+                let runner = loaded.runner(cpu, options);
+                let mut runner = runner.map_err(|error| error.to_string())?;
+                let args = [u64::from(*start), u64::from(*len)];
+                repeat(runs, || runner.run(args))
+            }
         }
-        last
+    }
+
+    /// Compiles the program for an engine: how long it took, if the engine compiles.
+    fn compile(&mut self, options: Options) -> Result<Option<Duration>, String> {
+        let loaded = match self {
+            Runner::Object { session, .. } => session.parts().0,
+            Runner::Raw { loaded, .. } => loaded,
+        };
+        if matches!(options.engine, Engine::Fast | Engine::Checked) {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        loaded.compile(options).map_err(|error| error.to_string())?;
+        Ok(Some(start.elapsed()))
     }
 }
 
-/// Memory that stays in the guest between runs: its address and length.
-struct Resident {
-    start: u32,
-    len: u32,
-}
-
-impl Context for Resident {
-    fn suits(&self, prog_type: ProgType) -> bool {
-        prog_type == ProgType::UNSPEC
+/// Runs as often as is said; gives what the last run gave.
+fn repeat<E: ToString>(
+    runs: u64,
+    mut run: impl FnMut() -> Result<Finished, E>,
+) -> Result<Outcome, String> {
+    for _ in 1..runs {
+        run().map_err(|error| error.to_string())?;
     }
-
-    fn enter(&mut self, _: &Machine, _: &mut CpuState) -> Result<[u64; 2], ContextError> {
-        Ok([self.start.into(), self.len.into()])
-    }
-
-    fn leave(&mut self, _: &Machine, _: &mut CpuState) -> Result<(), ContextError> {
-        Ok(())
-    }
+    let Finished { r0, insns } = run().map_err(|error| error.to_string())?;
+    Ok(Outcome { r0, insns })
 }
 
 impl Field {
@@ -100,9 +115,10 @@ impl Field {
         let options = Options { engine: engine.engine(), ..Options::default() };
         let runner = Rc::clone(&self.runner);
         // What does not run at all is left out rather than ends the measurement.
+        let compile = runner.borrow_mut().compile(options)?;
         runner.borrow_mut().run(1, options)?;
         let run = move |runs| runner.borrow_mut().run(runs, options);
-        Ok(Subject { name: engine.name(), compile: None, run: Box::new(run) })
+        Ok(Subject { name: engine.name(), compile, run: Box::new(run) })
     }
 
     /// The live kernel on the program.
@@ -204,14 +220,14 @@ pub(super) fn raw(arguments: &Bench, path: &Path, input: &mut dyn Read) -> Resul
     })
 }
 
-/// Puts bytes where a program can reach them.
-fn resident(machine: &Machine, bytes: &[u8]) -> Result<Resident, String> {
+/// Puts bytes where a program can reach them: their address and length.
+fn resident(machine: &Machine, bytes: &[u8]) -> Result<(u32, u32), String> {
     let len = u32::try_from(bytes.len()).map_err(|_| "too much memory".to_owned())?;
     if len == 0 {
-        return Ok(Resident { start: 0, len });
+        return Ok((0, len));
     }
     let start = machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory);
     let start = start.map_err(|error| error.to_string())?;
     machine.memory().window().write(start, bytes).map_err(|fault| fault.to_string())?;
-    Ok(Resident { start, len })
+    Ok((start, len))
 }
