@@ -248,6 +248,13 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// When a section of RCU ends, what was protected by it may be gone. The kernel lets some of
+    /// it be read still.
+    pub(crate) fn end_protection(&mut self) {
+        let protected = |value: &Value| matches!(value.kind, Kind::Allocated(object) if object.rcu);
+        self.state.update(protected, |value| *value = Value::UNKNOWN);
+    }
+
     /// When the lock is released, what was borrowed under it is gone.
     pub(crate) fn end_borrowing(&mut self) {
         let borrowed =

@@ -87,7 +87,9 @@ impl Walk<'_> {
                 let trust = if lives { Trust::RCU } else { Trust::UNTRUSTED };
                 Kind::Btf { type_id, trust }
             }
-            (SpecialKind::OwningPointer, Pointee::Own(type_id)) if !self.state.sleepable => {
+            (SpecialKind::OwningPointer, Pointee::Own(type_id))
+                if !self.state.sleepable || self.state.rcu =>
+            {
                 let fields = self.fields_of(type_id)?;
                 let is_node = |field: &SpecialField| {
                     matches!(field.kind, SpecialKind::ListNode | SpecialKind::TreeNode)
@@ -322,7 +324,7 @@ impl Walk<'_> {
         if !self.state.drop_reference(ref_id) {
             return fault(Rule::Reference, "reference has not been acquired before");
         }
-        let in_section = !self.state.sleepable;
+        let in_section = !self.state.sleepable || self.state.rcu;
         self.state.update(
             |value| value.ref_id == ref_id,
             |value| match &mut value.kind {

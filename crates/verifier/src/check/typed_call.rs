@@ -176,6 +176,7 @@ impl Walk<'_> {
             KfuncEffect::RcuLock => self.state.rcu = true,
             KfuncEffect::RcuUnlock => {
                 self.state.rcu = false;
+                self.end_protection();
                 // What was protected may be gone now.
                 self.state.update(
                     |value| matches!(value.kind, Kind::Btf { trust, .. } if trust.has(Trust::RCU)),
