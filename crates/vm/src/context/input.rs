@@ -73,6 +73,9 @@ pub enum Redirect {
     },
 }
 
+/// The most iterators over bits that a run can have at once.
+const MOST_ITERATORS: usize = 1024;
+
 /// A copy of the packet that a program sent off (`bpf_clone_redirect`).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sent {
@@ -180,15 +183,19 @@ impl Input {
         self.clones.clear();
     }
 
-    /// Keeps the words that an iterator over bits goes through; gives what finds them again.
-    pub(crate) fn keep_bits(&mut self, words: Vec<u64>) -> u64 {
+    /// Keeps the words that an iterator over bits goes through; gives what finds them again, or
+    /// nothing if there are too many iterators.
+    pub(crate) fn keep_bits(&mut self, words: Vec<u64>) -> Option<u64> {
+        if self.bits.iter().flatten().count() >= MOST_ITERATORS {
+            return None;
+        }
         let free = self.bits.iter().position(Option::is_none);
         let place = free.unwrap_or(self.bits.len());
         match self.bits.get_mut(place) {
             Some(slot) => *slot = Some(words),
             None => self.bits.push(Some(words)),
         }
-        place as u64
+        Some(place as u64)
     }
 
     /// The words that an iterator over bits goes through; none if there is no such iterator.

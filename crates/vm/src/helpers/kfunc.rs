@@ -150,7 +150,10 @@ fn bits_new(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let word = match bits.as_slice() {
         [word] => *word,
         // More do not fit; the iterator says which they are.
-        _ => call.cpu.input.keep_bits(bits),
+        _ => match call.cpu.input.keep_bits(bits) {
+            Some(place) => place,
+            None => return Ok(failed(Errno::ENOMEM)),
+        },
     };
     window.store(it + WORD, Size::Dw, word)?;
     window.store(it + COUNT, Size::W, u64::from(64 * words))?;

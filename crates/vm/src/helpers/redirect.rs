@@ -21,6 +21,9 @@ const INGRESS: u64 = 1 << 0;
 const BROADCAST: u64 = 1 << 3;
 const EXCLUDE_INGRESS: u64 = 1 << 4;
 
+/// The most bytes of copies that are kept of a run.
+const MOST_SENT_BYTES: usize = 64 << 20;
+
 const XDP_ABORTED: u64 = value_of(XDP_ACTIONS, "XDP_ABORTED");
 const XDP_REDIRECT: u64 = value_of(XDP_ACTIONS, "XDP_REDIRECT");
 const TC_ACT_SHOT: u64 = value_of(TC_ACTIONS, "TC_ACT_SHOT");
@@ -93,6 +96,10 @@ fn clone_redirect(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let (ifindex, flags) = (call.scalar(1) as u32, call.scalar(2));
     if flags & !INGRESS != 0 || (call.machine.host().mtu)(ifindex).is_none() {
         return Ok(Errno::EINVAL.to_return());
+    }
+    let sent: usize = call.cpu.input.clones.iter().map(|sent| sent.packet.len()).sum();
+    if sent + len as usize > MOST_SENT_BYTES {
+        return Ok(Errno::ENOMEM.to_return());
     }
     let mut packet = vec![0; len as usize];
     call.machine.memory().window().read(start, &mut packet)?;

@@ -72,7 +72,7 @@ fn adjust(call: &mut Call<'_>) -> Result<Result<(), Errno>, TrapKind> {
     }
     let proto = protocol(window, context)?;
     let Some(header) = header_bytes(proto) else { return Ok(Err(Errno::ENOTSUPP)) };
-    let link = packet.network() - packet.link();
+    let link = packet.network().saturating_sub(packet.link());
     let at = match mode {
         NET => link + header,
         MAC => link,
@@ -172,7 +172,7 @@ fn push_at(call: &mut Call<'_>, at: u32, len: u32) -> Result<bool, TrapKind> {
     window.copy(data + len, data, at)?;
     window.fill(data + at, len, 0)?;
     let same = packet.transport() == packet.network();
-    packet.set_network(packet.network() - len);
+    packet.set_network(packet.network().saturating_sub(len));
     if same {
         packet.set_transport(packet.network());
     }
@@ -203,7 +203,7 @@ fn pop_at(call: &mut Call<'_>, at: u32, len: u32) -> Result<bool, TrapKind> {
 fn change_proto(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     const LONGER: u32 = IP6_BYTES - IP4_BYTES;
     let packet = packet(call)?;
-    let link = packet.network() - packet.link();
+    let link = packet.network().saturating_sub(packet.link());
     let (to, flags) = (u16::from_be(call.scalar(1) as u16), call.scalar(2));
     let (window, context) = (call.machine.memory().window(), call.cpu.context);
     if flags != 0 {

@@ -15,6 +15,8 @@ use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
 use crate::region::Memory;
 
+/// The most bytes of values: as many as guest memory has.
+const MOST_BYTES: u64 = 1 << 32;
 /// `BPF_NOEXIST`, which means nothing here.
 const NOEXIST: u64 = 1;
 /// `BPF_EXIST`: the oldest value makes room.
@@ -34,6 +36,12 @@ impl Queue {
     /// An empty queue or stack.
     pub(super) fn new(machine: &Machine, spec: MapSpec) -> Result<Queue, MapError> {
         rules::check_queue(&spec)?;
+        // The kernel would need the memory now; here it is committed as it fills up.
+        let bytes = (u64::from(spec.max_entries) + 1) * u64::from(spec.value_bytes);
+        if bytes > MOST_BYTES {
+            let what = format!("{bytes} bytes of values: at most {MOST_BYTES}");
+            return Err(MapError::Invalid { what, errno: Errno::ENOMEM });
+        }
         let memory = Arc::clone(machine.memory());
         Ok(Queue { rights: HostRights::new(&spec), spec, memory, values: Mutex::default() })
     }

@@ -31,6 +31,7 @@ pub(super) struct Support {
     instructions: Vec<GroupSupport>,
     map_types: Listed,
     helpers: Listed,
+    kernel_functions: Vec<&'static str>,
     program_types: Listed,
     relocations: Vec<&'static str>,
     engines: Vec<&'static str>,
@@ -81,6 +82,7 @@ impl Support {
                     .iter()
                     .map(|row| (row.name, skep::helpers::implemented().any(|id| id == row.id))),
             ),
+            kernel_functions: skep::helpers::kernel_functions().collect(),
             program_types: Listed::new(program_types.map(|row| {
                 let input = Input::new(row.number, None);
                 (row.name, matches!(input, Ok(Some(_))))
@@ -112,6 +114,8 @@ impl Support {
         ))?;
         self.map_types.show("map types", render)?;
         self.helpers.show("helpers", render)?;
+        render.heading("\nkernel functions that are implemented")?;
+        render.line(format_args!("  {}", self.kernel_functions.join(", ")))?;
         self.program_types.show("program types that can be run", render)?;
         render.heading(&format!("\nrelocations: {} kinds implemented", self.relocations.len()))?;
         render.line(format_args!("  {}", self.relocations.join(", ")))?;

@@ -101,6 +101,50 @@ fn ring_buffers_deliver_records_in_order() {
     assert!(expected > 1990);
 }
 
+/// Two producers and the host at once: each producer's records come whole and in order.
+#[test]
+fn ring_buffers_keep_threads_apart() {
+    const RECORDS: u64 = 20_000;
+    let bench = Bench::new();
+    let id = bench.machine.create_map(map_spec(MapType::RINGBUF, 0, 0, PAGE_BYTES)).unwrap();
+    let map = bench.machine.map(id).unwrap().clone();
+    let ring = map.ring_buffer().unwrap();
+    let window = bench.machine.memory().window();
+    std::thread::scope(|scope| {
+        for producer in 0..2_u64 {
+            scope.spawn(move || {
+                for number in 0..RECORDS {
+                    let len = 16 + number % 100 * 8;
+                    let at = loop {
+                        match ring.reserve(len) {
+                            Some(at) => break at,
+                            None => std::thread::yield_now(),
+                        }
+                    };
+                    let words = [producer, number].map(u64::to_le_bytes).concat();
+                    let bytes: Vec<u8> = words.into_iter().cycle().take(len as usize).collect();
+                    window.write(at, &bytes).unwrap();
+                    assert!(ring.commit(at, number % 7 == 6, 0));
+                }
+            });
+        }
+        let mut next = [0_u64; 2];
+        let expected = |next: u64| next + u64::from(next % 7 == 6);
+        while next.iter().any(|next| expected(*next) < RECORDS) {
+            ring.consume(|record| {
+                let (pairs, rest) = record.as_chunks::<8>();
+                let words: Vec<u64> = pairs.iter().map(|word| u64::from_le_bytes(*word)).collect();
+                let next = &mut next[words[0] as usize];
+                assert_eq!((words[1], rest.len()), (expected(*next), 0));
+                assert_eq!(words.len() as u64, 2 + words[1] % 100);
+                assert!(words.chunks(2).all(|pair| words.starts_with(pair)));
+                *next = words[1] + 1;
+            });
+            std::thread::yield_now();
+        }
+    });
+}
+
 /// A record that is still written holds up those after it.
 #[test]
 fn ring_buffers_wait_for_the_first_record() {
