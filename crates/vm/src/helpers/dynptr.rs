@@ -8,6 +8,7 @@ use skep_bpf::op::Size;
 use skep_bpf::platform::HelperId;
 
 use super::{Call, Standard};
+use crate::context::Kind;
 use crate::errno::Errno;
 use crate::memory::Access;
 use crate::trap::TrapKind;
@@ -32,47 +33,70 @@ const MAX_BYTES: u64 = (1 << 24) - 1;
 const SIZE_AT: u32 = 8;
 const OFFSET_AT: u32 = 12;
 
-/// A dynamic pointer.
+/// Beside the size, in the highest bit: whether the memory may only be read.
+const READ_ONLY: u32 = 1 << 31;
+
+/// A dynamic pointer. One to a packet has the address of the program's context, so that it leads
+/// to the packet wherever that is moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Dynptr {
-    addr: u64,
-    size: u32,
-    offset: u32,
+pub(super) struct Dynptr {
+    pub(super) addr: u64,
+    pub(super) size: u32,
+    pub(super) offset: u32,
+    pub(super) read_only: bool,
 }
 
 impl Dynptr {
-    const NULL: Dynptr = Dynptr { addr: 0, size: 0, offset: 0 };
+    pub(super) const NULL: Dynptr = Dynptr { addr: 0, size: 0, offset: 0, read_only: false };
 
     /// The one that an argument leads to.
-    fn load(call: &Call<'_>, arg: usize) -> Result<Dynptr, TrapKind> {
+    pub(super) fn load(call: &Call<'_>, arg: usize) -> Result<Dynptr, TrapKind> {
         let at = call.guest(arg, DYNPTR_BYTES, Access::Read)?;
         let window = call.machine.memory().window();
         // Halves of eight bytes: they fit.
         let half = |at| Ok::<_, TrapKind>(window.load(at, Size::W)? as u32);
+        let size = half(at + SIZE_AT)?;
         Ok(Dynptr {
             addr: window.load(at, Size::Dw)?,
-            size: half(at + SIZE_AT)?,
+            size: size & MAX_BYTES as u32,
             offset: half(at + OFFSET_AT)?,
+            read_only: size & READ_ONLY != 0,
         })
     }
 
+    /// Whether it leads to the packet of the program.
+    pub(super) fn is_packet(self, call: &Call<'_>) -> bool {
+        self.addr == u64::from(call.cpu.context) && call.cpu.input.packet().is_some()
+    }
+
     /// Writes it to where an argument leads.
-    fn store(self, call: &Call<'_>, arg: usize) -> Result<(), TrapKind> {
+    pub(super) fn store(self, call: &Call<'_>, arg: usize) -> Result<(), TrapKind> {
         let at = call.guest(arg, DYNPTR_BYTES, Access::Write)?;
         let window = call.machine.memory().window();
         window.store(at, Size::Dw, self.addr)?;
-        window.store(at + SIZE_AT, Size::W, self.size.into())?;
+        let size = self.size | if self.read_only { READ_ONLY } else { 0 };
+        window.store(at + SIZE_AT, Size::W, size.into())?;
         window.store(at + OFFSET_AT, Size::W, self.offset.into())?;
         Ok(())
     }
 
     /// The address of `len` bytes at an offset, if there are so many.
-    fn part(self, offset: u64, len: u64) -> Option<u32> {
+    pub(super) fn part(self, call: &Call<'_>, offset: u64, len: u64) -> Option<u32> {
         // The functions take 32 bits of them.
         let (offset, len) = (offset as u32, len as u32);
         let rest = self.size.checked_sub(len)?;
-        // An address that wraps around is checked as any other.
-        (offset <= rest).then(|| (self.addr as u32).wrapping_add(self.offset).wrapping_add(offset))
+        if offset > rest {
+            return None;
+        }
+        let offset = self.offset.wrapping_add(offset);
+        if !self.is_packet(call) {
+            // An address that wraps around is checked as any other.
+            return Some((self.addr as u32).wrapping_add(offset));
+        }
+        // The packet may have become shorter.
+        let packet = call.cpu.input.packet()?;
+        let end = u64::from(offset) + u64::from(len);
+        (end <= packet.len().into()).then(|| packet.data() + offset)
     }
 }
 
@@ -84,7 +108,7 @@ fn from_mem(call: &mut Call<'_>) -> Result<u64, TrapKind> {
         Err(Errno::EINVAL)
     } else {
         // The size was just found to fit.
-        Ok(Dynptr { addr: call.scalar(0), size: size as u32, offset: 0 })
+        Ok(Dynptr { addr: call.scalar(0), size: size as u32, offset: 0, read_only: false })
     };
     result.unwrap_or(Dynptr::NULL).store(call, 3)?;
     Ok(result.map_or_else(Errno::to_return, |_| 0))
@@ -96,7 +120,7 @@ fn read(call: &mut Call<'_>) -> Result<u64, TrapKind> {
         return Ok(Errno::EINVAL.to_return());
     }
     let len = call.scalar(1);
-    let Some(from) = dynptr.part(call.scalar(3), len) else {
+    let Some(from) = dynptr.part(call, call.scalar(3), len) else {
         return Ok(Errno::E2BIG.to_return());
     };
     let to = call.guest(0, len as u32, Access::Write)?;
@@ -106,14 +130,18 @@ fn read(call: &mut Call<'_>) -> Result<u64, TrapKind> {
 
 fn write(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let dynptr = Dynptr::load(call, 0)?;
-    if dynptr.addr == 0 {
+    if dynptr.addr == 0 || dynptr.read_only {
         return Ok(Errno::EINVAL.to_return());
     }
     let len = call.scalar(3);
-    let Some(to) = dynptr.part(call.scalar(1), len) else {
+    let Some(to) = dynptr.part(call, call.scalar(1), len) else {
         return Ok(Errno::E2BIG.to_return());
     };
-    if call.scalar(4) != 0 {
+    /// Of `bpf_skb_store_bytes`: to recompute the checksum, to forget the hash.
+    const STORE_FLAGS: u64 = 3;
+    let is_skb = dynptr.is_packet(call) && call.cpu.input.kind() == Kind::Skb;
+    let known = if is_skb { STORE_FLAGS } else { 0 };
+    if call.scalar(4) & !known != 0 {
         return Ok(Errno::EINVAL.to_return());
     }
     let from = call.guest(2, len as u32, Access::Read)?;
@@ -123,10 +151,11 @@ fn write(call: &mut Call<'_>) -> Result<u64, TrapKind> {
 
 fn data(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let dynptr = Dynptr::load(call, 0)?;
-    if dynptr.addr == 0 {
+    // Slices are for packets.
+    if dynptr.addr == 0 || dynptr.read_only || dynptr.is_packet(call) {
         return Ok(0);
     }
-    Ok(dynptr.part(call.scalar(1), call.scalar(2)).map_or(0, u64::from))
+    Ok(dynptr.part(call, call.scalar(1), call.scalar(2)).map_or(0, u64::from))
 }
 
 fn reserve(call: &mut Call<'_>) -> Result<u64, TrapKind> {
@@ -140,7 +169,7 @@ fn reserve(call: &mut Call<'_>) -> Result<u64, TrapKind> {
         Err(Errno::E2BIG)
     } else {
         let record = ring.reserve(size.into()).ok_or(Errno::EINVAL);
-        record.map(|addr| Dynptr { addr: addr.into(), size, offset: 0 })
+        record.map(|addr| Dynptr { addr: addr.into(), size, offset: 0, read_only: false })
     };
     result.unwrap_or(Dynptr::NULL).store(call, 3)?;
     Ok(result.map_or_else(Errno::to_return, |_| 0))

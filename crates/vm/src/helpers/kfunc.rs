@@ -8,7 +8,7 @@
 use skep_bpf::op::Size;
 use skep_bpf::platform::HelperId;
 
-use super::{Call, Implementation, kfunc_text};
+use super::{Call, Implementation, kfunc_dynptr, kfunc_text};
 use crate::errno::Errno;
 use crate::memory::Access;
 use crate::run::MAX_LOOPS;
@@ -37,7 +37,7 @@ const OWN: &[Kfunc] = &[
 const FIRST: u32 = 1 << 31;
 
 fn all() -> impl Iterator<Item = &'static Kfunc> {
-    OWN.iter().chain(kfunc_text::KFUNCS)
+    OWN.iter().chain(kfunc_text::KFUNCS).chain(kfunc_dynptr::KFUNCS)
 }
 
 /// The kernel functions that are implemented, under the numbers that calls of them get.

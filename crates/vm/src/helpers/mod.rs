@@ -43,6 +43,8 @@ mod number;
 
 mod kfunc;
 
+mod kfunc_dynptr;
+
 mod kfunc_text;
 
 mod perf_event;

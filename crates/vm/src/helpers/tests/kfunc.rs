@@ -235,6 +235,74 @@ fn strings_are_searched_as_in_the_kernel() {
     }
 }
 
+/// Slices of a packet, moved and cloned; what they find goes into what is returned.
+#[test]
+fn packets_are_sliced_as_in_the_kernel() {
+    let Some(kernel) = Kernel::new() else { return };
+    let mut bench = Bench::new();
+    for (start, end) in [(0, 64), (10, 30), (64, 64), (0, 65), (5, 4)] {
+        for (offset, name) in [
+            (0, "slice"),
+            (1, "slice_rdwr"),
+            (12, "slice"),
+            (13, "slice"),
+            (60, "slice"),
+            (-1, "slice"),
+        ] {
+            kernel.compare(
+                &mut bench,
+                &format!(
+                    "r6 = r1
+                     r2 = 0
+                     r3 = r10
+                     r3 += -16
+                     kfunc bpf_dynptr_from_skb
+                     r7 = r0
+                     r1 = r10
+                     r1 += -16
+                     r2 = {start}
+                     r3 = {end}
+                     kfunc bpf_dynptr_adjust
+                     r7 *= 31
+                     r7 += r0
+                     r1 = r10
+                     r1 += -16
+                     r2 = r10
+                     r2 += -32
+                     kfunc bpf_dynptr_clone
+                     r7 *= 31
+                     r7 += r0
+                     r1 = r10
+                     r1 += -32
+                     kfunc bpf_dynptr_size
+                     r7 *= 31
+                     r7 += r0
+                     r1 = r10
+                     r1 += -32
+                     kfunc bpf_dynptr_is_rdonly
+                     r7 *= 31
+                     r7 += r0
+                     r1 = r10
+                     r1 += -32
+                     r2 = {offset}
+                     *(u64 *)(r10 - 40) = 5
+                     r3 = r10
+                     r3 += -40
+                     r4 = 8
+                     kfunc bpf_dynptr_{name}
+                     if r0 == 0 goto out
+                     r1 = *(u8 *)(r0 + 7)
+                     r7 += r1
+                     r7 += 1
+                     out:
+                     r0 = r7
+                     exit"
+                ),
+            );
+        }
+    }
+}
+
 #[test]
 fn functions_that_are_absent_are_named() {
     let bench = Bench::new();
