@@ -32,8 +32,9 @@ const ENGINES: [Engine; 3] = [Engine::Fast, Engine::Template, Engine::Optimising
 #[derive(Debug)]
 pub struct Arena {
     before: Vec<u8>,
-    machine: Arc<Machine>,
-    cpu: Cpu,
+    /// A machine for each engine: what one run leaves in memory that is not cleared, such as
+    /// unused parts of the stack, the next finds on its own engine only.
+    engines: Vec<(Engine, Arc<Machine>, Cpu)>,
     after: Vec<u8>,
 }
 
@@ -109,16 +110,22 @@ impl Arena {
     pub fn new() -> Result<Arena, String> {
         let canary = || vec![0xa5; CANARY_BYTES];
         let before = canary();
-        let host = Host {
-            ktime_ns: Box::new(|| 1),
-            random: Box::new(|| 4),
-            printk: Box::new(|_| {}),
-            cpus: 1,
-            ..Host::default()
-        };
-        let machine = Arc::new(Machine::new(host).map_err(|error| error.to_string())?);
-        let cpu = Cpu::new(&machine).map_err(|error| error.to_string())?;
-        Ok(Arena { before, machine, cpu, after: canary() })
+        let mut engines = Vec::new();
+        for engine in ENGINES.into_iter().filter(|engine| engine.is_available()) {
+            let host = Host {
+                ktime_ns: Box::new(|| 1),
+                boot_ns: Box::new(|| 2),
+                tai_ns: Box::new(|| 3),
+                random: Box::new(|| 4),
+                printk: Box::new(|_| {}),
+                cpus: 1,
+                ..Host::default()
+            };
+            let machine = Arc::new(Machine::new(host).map_err(|error| error.to_string())?);
+            let cpu = Cpu::new(&machine).map_err(|error| error.to_string())?;
+            engines.push((engine, machine, cpu));
+        }
+        Ok(Arena { before, engines, after: canary() })
     }
 
     /// Runs a program on every engine and compares. Gives whether it ran to its exit.
@@ -128,12 +135,13 @@ impl Arena {
     /// How the engines differ, or that memory outside changed.
     pub fn check(&mut self, program: &Program, random: &mut Random) -> Result<bool, String> {
         let bytes: Vec<u8> = (0..MEMORY_BYTES).map(|_| random.bits() as u8).collect();
-        let loaded = self.machine.load("hostile", ProgType::UNSPEC, program.clone(), &[]);
-        let loaded = loaded.map_err(|error| error.to_string())?;
         let mut reference: Option<Outcome> = None;
-        for engine in ENGINES {
+        for (engine, machine, cpu) in &mut self.engines {
+            let engine = *engine;
+            let loaded = machine.load("hostile", ProgType::UNSPEC, program.clone(), &[]);
+            let loaded = loaded.map_err(|error| error.to_string())?;
             let mut memory = RawMemory { bytes: bytes.clone() };
-            let result = loaded.run(&mut self.cpu, &mut memory, Options { engine, fuel: FUEL });
+            let result = loaded.run(cpu, &mut memory, Options { engine, fuel: FUEL });
             let result = match result {
                 Ok(finished) => Ok(finished),
                 Err(RunError::Trap(trap)) => Err((trap.slot.0, trap.kind)),

@@ -131,17 +131,17 @@ impl Ours {
 
 impl Subject for Ours {
     fn run(&mut self) -> Result<Outcome, String> {
-        let finished = match &mut self.memory {
-            Memory::Resident(runner, start, len) => {
-                runner.run([(*start).into(), (*len).into()]).map_err(|trap| trap.to_string())?
-            }
-            Memory::Map(runner, _) => runner.run([0; 2]).map_err(|trap| trap.to_string())?,
+        let (runner, args) = match &mut self.memory {
+            Memory::Resident(runner, start, len) => (runner, [(*start).into(), (*len).into()]),
+            Memory::Map(runner, _) => (runner, [0; 2]),
             Memory::Copied(cpu, memory) => {
                 let result = self.loaded.run(cpu, memory, self.options);
-                result.map_err(|error| error.to_string())?
+                let finished = result.map_err(|error| error.to_string())?;
+                return Ok(Outcome { r0: finished.r0, insns: finished.insns });
             }
         };
-        Ok(Outcome { r0: finished.r0, insns: finished.insns })
+        let r0 = runner.run(args).map_err(|trap| trap.to_string())?;
+        Ok(Outcome { r0, insns: runner.insns() })
     }
 
     fn memory(&self) -> Result<Vec<u8>, String> {

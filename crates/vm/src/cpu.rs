@@ -105,6 +105,7 @@ impl CpuState {
     }
 
     /// Whether the run was asked to stop.
+    #[inline]
     pub(crate) fn is_stopping(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
     }

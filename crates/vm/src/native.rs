@@ -274,10 +274,10 @@ impl<'a> Runner<'a> {
         self.owner.cpu
     }
 
-    /// Runs the program from its start to its exit or a trap.
+    /// Runs the program from its start to its exit, whose `r0` this gives, or to a trap.
     #[inline]
-    pub(crate) fn run(&mut self, args: [u64; 2]) -> Result<Finished, Box<Trap>> {
-        let Runner { owner, state, compiled, metered } = self;
+    pub(crate) fn run(&mut self, args: [u64; 2]) -> Result<u64, Box<Trap>> {
+        let Runner { owner, state, compiled, .. } = self;
         // A run that was asked to stop does so where it first asks for fuel.
         let given = if owner.cpu.is_stopping() { 0 } else { SLICE.min(owner.fuel) };
         owner.given = given;
@@ -290,18 +290,19 @@ impl<'a> Runner<'a> {
         // runtime functions find the owner, which outlives the call.
         let how = unsafe { compiled.executable.run(state) };
         if how == EXITED {
-            let insns = (owner.given as i64).wrapping_sub(state.fuel) as u64;
             if !owner.entered.is_empty() {
                 owner.entered.clear();
             }
-            return Ok(Finished { r0: state.r0, insns: metered.then_some(insns) });
+            return Ok(state.r0);
         }
-        let trap = owner.trapped(state);
-        owner.entered.clear();
-        if let Some(payload) = owner.panic.take() {
-            panic::resume_unwind(payload);
-        }
-        Err(trap)
+        Err(owner.stopped(state))
+    }
+
+    /// How many instructions the last run took, which came to its exit, if they were counted.
+    #[inline]
+    pub(crate) fn insns(&self) -> Option<u64> {
+        let insns = (self.owner.given as i64).wrapping_sub(self.state.fuel) as u64;
+        self.metered.then_some(insns)
     }
 
     /// Gives the state back to the processor, so that the next runner need not make one.
@@ -321,12 +322,23 @@ pub(crate) fn run(
     let mut runner = Runner::new(linked, machine, cpu, tier, start.fuel)
         .map_err(|why| RunError::Compile { program: linked.name().to_owned(), why })?;
     let result = runner.run(start.args);
+    let insns = runner.insns();
     runner.finish();
-    Ok(result?)
+    Ok(Finished { r0: result?, insns })
 }
 
 impl Owner<'_> {
+    /// The trap that ended a run. A helper's panic goes on instead.
     #[cold]
+    fn stopped(&mut self, state: &mut RunState) -> Box<Trap> {
+        let trap = self.trapped(state);
+        self.entered.clear();
+        if let Some(payload) = self.panic.take() {
+            panic::resume_unwind(payload);
+        }
+        trap
+    }
+
     fn trapped(&mut self, state: &mut RunState) -> Box<Trap> {
         state.trapped = 0;
         let TrapRecord { code, insn, place, addr, len, write, .. } = state.trap;

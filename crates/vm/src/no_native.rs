@@ -69,7 +69,12 @@ impl<'a> Runner<'a> {
     }
 
     /// Runs the program.
-    pub(crate) fn run(&mut self, _: [u64; 2]) -> Result<Finished, Box<crate::trap::Trap>> {
+    pub(crate) fn run(&mut self, _: [u64; 2]) -> Result<u64, Box<crate::trap::Trap>> {
+        match self.0 {}
+    }
+
+    /// How many instructions the last run took.
+    pub(crate) fn insns(&self) -> Option<u64> {
         match self.0 {}
     }
 }

@@ -11,7 +11,7 @@ use crate::cpu::{Cpu, CpuState, FRAME_BYTES, MAX_FRAMES};
 use crate::epoch::Epochs;
 use crate::machine::Loaded;
 use crate::memory::Fault;
-use crate::run::{Engine, Finished, Options, RunError, Start};
+use crate::run::{Engine, Options, RunError, Start};
 use crate::trap::Trap;
 use crate::{checked, fast, native};
 
@@ -28,7 +28,7 @@ enum With<'a> {
     /// Machine code, and how many bytes of the stack must be zero before a run.
     Native(native::Runner<'a>, u32),
     /// An interpreter.
-    Interpreter(&'a mut CpuState, Options),
+    Interpreter { cpu: &'a mut CpuState, options: Options, insns: Option<u64> },
 }
 
 impl Loaded {
@@ -49,7 +49,7 @@ impl Loaded {
         }
         let index = cpu.index();
         let with = match options.engine.tier() {
-            None => With::Interpreter(&mut cpu.state, options),
+            None => With::Interpreter { cpu: &mut cpu.state, options, insns: None },
             Some(tier) => {
                 let machine = self.machine();
                 let cpu = &mut cpu.state;
@@ -64,14 +64,14 @@ impl Loaded {
 }
 
 impl Runner<'_> {
-    /// Runs the program with values of `r1` and `r2`. Bytes of the stack that the program can
-    /// read through `r10` before it writes them are zero.
+    /// Runs the program with values of `r1` and `r2` and gives the value of `r0` at its exit.
+    /// Bytes of the stack that the program can read through `r10` before it writes them are zero.
     ///
     /// # Errors
     ///
     /// If the run stops before its exit.
     #[inline]
-    pub fn run(&mut self, args: [u64; 2]) -> Result<Finished, Box<Trap>> {
+    pub fn run(&mut self, args: [u64; 2]) -> Result<u64, Box<Trap>> {
         self.epochs.enter(self.cpu);
         let under_way = UnderWay { epochs: self.epochs, cpu: self.cpu };
         let result = match &mut self.with {
@@ -83,20 +83,33 @@ impl Runner<'_> {
                 runner.cpu().tail_calls = 0;
                 runner.run(args)
             }
-            With::Interpreter(cpu, options) => {
+            With::Interpreter { cpu, options, insns } => {
                 clear_stack(self.loaded, cpu, FRAME_BYTES * MAX_FRAMES as u32)
                     .map_err(|fault| at_start(self.loaded, fault))?;
                 cpu.tail_calls = 0;
                 let (linked, machine) = (self.loaded.linked(), self.loaded.machine());
                 let start = Start { args, fuel: options.fuel };
-                match options.engine {
+                let result = match options.engine {
                     Engine::Checked => checked::run(linked, machine, cpu, start, None),
                     _ => fast::run(linked, machine, cpu, start),
-                }
+                };
+                result.map(|finished| {
+                    *insns = finished.insns;
+                    finished.r0
+                })
             }
         };
         drop(under_way);
         result
+    }
+
+    /// How many instructions the last run took, which came to its exit, if they were counted.
+    #[must_use]
+    pub fn insns(&self) -> Option<u64> {
+        match &self.with {
+            With::Native(runner, _) => runner.insns(),
+            With::Interpreter { insns, .. } => *insns,
+        }
     }
 }
 
