@@ -47,15 +47,18 @@ impl Epochs {
     /// If there is no such processor.
     #[inline]
     pub fn enter(&self, cpu: u32) {
-        // A moment that has passed by the time it is stored only makes others wait longer.
-        // Acquire: who enters after a moment sees what was unlinked before it.
-        let now = self.now.load(Ordering::Acquire);
-        self.cpus[cpu as usize].0.store(now, Ordering::Relaxed);
-        if self.asymmetric {
-            compiler_fence(Ordering::SeqCst);
-        } else {
-            fence(Ordering::SeqCst);
-        }
+        self.place(cpu).enter();
+    }
+
+    /// Where a processor's runs are noted, for one that runs often.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such processor.
+    #[inline]
+    pub(crate) fn place(&self, cpu: u32) -> Place<'_> {
+        let Epochs { now, cpus, asymmetric } = self;
+        Place { now, entered: &cpus[cpu as usize].0, asymmetric: *asymmetric }
     }
 
     /// Notes that the run on a processor is over.
@@ -65,8 +68,7 @@ impl Epochs {
     /// If there is no such processor.
     #[inline]
     pub fn leave(&self, cpu: u32) {
-        // Release: the run's accesses come before the reuse of what it accessed.
-        self.cpus[cpu as usize].0.store(IDLE, Ordering::Release);
+        self.place(cpu).leave();
     }
 
     /// Retires everything that the caller has unlinked so far, and moves time on. One call serves
@@ -87,6 +89,37 @@ impl Epochs {
         fence(Ordering::SeqCst);
         let entered = self.cpus.iter().map(|slot| slot.0.load(Ordering::Acquire));
         Epoch(entered.min().unwrap_or(IDLE))
+    }
+}
+
+/// Where the runs of one processor are noted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    now: &'a AtomicU64,
+    entered: &'a AtomicU64,
+    asymmetric: bool,
+}
+
+impl Place<'_> {
+    /// As [`Epochs::enter`].
+    #[inline]
+    pub(crate) fn enter(self) {
+        // A moment that has passed by the time it is stored only makes others wait longer.
+        // Acquire: who enters after a moment sees what was unlinked before it.
+        let now = self.now.load(Ordering::Acquire);
+        self.entered.store(now, Ordering::Relaxed);
+        if self.asymmetric {
+            compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// As [`Epochs::leave`].
+    #[inline]
+    pub(crate) fn leave(self) {
+        // Release: the run's accesses come before the reuse of what it accessed.
+        self.entered.store(IDLE, Ordering::Release);
     }
 }
 

@@ -239,6 +239,8 @@ pub(crate) struct Runner<'a> {
     state: Box<RunState>,
     compiled: &'a Compiled,
     metered: bool,
+    /// The fuel that a run starts with.
+    slice: u64,
 }
 
 impl<'a> Runner<'a> {
@@ -260,7 +262,7 @@ impl<'a> Runner<'a> {
         let (entered, trap, panic) = (Vec::new(), None, None);
         let first = linked;
         let owner = Owner { machine, cpu, first, entered, tier, trap, panic, fuel, given: 0 };
-        Ok(Runner { owner, state, compiled, metered })
+        Ok(Runner { owner, state, compiled, metered, slice: SLICE.min(fuel) })
     }
 
     /// How many bytes of the stack must be zero before a run; none if that is not known.
@@ -277,10 +279,11 @@ impl<'a> Runner<'a> {
     /// Runs the program from its start to its exit, whose `r0` this gives, or to a trap.
     #[inline]
     pub(crate) fn run(&mut self, args: [u64; 2]) -> Result<u64, Box<Trap>> {
-        let Runner { owner, state, compiled, .. } = self;
+        let Runner { owner, state, compiled, slice, .. } = self;
         // A run that was asked to stop does so where it first asks for fuel.
-        let given = if owner.cpu.is_stopping() { 0 } else { SLICE.min(owner.fuel) };
+        let given = if owner.cpu.is_stopping() { 0 } else { *slice };
         owner.given = given;
+        owner.cpu.tail_calls = 0;
         state.fuel = given as i64;
         state.args = args;
         state.owner = (&raw mut *owner).expose_provenance() as u64;
@@ -291,7 +294,7 @@ impl<'a> Runner<'a> {
         let how = unsafe { compiled.executable.run(state) };
         if how == EXITED {
             if !owner.entered.is_empty() {
-                owner.entered.clear();
+                owner.leave_entered();
             }
             return Ok(state.r0);
         }
@@ -328,6 +331,11 @@ pub(crate) fn run(
 }
 
 impl Owner<'_> {
+    #[cold]
+    fn leave_entered(&mut self) {
+        self.entered.clear();
+    }
+
     /// The trap that ended a run. A helper's panic goes on instead.
     #[cold]
     fn stopped(&mut self, state: &mut RunState) -> Box<Trap> {

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
+use skep_bpf::program::Pc;
+
 use crate::cpu::{Cpu, CpuState, FRAME_BYTES, MAX_FRAMES};
-use crate::epoch::Epochs;
+use crate::epoch::Place;
 use crate::machine::Loaded;
-use crate::memory::Fault;
 use crate::run::{Engine, Options, RunError, Start};
 use crate::trap::Trap;
 use crate::{checked, fast, native};
@@ -18,8 +19,7 @@ use crate::{checked, fast, native};
 /// A program on a processor, ready to run many times.
 pub struct Runner<'a> {
     loaded: &'a Loaded,
-    epochs: &'a Epochs,
-    cpu: u32,
+    place: Place<'a>,
     with: With<'a>,
 }
 
@@ -59,7 +59,7 @@ impl Loaded {
                 With::Native(runner, reads)
             }
         };
-        Ok(Runner { loaded: self, epochs: self.machine().epochs(), cpu: index, with })
+        Ok(Runner { loaded: self, place: self.machine().epochs().place(index), with })
     }
 }
 
@@ -72,35 +72,38 @@ impl Runner<'_> {
     /// If the run stops before its exit.
     #[inline]
     pub fn run(&mut self, args: [u64; 2]) -> Result<u64, Box<Trap>> {
-        self.epochs.enter(self.cpu);
-        let under_way = UnderWay { epochs: self.epochs, cpu: self.cpu };
+        self.place.enter();
+        // Says that the run is over, however it ends.
+        let under_way = UnderWay(self.place);
         let result = match &mut self.with {
-            With::Native(runner, reads) => {
-                if *reads != 0 {
-                    clear_stack(self.loaded, runner.cpu(), *reads)
-                        .map_err(|fault| at_start(self.loaded, fault))?;
-                }
-                runner.cpu().tail_calls = 0;
-                runner.run(args)
-            }
-            With::Interpreter { cpu, options, insns } => {
-                clear_stack(self.loaded, cpu, FRAME_BYTES * MAX_FRAMES as u32)
-                    .map_err(|fault| at_start(self.loaded, fault))?;
-                cpu.tail_calls = 0;
-                let (linked, machine) = (self.loaded.linked(), self.loaded.machine());
-                let start = Start { args, fuel: options.fuel };
-                let result = match options.engine {
-                    Engine::Checked => checked::run(linked, machine, cpu, start, None),
-                    _ => fast::run(linked, machine, cpu, start),
-                };
-                result.map(|finished| {
-                    *insns = finished.insns;
-                    finished.r0
-                })
-            }
+            With::Native(runner, 0) => runner.run(args),
+            _ => self.run_slowly(args),
         };
         drop(under_way);
         result
+    }
+
+    /// A run for which the stack is cleared first.
+    #[inline(never)]
+    fn run_slowly(&mut self, args: [u64; 2]) -> Result<u64, Box<Trap>> {
+        match &mut self.with {
+            With::Native(runner, reads) => {
+                clear_stack(self.loaded, runner.cpu(), *reads)?;
+                runner.run(args)
+            }
+            With::Interpreter { cpu, options, insns } => {
+                clear_stack(self.loaded, cpu, FRAME_BYTES * MAX_FRAMES as u32)?;
+                cpu.tail_calls = 0;
+                let (linked, machine) = (self.loaded.linked(), self.loaded.machine());
+                let start = Start { args, fuel: options.fuel };
+                let finished = match options.engine {
+                    Engine::Checked => checked::run(linked, machine, cpu, start, None)?,
+                    _ => fast::run(linked, machine, cpu, start)?,
+                };
+                *insns = finished.insns;
+                Ok(finished.r0)
+            }
+        }
     }
 
     /// How many instructions the last run took, which came to its exit, if they were counted.
@@ -113,27 +116,20 @@ impl Runner<'_> {
     }
 }
 
-/// Says that the run is over, however it ends.
-struct UnderWay<'a> {
-    epochs: &'a Epochs,
-    cpu: u32,
-}
+struct UnderWay<'a>(Place<'a>);
 
 impl Drop for UnderWay<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.epochs.leave(self.cpu);
+        self.0.leave();
     }
 }
 
-fn clear_stack(loaded: &Loaded, cpu: &CpuState, bytes: u32) -> Result<(), Fault> {
-    loaded.machine().memory().window().fill(cpu.frame_top() - bytes, bytes, 0)
-}
-
-/// The stack is gone, which an embedder can bring about by freeing it.
-#[cold]
-fn at_start(loaded: &Loaded, fault: Fault) -> Box<Trap> {
-    loaded.linked().trap(skep_bpf::program::Pc::START, fault.into())
+/// Clears the upper end of the stack. It fails only if an embedder has freed it.
+fn clear_stack(loaded: &Loaded, cpu: &CpuState, bytes: u32) -> Result<(), Box<Trap>> {
+    let window = loaded.machine().memory().window();
+    let cleared = window.fill(cpu.frame_top() - bytes, bytes, 0);
+    cleared.map_err(|fault| loaded.linked().trap(Pc::START, fault.into()))
 }
 
 impl std::fmt::Debug for Runner<'_> {
