@@ -15,9 +15,10 @@ use record::{Case, Record};
 use skep::prepare::{PrepareOptions, Verification, prepare};
 use skep_bpf::codec::Slot;
 use skep_kernel::{Map, MapSpec, ProgSpec, Program, available, relocate, uapi};
-use skep_object::{CoreRelocations, LinkOptions};
+use skep_object::{CoreRelocations, KernelFunctions, LinkOptions};
 use skep_verifier::kernel_log::{Entry, Register, State, entries, parse_state};
-use skep_verifier::{Event, Input, MapFacts, Profile, verify_observed};
+use skep_verifier::{Event, Input, KernelTypes, MapFacts, Profile, verify_observed};
+use std::sync::Arc;
 
 /// A step of a walk.
 #[derive(Debug)]
@@ -62,9 +63,19 @@ fn main() {
 
 fn trace_object(path: &str, program: &str, log: &str, all: bool) {
     let bytes = std::fs::read(path).expect("the object can be read");
-    let link =
-        LinkOptions { core_relocations: CoreRelocations::AsCompiled, ..LinkOptions::default() };
-    let options = PrepareOptions { verification: Verification::Off, link, ..Default::default() };
+    let link = LinkOptions {
+        core_relocations: CoreRelocations::AsCompiled,
+        kernel_functions: KernelFunctions::ByName,
+    };
+    let kernel_types = Arc::new(KernelTypes::new(|| {
+        std::fs::read("/sys/kernel/btf/vmlinux").map_err(|error| error.to_string())
+    }));
+    let options = PrepareOptions {
+        verification: Verification::Off,
+        link,
+        kernel_types: Some(kernel_types),
+        ..Default::default()
+    };
     let prepared = prepare(&bytes, path, options).expect("an object");
     let Some(found) = prepared.programs.iter().find(|found| found.name == program) else {
         eprintln!("no program is named {program:?}");
