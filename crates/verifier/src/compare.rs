@@ -9,7 +9,7 @@ use crate::precision::{Node, Nodes};
 use crate::state::State;
 use crate::state::frame::{Active, Place};
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
-use crate::state::value::{ADD_CONST, Kind, Reach, Value};
+use crate::state::value::{ADD_CONST, Kind, NARROW_SUM, Reach, Value};
 use crate::structure::Code;
 
 /// How two states are compared.
@@ -120,6 +120,9 @@ impl Comparison<'_> {
         }
         let (old_sum, current_sum) = (old.id & ADD_CONST != 0, current.id & ADD_CONST != 0);
         if old_sum && (!current_sum || old.off != current.off) {
+            return false;
+        }
+        if old_sum && (old.id ^ current.id) & NARROW_SUM != 0 {
             return false;
         }
         if old.id != 0 && !old_sum && current_sum {

@@ -38,7 +38,7 @@ impl IdMap {
     /// The same for ids of numbers: an old number without id depends on no other, and current
     /// numbers without id are each one of its own.
     pub(crate) fn same_scalar(&mut self, old: u32, current: u32) -> bool {
-        const FLAG: u32 = super::state::value::ADD_CONST;
+        use super::state::value::{ADD_CONST, COPY_OF};
         if old == 0 {
             return true;
         }
@@ -48,7 +48,8 @@ impl IdMap {
         } else {
             current
         };
-        self.same(old, current) && (old & FLAG == 0 || self.same(old & !FLAG, current & !FLAG))
+        self.same(old, current)
+            && (old & ADD_CONST == 0 || self.same(old & COPY_OF, current & COPY_OF))
     }
 }
 

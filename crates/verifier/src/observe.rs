@@ -9,7 +9,7 @@ use crate::kernel::KernelTypes;
 use crate::precision::Nodes;
 use crate::state::State;
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
-use crate::state::value::{ADD_CONST, Kind, Reach, Slice, Value};
+use crate::state::value::{ADD_CONST, COPY_OF, Kind, Reach, Slice, Value};
 use core::fmt;
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::insn::Reg;
@@ -168,7 +168,7 @@ impl PrintedValue<'_> {
         let value = self.value;
         let mut parts = Vec::new();
         if value.id & ADD_CONST != 0 {
-            parts.push(format!("id={}{:+}", value.id & !ADD_CONST, value.off));
+            parts.push(format!("id={}{:+}", value.id & COPY_OF, value.off));
         } else if value.id != 0 {
             parts.push(format!("id={}", value.id));
         }

@@ -2,7 +2,7 @@
 
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault};
-use crate::state::value::{ADD_CONST, Value};
+use crate::state::value::{ADD_CONST, NARROW_SUM, Value};
 use skep_bpf::insn::{Reg, Src};
 use skep_bpf::op::{AluOp, Endian, Movsx, SwapBits, Width};
 
@@ -62,15 +62,14 @@ impl Walk<'_> {
         result.node = self.nodes.join(left.node, right.node);
         // A constant added to a copy: still related to the others.
         let same = src == Src::Reg(dst);
-        if op == AluOp::Add
-            && width == Width::W64
+        if matches!(op, AluOp::Add | AluOp::Sub)
             && left.id != 0
             && left.id & ADD_CONST == 0
             && !same
-            && let Some(added) = right.scalar.as_constant()
-            && let Ok(added) = i32::try_from(added)
+            && let Some(constant) = right.scalar.as_constant()
+            && let Some((flags, added)) = relation(op, width, &left, constant)
         {
-            result.id = left.id | ADD_CONST;
+            result.id = left.id | flags;
             result.off = added;
         }
         self.write(dst, result)
@@ -189,4 +188,17 @@ fn check_immediate(op: AluOp, width: Width, imm: i32) -> Check {
         }
         _ => Ok(()),
     }
+}
+
+/// How a sum or difference is related to a copy of its left operand: the flags of its id, and what
+/// was added; nothing if the relation would not hold for all that the copy may be.
+fn relation(op: AluOp, width: Width, left: &Value, constant: u64) -> Option<(u32, i32)> {
+    let (flags, added) = match width {
+        Width::W64 => (ADD_CONST, i32::try_from(constant as i64).ok()?),
+        // Of a number with more than 32 bits, the sum does not tell the upper ones.
+        Width::W32 if left.scalar.wide().umax > u64::from(u32::MAX) => return None,
+        Width::W32 => (ADD_CONST | NARROW_SUM, constant as u32 as i32),
+    };
+    let added = if op == AluOp::Sub { added.checked_neg()? } else { added };
+    Some((flags, added))
 }

@@ -5,7 +5,7 @@ use crate::explore::{Step, Walk};
 use crate::rejection::Check;
 use crate::state::State;
 use crate::state::frame::Place;
-use crate::state::value::{ADD_CONST, Kind, Value};
+use crate::state::value::{ADD_CONST, COPY_OF, Kind, NARROW_SUM, Value};
 use skep_bpf::insn::{Reg, Src};
 use skep_bpf::op::{AluOp, Cond, Width};
 
@@ -96,8 +96,8 @@ impl Walk<'_> {
         if !value.is_scalar() || value.id == 0 {
             return;
         }
-        let id = value.id & !ADD_CONST;
-        let is_linked = |other: &Value| other.is_scalar() && other.id & !ADD_CONST == id;
+        let id = value.id & COPY_OF;
+        let is_linked = |other: &Value| other.is_scalar() && other.id & COPY_OF == id;
         let mut dropped = Vec::new();
         for (index, frame) in self.state.frames.iter().enumerate().rev() {
             for (place, _) in frame.places(is_linked) {
@@ -198,16 +198,22 @@ fn sync_linked(state: &mut State, reg: Reg, linked: &[Linked]) {
             continue;
         }
         let value = value_at(state, *entry);
-        if !value.is_scalar() || value.id & !ADD_CONST != known.id & !ADD_CONST {
+        if !value.is_scalar() || value.id & COPY_OF != known.id & COPY_OF {
             continue;
         }
         let is_sum = |value: &Value| value.id & ADD_CONST != 0;
+        let is_narrow = |value: &Value| value.id & NARROW_SUM != 0;
+        // Sums of different widths are not related to each other, only to what both are sums of.
+        if is_sum(value) && is_sum(&known) && is_narrow(value) != is_narrow(&known) {
+            continue;
+        }
         if (!is_sum(value) && !is_sum(&known)) || value.off == known.off {
             *value = known;
         } else {
             let delta = i64::from(value.off).wrapping_sub(i64::from(known.off));
             let added = Scalar::constant(delta as u64);
-            value.scalar = known.scalar.alu(AluOp::Add, Width::W64, added);
+            let width = if is_narrow(value) || is_narrow(&known) { Width::W32 } else { Width::W64 };
+            value.scalar = known.scalar.alu(AluOp::Add, width, added);
             value.node = known.node;
         }
     }

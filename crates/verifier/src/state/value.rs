@@ -15,6 +15,12 @@ use skep_btf::TypeId;
 /// The bit of a number's id that says: plus the constant `off`.
 pub(crate) const ADD_CONST: u32 = 1 << 31;
 
+/// Beside [`ADD_CONST`], the bit that says: the sum is one of 32 bits, zeros above.
+pub(crate) const NARROW_SUM: u32 = 1 << 30;
+
+/// The bits of a number's id that name the number it is a copy of.
+pub(crate) const COPY_OF: u32 = !(ADD_CONST | NARROW_SUM);
+
 /// The limit of offsets and variable parts of pointers (the kernel's `BPF_MAX_VAR_OFF`).
 pub(crate) const MAX_VAR_OFF: i64 = 1 << 29;
 
