@@ -70,6 +70,15 @@ struct Fixup {
     reach: Reach,
 }
 
+/// How many instructions [`Asm::set`] takes for a number.
+#[must_use]
+pub(super) fn moves(number: u64) -> usize {
+    let mut asm =
+        Asm { words: Vec::new(), labels: Vec::new(), fixups: Vec::new(), reach: Reach::Jump };
+    asm.set(ZR, number);
+    asm.words.len()
+}
+
 /// A branch leads farther than the assembler's [`Reach`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooFar;

@@ -151,8 +151,11 @@ impl<'a> Compiler<'a> {
             }
         }
         self.place(Place::NONE);
+        let refuels = self.stubs.iter().any(|stub| matches!(stub.kind, StubKind::Refuel { .. }));
         self.stubs();
-        self.refuel_routine();
+        if refuels {
+            self.refuel_routine();
+        }
         let fault_exit = self.asm.trap_exit(self.trap);
         let Compiler { asm, accesses, places, .. } = self;
         let words = asm.finish()?;

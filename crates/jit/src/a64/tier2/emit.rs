@@ -250,6 +250,10 @@ impl Emitter<'_, '_> {
             Inst::Extract(width, lsb, bits) => asm.put(ubfx(width, reg(0), reg(1), lsb, bits)),
             Inst::SignExtend(width, bits) => asm.put(sbfx(width, reg(0), reg(1), 0, bits)),
             Inst::Negate(width) => asm.put(add(width, AddSub::Sub, reg(0), ZR, reg(1))),
+            Inst::Not(width) => {
+                let all = (Shift::Lsl, 0);
+                asm.put(logic_shifted(width, Logic::Orr, true, reg(0), ZR, reg(1), all));
+            }
             Inst::Unary(width, op) => asm.put(unary(width, op, reg(0), reg(1))),
             Inst::Swap16 => {
                 asm.put(unary(Width::W32, Unary::Rev16, reg(0), reg(1)));

@@ -82,6 +82,8 @@ pub(super) enum Inst {
     SignExtend(Width, u32),
     /// Result, operand.
     Negate(Width),
+    /// Result, operand: the complement.
+    Not(Width),
     /// Result, operand.
     Unary(Width, Unary),
     /// Result, operand: the low 16 bits, bytes exchanged.

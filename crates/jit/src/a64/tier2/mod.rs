@@ -127,6 +127,7 @@ impl<'a> Compiler<'a> {
             emit::emit(&mut self, machine, output);
         }
         self.place(Place::NONE);
+        let refuels = self.stubs.iter().any(|stub| matches!(stub.kind, StubKind::Refuel { .. }));
         for stub in std::mem::take(&mut self.stubs) {
             self.asm.bind(stub.label);
             match stub.kind {
@@ -137,7 +138,9 @@ impl<'a> Compiler<'a> {
                 }
             }
         }
-        self.refuel_routine();
+        if refuels {
+            self.refuel_routine();
+        }
         let fault_exit = self.asm.trap_exit(self.trap);
         let Compiler { asm, accesses, places, .. } = self;
         let words = asm.finish()?;

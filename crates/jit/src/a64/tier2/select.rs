@@ -11,6 +11,7 @@ use skep_bpf::op::{AtomicOp, Cond, Size, Width};
 
 use super::calls::CALLEE;
 use super::inst::{Amode, Inst, Test};
+use crate::a64::asm::moves;
 use crate::a64::encode::{
     AddSub, Binary, BitMask, Condition, Gpr, Logic, Multiply, Shift, Unary, x,
 };
@@ -64,6 +65,8 @@ pub(super) fn select(source: &Source<'_>, func: &Func, order: &[BlockId]) -> Mac
         vreg_of: vec![None; func.nodes.len()],
         host_of: vec![None; func.nodes.len()],
         needs_host: vec![false; func.nodes.len()],
+        in_loop: blocks_in_loops(func, order),
+        hoisted: Vec::new(),
         vregs: 0,
         operands: Vec::with_capacity(func.nodes.len() * 3),
         now: Vec::new(),
@@ -120,6 +123,10 @@ struct Selector<'a> {
     host_of: Vec<Option<VReg>>,
     /// Whether something is accessed at a distance from a value.
     needs_host: Vec<bool>,
+    /// Whether a block is part of a loop.
+    in_loop: Vec<bool>,
+    /// Numbers that loops need and that take several instructions: made once, at the entry.
+    hoisted: Vec<(u64, VReg)>,
     vregs: usize,
     operands: Vec<Operand>,
     /// The instructions of the current node, in order.
@@ -161,6 +168,27 @@ fn unsigned(width: Width, number: u64) -> u64 {
         Width::W32 => u64::from(number as u32),
         Width::W64 => number,
     }
+}
+
+/// The most numbers that are kept in registers for loops.
+const MOST_HOISTED: usize = 6;
+
+/// Which blocks lie between the head of a loop and the jump back to it.
+fn blocks_in_loops(func: &Func, order: &[BlockId]) -> Vec<bool> {
+    let mut place = vec![0; func.blocks.len()];
+    for (index, id) in order.iter().enumerate() {
+        place[id.index()] = index;
+    }
+    let mut in_loop = vec![false; func.blocks.len()];
+    for (index, &id) in order.iter().enumerate() {
+        for edge in func.blocks[id.index()].term.edges() {
+            let head = place[edge.to.index()];
+            for &inside in order.get(head..=index).unwrap_or_default() {
+                in_loop[inside.index()] = true;
+            }
+        }
+    }
+    in_loop
 }
 
 /// The address of an access.
@@ -234,6 +262,9 @@ impl Selector<'_> {
         let operands = (start as u32, self.operands.len() as u32);
         self.pc = self.func.blocks[id.index()].pc;
         self.now.push(Chosen { inst: Inst::Args, operands, pc: self.pc });
+        for (number, vreg) in std::mem::take(&mut self.hoisted) {
+            self.push(Inst::Imm(number), &[Operand::reg_def(vreg)]);
+        }
     }
 
     fn temp(&mut self) -> VReg {
@@ -275,7 +306,18 @@ impl Selector<'_> {
     /// A register with a value, which is made on the spot if that costs nothing elsewhere.
     fn reg(&mut self, value: Val) -> VReg {
         let inst = match self.func.op(value) {
-            Op::Const(number) => Inst::Imm(number),
+            Op::Const(number) => {
+                let known = self.vreg_of[value.index()];
+                let hoists = self.in_loop[self.block.index()] && self.hoisted.len() < MOST_HOISTED;
+                if known.is_some() || hoists && moves(number) > 1 {
+                    let vreg = self.vreg(value);
+                    if known.is_none() {
+                        self.hoisted.push((number, vreg));
+                    }
+                    return vreg;
+                }
+                Inst::Imm(number)
+            }
             Op::Entry(Reg::R10) => Inst::FrameAddress(0),
             Op::Binary(Bin::Add, Width::W64, a, b)
                 if self.func.op(a) == Op::Entry(Reg::R10) && self.small(b).is_some() =>
@@ -542,6 +584,9 @@ impl Selector<'_> {
     }
 
     fn logic(&mut self, value: Val, op: Logic, width: Width, a: Val, b: Val) {
+        if op == Logic::Eor && self.constant(b).is_some_and(|number| signed(width, number) == -1) {
+            return self.push_result(value, Inst::Not(width), &[a]);
+        }
         if let Some(mask) = self.constant(b).and_then(|number| BitMask::new(width, number)) {
             return self.push_result(value, Inst::LogicImm(width, op, mask), &[a]);
         }
