@@ -18,7 +18,9 @@ use skep_bpf::program::Pc;
 use skep_jit::abi::{EXITED, FRAME_BYTES, RunState, Runtime, TrapCode, TrapRecord};
 use skep_jit::code::Code;
 use skep_jit::exec::Executable;
+use skep_jit::flow::Flow;
 use skep_jit::source::{Binding, Source};
+use skep_jit::ssa::{self, Passes, ir::Func};
 use skep_jit::{CompileOptions, Target, Tier};
 
 use crate::cpu::{CpuState, MAX_FRAMES};
@@ -26,7 +28,7 @@ use crate::helpers::{self, Call, Implementation};
 use crate::linked::Linked;
 use crate::machine::Machine;
 use crate::memory::{Access, Fault};
-use crate::run::{CompileFailure, Finished, RunError, SLICE, Start};
+use crate::run::{CompileFailure, DEFAULT_FUEL, Finished, RunError, SLICE, Start};
 use crate::trap::{Trap, TrapKind};
 
 const _: () = assert!(FRAME_BYTES == crate::cpu::FRAME_BYTES, "frames are as far apart");
@@ -151,6 +153,17 @@ pub(crate) fn machine_code(
     generate(linked, machine, with, !is_bounded(linked, fuel)).map(|(code, _)| code)
 }
 
+/// The optimising compiler's form of every function after some of its passes, to look at.
+pub(crate) fn ssa(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    passes: Passes,
+) -> Result<Vec<Func>, CompileFailure> {
+    let metered = !is_bounded(linked, DEFAULT_FUEL);
+    let form = |source: &Source<'_>| Ok(ssa::optimise(source, &Flow::new(source), passes));
+    with_source(linked, machine, metered, form).map(|(form, _)| form)
+}
+
 /// Generates code, and the sites that it refers to.
 fn generate(
     linked: &Arc<Linked>,
@@ -158,6 +171,19 @@ fn generate(
     (target, tier): (Target, Tier),
     metered: bool,
 ) -> Result<(Code, Box<[Site]>), CompileFailure> {
+    with_source(linked, machine, metered, |source| {
+        Ok(skep_jit::compile(source, target, tier, &CompileOptions::default())?)
+    })
+}
+
+/// Does something with a program as the compilers take it; beside the result are the sites that
+/// it may refer to.
+fn with_source<T>(
+    linked: &Arc<Linked>,
+    machine: &Machine,
+    metered: bool,
+    work: impl FnOnce(&Source<'_>) -> Result<T, CompileFailure>,
+) -> Result<(T, Box<[Site]>), CompileFailure> {
     let owner = Arc::as_ptr(linked);
     let mut sites = vec![Site { linked: owner, helper: None }];
     for insn in linked.insns() {
@@ -193,8 +219,8 @@ fn generate(
         helper: &bind,
         site: address(&sites[0]),
     };
-    let code = skep_jit::compile(&source, target, tier, &CompileOptions::default())?;
-    Ok((code, sites))
+    let done = work(&source)?;
+    Ok((done, sites))
 }
 
 impl Site {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use skep_jit::code::Code;
+use skep_jit::ssa::{Passes, ir::Func};
 use skep_jit::{Target, Tier};
 
 use crate::cpu::CpuState;
@@ -29,6 +30,11 @@ pub(crate) fn machine_code(
     _: (Target, Tier),
     _: u64,
 ) -> Result<Code, CompileFailure> {
+    Err(CompileFailure::NoTarget)
+}
+
+/// The optimising compiler's form of every function, to look at.
+pub(crate) fn ssa(_: &Arc<Linked>, _: &Machine, _: Passes) -> Result<Vec<Func>, CompileFailure> {
     Err(CompileFailure::NoTarget)
 }
 

@@ -205,6 +205,18 @@ impl Loaded {
         native::machine_code(self.linked(), self.machine(), (target, tier), DEFAULT_FUEL)
     }
 
+    /// The optimising compiler's form of every function after some of its passes: to look at.
+    ///
+    /// # Errors
+    ///
+    /// If there is no compiler for this computer.
+    pub fn ssa(
+        &self,
+        passes: skep_jit::ssa::Passes,
+    ) -> Result<Vec<skep_jit::ssa::ir::Func>, CompileFailure> {
+        native::ssa(self.linked(), self.machine(), passes)
+    }
+
     /// Runs the program in the checked interpreter, whatever the options name, and shows an
     /// observer every instruction.
     ///

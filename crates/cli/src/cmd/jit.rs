@@ -10,6 +10,7 @@ use skep::prepare::Verification;
 use skep_bpf::program::Pc;
 use skep_bpf::text::c_like::Decimal;
 use skep_jit::code::{Code, Place};
+use skep_jit::ssa::Passes;
 use skep_jit::{Target as CompilerTarget, Tier, a64, x64};
 
 use crate::assembly::{Arch, Line, Syntax, disassemble};
@@ -33,6 +34,10 @@ pub struct Jit {
     /// Which compiler makes it: 1 is the template compiler, 2 the optimising one
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TIER", default_value = "2")]
     tier: Vec<TierNumber>,
+    /// Show the optimising compiler's own form of the program instead of machine code: as it is
+    /// built, or after all passes
+    #[arg(long, value_enum, value_name = "WHEN", conflicts_with_all = ["arch", "tier", "json"])]
+    ssa: Option<When>,
     /// How instructions of x86 are written
     #[arg(long, value_enum, value_name = "SYNTAX", default_value = "intel")]
     syntax: Syntax,
@@ -48,6 +53,15 @@ pub struct Jit {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+}
+
+/// A point in the optimising compiler's work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum When {
+    /// Before the passes
+    Built,
+    /// After them
+    Optimised,
 }
 
 /// A compiler by its number.
@@ -111,6 +125,9 @@ pub fn run(arguments: &Jit, render: &mut Render<'_>) -> Result<(), Failure> {
     let name = session.name().to_owned();
     let place = session.place();
     let (loaded, _) = session.parts();
+    if let Some(when) = arguments.ssa {
+        return show_ssa(loaded, when, &place, render);
+    }
     let archs = match arguments.arch.as_slice() {
         [] => vec![if cfg!(target_arch = "aarch64") { Arch::A64 } else { Arch::X64 }],
         given => given.to_vec(),
@@ -145,6 +162,28 @@ pub fn run(arguments: &Jit, render: &mut Render<'_>) -> Result<(), Failure> {
     if arguments.json {
         let object = arguments.target.file_name();
         render.json(&Document { object, program: name, codes })?;
+    }
+    Ok(())
+}
+
+/// Prints the optimising compiler's form of the program.
+fn show_ssa(
+    loaded: &Loaded,
+    when: When,
+    place: &str,
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
+    let passes = match when {
+        When::Built => Passes::NONE,
+        When::Optimised => Passes::ALL,
+    };
+    let forms = loaded.ssa(passes).map_err(|why| Failure::Load(format!("{place}: {why}")))?;
+    for (index, (form, function)) in
+        forms.iter().zip(loaded.linked().program().functions()).enumerate()
+    {
+        let name = function.name.as_deref().map_or(format!("function {index}"), str::to_owned);
+        render.heading(&format!("{name}:"))?;
+        render.line(format_args!("{form}"))?;
     }
     Ok(())
 }
