@@ -77,7 +77,11 @@ impl Runner {
                 let runner = loaded.runner(cpu, options);
                 let mut runner = runner.map_err(|error| error.to_string())?;
                 let args = [u64::from(*start), u64::from(*len)];
-                repeat(runs, || runner.run(args))
+                repeat(runs, || {
+                    let result = runner.run(args);
+                    let insns = runner.insns();
+                    result.map(|r0| Finished { r0, insns })
+                })
             }
         }
     }
