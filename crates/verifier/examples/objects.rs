@@ -129,17 +129,19 @@ impl Tally {
             .collect();
         let named_type = |name: &String| ProgType::named(&format!("BPF_PROG_TYPE_{name}"));
         let prog_type = record.prog_type.as_ref().and_then(named_type).unwrap_or(ProgType::UNSPEC);
+        let target = function.section_rule().and_then(|rule| rule.target);
+        let sleepable = function.section_rule().is_some_and(|rule| rule.traits().sleepable);
         let functions = function_facts(object, &linked, prog_type);
         let input = Input {
             bytecode: &linked.bytecode,
             prog_type,
             attach_type: AttachType(record.attach_type.unwrap_or(0)),
-            attach_target: None,
+            attach_target: target,
             maps: &maps,
             functions: &functions,
             kernel: Some(kernel_types()),
             gpl_compatible: object.license().is_some_and(|licence| licence.contains("GPL")),
-            sleepable: record.load_flags & 16 != 0,
+            sleepable: sleepable || record.load_flags & 16 != 0,
             types: object.btf(),
             profile: Profile {
                 strict_alignment: record.load_flags & 1 != 0,

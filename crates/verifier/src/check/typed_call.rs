@@ -223,11 +223,12 @@ impl Walk<'_> {
             );
         }
         if value.ref_id != 0 {
-            if passed.reference != 0 {
-                return unsupported("two referenced arguments in one call");
-            }
-            passed.reference = value.ref_id;
+            // What the result is part of, if it is of anything, is the last.
+            let before = core::mem::replace(&mut passed.reference, value.ref_id);
             if row.flags.contains(KfuncFlags::RELEASE) {
+                if before != 0 {
+                    return unsupported("two referenced arguments of a call that gives one back");
+                }
                 passed.released = value.ref_id;
             }
         }
