@@ -93,7 +93,7 @@ impl Tally {
         for (why, count) in &self.not_run {
             println!("  not possible {count}: {why}");
         }
-        assert!(ran >= 590, "only {ran} runs were compared");
+        assert!(ran >= 640, "only {ran} runs were compared");
         assert!(self.equal as f64 >= FLOOR * ran as f64, "{self:?}");
     }
 }

@@ -26,7 +26,7 @@ const FLOOR: f64 = 0.97;
 const RUNS_FLOOR: f64 = 99.0;
 
 /// The least number of runs, for the same reason as that of programs.
-const MIN_RUNS: usize = 800;
+const MIN_RUNS: usize = 1_200;
 
 /// Of the other selftests, longer walks are left to a build with optimisation.
 const MAX_WALK: u64 = 20_000;
