@@ -28,6 +28,7 @@ pub struct EngineRow {
 /// Every engine. A new one is a new line.
 pub const ENGINES: &[EngineRow] = &[
     EngineRow { name: "fast", engine: Engine::Fast, knows_objects: false },
+    EngineRow { name: "auto", engine: Engine::Auto, knows_objects: false },
     EngineRow { name: "jit1", engine: Engine::Template, knows_objects: false },
     EngineRow { name: "jit", engine: Engine::Optimising, knows_objects: false },
     EngineRow { name: "checked", engine: Engine::Checked, knows_objects: true },

@@ -94,6 +94,8 @@ fn slots(random: &mut Random, at: usize, count: usize) -> Vec<Slot> {
         let second = Slot::new(0, 0, 0, 0, random.imm());
         match decode(&[first, second], SlotIndex(0)) {
             Ok(insn) if insn.written() == skep_bpf::insn::Reg::new(10) => {}
+            // Where functions begin others end, and jumps between them are none.
+            Ok(insn) if insn.function_target().is_some() && !random.one_in(12) => {}
             Ok(insn) if insn.len_slots() == 2 => return vec![first, second],
             Ok(_) => return vec![first],
             Err(_) => {}

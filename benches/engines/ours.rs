@@ -78,7 +78,7 @@ impl Ours {
         let options = Options { engine, ..Options::default() };
         let memory = match engine {
             Engine::Checked => Memory::Copied(cpu, RawMemory { bytes }),
-            Engine::Fast | Engine::Template | Engine::Optimising => {
+            Engine::Fast | Engine::Template | Engine::Optimising | Engine::Auto => {
                 let len = u32::try_from(bytes.len())?;
                 let start = machine.memory().alloc(len, Perm::ReadWrite, Purpose::Memory)?;
                 machine.memory().window().write(start, &bytes)?;

@@ -9,7 +9,9 @@
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use skep_bpf::insn::{Callee, Imm64, Insn};
 use skep_bpf::op::Size;
@@ -43,7 +45,12 @@ pub(crate) struct Native {
     /// By tier, the code that counts fuel and the code that does not.
     code: [[OnceLock<Result<Compiled, CompileFailure>>; 2]; 2],
     bound: OnceLock<Option<u64>>,
+    /// How often somebody asked which code to run, by whether it counts fuel.
+    asked: [AtomicU32; 2],
 }
+
+/// How many runs make a program worth optimising.
+const OFTEN: u32 = 200;
 
 #[derive(Debug)]
 struct Compiled {
@@ -120,6 +127,33 @@ impl Native {
             .filter_map(|code| code.get()?.as_ref().ok())
             .any(|code| code.executable.contains(place))
     }
+}
+
+/// Which code a run with so much fuel should use when nobody prefers one: the optimising
+/// compiler's if it is there, else the template compiler's; none if there is none. Runs that come
+/// often have the optimising compiler work, on a thread of its own.
+pub(crate) fn choose(linked: &Arc<Linked>, machine: &Arc<Machine>, fuel: u64) -> Option<Tier> {
+    let metered = !is_bounded(linked, fuel);
+    let native = linked.native();
+    let optimised = &native.code[tier_index(Tier::Optimising)][usize::from(metered)];
+    match optimised.get() {
+        Some(Ok(_)) => return Some(Tier::Optimising),
+        // What cannot be optimised stays as it is.
+        Some(Err(_)) => {}
+        None => {
+            let asked = native.asked[usize::from(metered)].fetch_add(1, Ordering::Relaxed);
+            if asked == OFTEN {
+                let (linked, machine) = (Arc::clone(linked), Arc::clone(machine));
+                let work = move || {
+                    let _ = Native::get(&linked, &machine, Tier::Optimising, metered);
+                };
+                // Without a thread the program goes on as it is.
+                let _ = thread::Builder::new().name("skep-compiler".to_owned()).spawn(work);
+            }
+        }
+    }
+    let code = Native::get(linked, machine, Tier::Template, metered);
+    code.is_ok().then_some(Tier::Template)
 }
 
 /// The place of a tier among a program's code.

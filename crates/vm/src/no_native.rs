@@ -38,6 +38,11 @@ pub(crate) fn ssa(_: &Arc<Linked>, _: &Machine, _: Passes) -> Result<Vec<Func>, 
     Err(CompileFailure::NoTarget)
 }
 
+/// Which code a run should use: none.
+pub(crate) fn choose(_: &Arc<Linked>, _: &Arc<Machine>, _: u64) -> Option<Tier> {
+    None
+}
+
 /// Runs a program.
 pub(crate) fn run(
     linked: &Arc<Linked>,

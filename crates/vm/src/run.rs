@@ -29,6 +29,10 @@ pub enum Engine {
     Template,
     /// Machine code by the optimising compiler: window semantics.
     Optimising,
+    /// Machine code where there is a compiler that takes the program, else the fast interpreter.
+    /// The template compiler's comes first; once the program has run often, the optimising
+    /// compiler works on a thread of its own, and later runs use what it made.
+    Auto,
 }
 
 impl Engine {
@@ -36,15 +40,16 @@ impl Engine {
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
-            Engine::Fast | Engine::Checked => true,
+            Engine::Fast | Engine::Checked | Engine::Auto => true,
             Engine::Template | Engine::Optimising => Target::host().is_some(),
         }
     }
 
-    /// The compiler whose machine code it runs; none for interpreters.
+    /// The compiler whose machine code it runs; none for interpreters, and where that is to be
+    /// decided.
     pub(crate) fn tier(self) -> Option<Tier> {
         match self {
-            Engine::Fast | Engine::Checked => None,
+            Engine::Fast | Engine::Checked | Engine::Auto => None,
             Engine::Template => Some(Tier::Template),
             Engine::Optimising => Some(Tier::Optimising),
         }
@@ -187,7 +192,12 @@ impl Loaded {
     ///
     /// If there is no compiler for this computer or no memory.
     pub fn compile(&self, options: Options) -> Result<(), CompileFailure> {
-        let Some(tier) = options.engine.tier() else { return Ok(()) };
+        let engine = options.engine;
+        if engine == Engine::Auto {
+            // Where it cannot be compiled it is interpreted.
+            let _ = native::prepare(self.linked(), self.machine(), Tier::Template, options.fuel);
+        }
+        let Some(tier) = engine.tier() else { return Ok(()) };
         native::prepare(self.linked(), self.machine(), tier, options.fuel)
     }
 
@@ -234,6 +244,18 @@ impl Loaded {
         self.run_with(cpu, context, options, Some(observer))
     }
 
+    /// The engine that a run with such options uses now.
+    pub(crate) fn engine_now(&self, options: Options) -> Engine {
+        if options.engine != Engine::Auto {
+            return options.engine;
+        }
+        match native::choose(self.linked(), self.machine(), options.fuel) {
+            Some(Tier::Optimising) => Engine::Optimising,
+            Some(_) => Engine::Template,
+            None => Engine::Fast,
+        }
+    }
+
     fn run_with(
         &self,
         cpu: &mut Cpu,
@@ -260,8 +282,10 @@ impl Loaded {
         state.tail_calls = 0;
         let start = Start { args, fuel: options.fuel };
         let under_way = UnderWay::begin(machine, state.index);
-        let result = match options.engine {
-            Engine::Fast => fast::run(self.linked(), machine, state, start).map_err(RunError::from),
+        let result = match self.engine_now(options) {
+            Engine::Fast | Engine::Auto => {
+                fast::run(self.linked(), machine, state, start).map_err(RunError::from)
+            }
             Engine::Checked => {
                 checked::run(self.linked(), machine, state, start, observer).map_err(RunError::from)
             }
@@ -458,6 +482,31 @@ mod tests {
             let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
             assert_eq!(trap.kind, TrapKind::OutOfFuel { fuel: 10 });
         }
+    }
+
+    /// Runs in the automatic engine give the same before and after the code is optimised.
+    #[test]
+    fn the_automatic_engine_agrees_with_itself() {
+        let machine = Arc::new(Machine::new(Host::default()).unwrap());
+        let program = Program::new(&Bytecode::from(countdown(10))).unwrap();
+        let loaded = machine.load("test", ProgType::UNSPEC, program, &[]).unwrap();
+        let mut cpu = Cpu::new(&machine).unwrap();
+        let options = Options { engine: Engine::Auto, ..Options::default() };
+        let mut engines = Vec::new();
+        let start = std::time::Instant::now();
+        let last = match Engine::Optimising.is_available() {
+            true => Engine::Optimising,
+            false => Engine::Fast,
+        };
+        while engines.last() != Some(&last) && start.elapsed().as_secs() < 60 {
+            let result = loaded.run(&mut cpu, &mut RawMemory::default(), options);
+            assert_eq!(result, Ok(Finished { r0: 55, insns: Some(33) }));
+            let engine = loaded.engine_now(options);
+            if engines.last() != Some(&engine) {
+                engines.push(engine);
+            }
+        }
+        assert_eq!(engines.last(), Some(&last), "{engines:?}");
     }
 
     #[test]

@@ -48,6 +48,7 @@ impl Loaded {
             return Err(RunError::OtherMachine { program: program() });
         }
         let index = cpu.index();
+        let options = Options { engine: self.engine_now(options), ..options };
         let with = match options.engine.tier() {
             None => With::Interpreter { cpu: &mut cpu.state, options, insns: None },
             Some(tier) => {

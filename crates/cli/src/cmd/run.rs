@@ -147,6 +147,7 @@ impl EngineName {
 /// The name of an engine, as `--engine` takes it.
 fn engine_name(engine: Engine) -> &'static str {
     match engine {
+        Engine::Auto => "auto",
         Engine::Fast => "interp",
         Engine::Checked => "checked",
         Engine::Template => "jit1",
