@@ -6,18 +6,20 @@
 //! because one of them comes later. `cleanup` removes the parameters that were not needed after
 //! all. Fuel is paid as `payment` says.
 
-use skep_bpf::insn::{Callee, Extend, HelperId, Imm64, Insn, Mem, PacketIndex, Reg, Src};
-use skep_bpf::op::{AluOp, AtomicOp, Cond, Endian, Movsx, Size, SwapBits, Width};
+mod stack;
+
+mod ways;
+
+use skep_bpf::insn::{Extend, Imm64, Insn, Mem, Reg, Src};
+use skep_bpf::op::{AluOp, AtomicOp, Endian, Movsx, Size, SwapBits, Width};
 use skep_bpf::program::Pc;
 
 use super::eval::undefined_at_entry;
-use super::ir::{
-    Bin, Block, BlockId, CallSite, Edge, Func, OUTSIDE_PACKET, Op, Target, Term, Un, Val,
-};
+use super::ir::{Bin, Block, BlockId, Edge, Func, Op, Term, Un, Val};
 use super::payment::Debts;
 use super::slots::{self, Slot};
 use crate::abi::MAY_GOTO_LIMIT;
-use crate::flow::{self, Flow, RegSet};
+use crate::flow::{self, Flow};
 use crate::source::Source;
 
 /// The variable that counts what is left of `may_goto`'s budget; `r10` never changes.
@@ -31,74 +33,8 @@ const NONE: Val = Val(u32::MAX);
 /// Makes the SSA form of a function.
 #[must_use]
 pub(crate) fn build(source: &Source<'_>, flow: &Flow, function: usize, promote: bool) -> Func {
-    let slots = if promote { slots_of(source, flow, function) } else { Vec::new() };
+    let slots = if promote { stack::slots_of(source, flow, function) } else { Vec::new() };
     Builder::new(source, flow, function, slots).build()
-}
-
-/// The variables on the stack; none where others might look for them in memory.
-fn slots_of(source: &Source<'_>, flow: &Flow, function: usize) -> Vec<Slot> {
-    let several = flow.functions.len() > 1;
-    if source.proof.is_none() && !slots::whole_program_allows(source.insns, several) {
-        return Vec::new();
-    }
-    let range = |index: usize| {
-        let function = &flow.functions[index];
-        function.entry as usize..function.end as usize
-    };
-    let found = slots::slots(source.insns, range(function));
-    // Without a proof, what a function leaves in its frame must not be read by another.
-    let reads_what_is_left = |index: usize| {
-        let slots = slots::slots(source.insns, range(index));
-        live_slots(source, flow, index, &slots).first().is_some_and(|live| *live != 0)
-    };
-    if source.proof.is_none() && several && (0..flow.functions.len()).any(reads_what_is_left) {
-        return Vec::new();
-    }
-    found
-}
-
-/// For each block of a function, the slots whose bytes are read before they are all written.
-fn live_slots(source: &Source<'_>, flow: &Flow, function: usize, slots: &[Slot]) -> Vec<u128> {
-    let (first, after) = flow.functions[function].blocks;
-    let (first, after) = (first as usize, after as usize);
-    let mut live = vec![0_u128; after - first];
-    if slots.is_empty() {
-        return live;
-    }
-    let summary = |block: usize| {
-        let (mut reads, mut writes) = (0_u128, 0_u128);
-        for insn in &source.insns[flow.blocks[block].range()] {
-            let (mem, bytes, stores) = match insn {
-                Insn::Load { size, mem, .. } => (mem, size.bytes(), false),
-                Insn::Store { size, mem, .. } => (mem, size.bytes(), true),
-                _ => continue,
-            };
-            if mem.base != Reg::R10 {
-                continue;
-            }
-            let Some((slot, _)) = slots::slot_of(slots, mem.offset, bytes) else { continue };
-            if stores && bytes == slots[slot].bytes {
-                writes |= 1 << slot;
-            } else {
-                reads |= (1 << slot) & !writes;
-            }
-        }
-        (reads, writes)
-    };
-    let summaries: Vec<(u128, u128)> = (first..after).map(summary).collect();
-    let mut changed = true;
-    while changed {
-        changed = false;
-        for block in (first..after).rev() {
-            let (jump, next) = flow.successors(source, block);
-            let at = |block: Option<usize>| block.map_or(0, |block| live[block - first]);
-            let (reads, writes) = summaries[block - first];
-            let now = reads | ((at(jump) | at(next)) & !writes);
-            changed |= now != live[block - first];
-            live[block - first] = now;
-        }
-    }
-    live
 }
 
 struct Builder<'a> {
@@ -148,7 +84,7 @@ impl<'a> Builder<'a> {
     fn new(source: &'a Source<'a>, flow: &'a Flow, function: usize, slots: Vec<Slot>) -> Self {
         let (first, after) = flow.functions[function].blocks;
         let (first, count) = (first as usize, (after - first) as usize);
-        let live_slots = live_slots(source, flow, function, &slots);
+        let live_slots = stack::live_slots(source, flow, function, &slots);
         let variables = SLOTS + slots.len();
         let mut func = Func::default();
         let entry_pc = flow.functions[function].entry;
@@ -610,159 +546,6 @@ impl<'a> Builder<'a> {
         } else if op.row().fetch {
             self.set(src, old);
         }
-    }
-
-    /// Adds a call; false if nothing comes after it.
-    fn call(&mut self, index: usize, callee: Callee<Pc>, debt: i32) -> bool {
-        let regs = self.flow.effects(index).reads & RegSet::ARGUMENTS;
-        let mut args: Vec<Val> = Vec::with_capacity(6);
-        for reg in regs.iter() {
-            args.push(self.get(reg));
-        }
-        let target = match callee {
-            Callee::Kfunc { .. } => {
-                self.finish(Term::Unsupported { pc: Pc::from_index(index) });
-                return false;
-            }
-            Callee::Helper(HelperId::TAIL_CALL) => Target::TailCall,
-            Callee::Helper(id) => Target::Helper(id),
-            Callee::Local(entry) => Target::Local(entry),
-            Callee::Reg(reg) => {
-                args.push(self.get(reg));
-                Target::Register
-            }
-        };
-        if self.source.metered {
-            match target {
-                Target::Local(_) | Target::TailCall => {
-                    self.add(Op::ChargeAndCheck(debt));
-                }
-                // Whether fuel is asked for depends on what is called.
-                Target::Register => self.charge(debt),
-                Target::Helper(_) | Target::Packet(_) => {}
-            }
-        }
-        self.func.calls.push(CallSite { target, regs, args });
-        let result = self.add(Op::Call(self.func.calls.len() as u32 - 1));
-        if self.source.metered && target == Target::TailCall {
-            // A tail call that fails does not count as one.
-            self.charge(-debt);
-        }
-        self.after_call(result);
-        true
-    }
-
-    fn after_call(&mut self, result: Val) {
-        self.set(Reg::R0, result);
-        let zero = self.func.make_const(0);
-        for reg in RegSet::ARGUMENTS.iter() {
-            self.set(reg, zero);
-        }
-    }
-
-    fn load_packet(&mut self, (size, index, imm): (Size, PacketIndex, i32), debt: i32) {
-        let imm = self.func.make_const(i64::from(imm) as u64);
-        let offset = match index {
-            PacketIndex::Absolute => imm,
-            PacketIndex::Indirect(reg) => {
-                let reg = self.get(reg);
-                self.add(Op::Binary(Bin::Add, Width::W32, reg, imm))
-            }
-        };
-        let site =
-            CallSite { target: Target::Packet(size), regs: RegSet::EMPTY, args: vec![offset] };
-        self.func.calls.push(site);
-        let value = self.add(Op::Call(self.func.calls.len() as u32 - 1));
-        let outside = self.new_block(NOWHERE);
-        let after = self.new_block(NOWHERE);
-        let b = self.func.make_const(OUTSIDE_PACKET);
-        let (then, other) = (edge(outside), edge(after));
-        let (cond, width) = (Cond::Eq, Width::W64);
-        self.finish(Term::Branch { cond, width, a: value, b, then, other });
-        self.block = outside.index();
-        if self.source.metered {
-            self.charge(debt);
-        }
-        let zero = self.func.make_const(0);
-        self.finish(Term::Return(zero));
-        self.block = after.index();
-        self.set(Reg::R0, value);
-    }
-
-    /// The edges of a block of `flow`, from where the builder is.
-    fn leave(&mut self, block: usize) {
-        self.origin[self.block] = block;
-        let last = self.source.insns[self.flow.blocks[block].end as usize - 1];
-        let metered = self.source.metered;
-        let debt = if metered { self.debts.at_end(block) } else { 0 };
-        let check = self.flow.blocks[block].fuel.check;
-        let (jump, next) = self.flow.successors(self.source, block);
-        let [live_jump, live_next] = self.successors(block);
-        let (cond, width, a, b) = match last {
-            Insn::Exit => {
-                self.charge(debt);
-                let value = self.get(Reg::R0);
-                return self.finish(Term::Return(value));
-            }
-            Insn::Branch { cond, width, dst, src, .. } => {
-                (cond, width, self.get(dst), self.operand(src))
-            }
-            Insn::MayGoto { .. } => {
-                // The budget may go on falling below 0, where it stays used up.
-                let one = self.func.make_const(1);
-                let left = self.now[MAY_GOTO];
-                let left = self.add(Op::Binary(Bin::Sub, Width::W64, left, one));
-                self.now[MAY_GOTO] = left;
-                (Cond::Slt, Width::W64, left, self.func.make_const(0))
-            }
-            _ => {
-                let to = jump.or(next).map_or(BlockId::ENTRY, |to| self.block_of(to));
-                let start = jump.or(next).map_or(0, |to| self.debts.at_start(to));
-                if check {
-                    self.add(Op::ChargeAndCheck(debt - start));
-                } else if metered {
-                    self.charge(debt - start);
-                }
-                return self.finish(Term::Jump(edge(to)));
-            }
-        };
-        let pay = |to: usize| if metered { debt - self.debts.at_start(to) } else { 0 };
-        let (mut pay_jump, mut pay_next) = (live_jump.map_or(0, pay), live_next.map_or(0, pay));
-        if pay_jump == pay_next && !check && live_jump.is_some() && live_next.is_some() {
-            self.charge(pay_jump);
-            (pay_jump, pay_next) = (0, 0);
-        }
-        let then = live_jump.map(|to| (to, pay_jump, check));
-        let other = live_next.map(|to| (to, pay_next, false));
-        match (then, other) {
-            (Some(then), Some(other)) => {
-                let (then, other) = (self.way(block, then), self.way(block, other));
-                self.finish(Term::Branch { cond, width, a, b, then, other });
-            }
-            (Some(way), None) | (None, Some(way)) => {
-                let only = self.way(block, way);
-                self.finish(Term::Jump(only));
-            }
-            (None, None) => {}
-        }
-    }
-
-    /// An edge to a block of `flow`, through a block that pays if something is to be paid.
-    fn way(&mut self, from: usize, (to, pay, check): (usize, i32, bool)) -> Edge {
-        let to = self.block_of(to);
-        if !self.source.metered || (pay == 0 && !check) {
-            return edge(to);
-        }
-        let between = self.new_block(from);
-        let back = std::mem::replace(&mut self.block, between.index());
-        if check {
-            self.add(Op::ChargeAndCheck(pay));
-        } else {
-            self.charge(pay);
-        }
-        self.finish(Term::Jump(edge(to)));
-        self.block = back;
-        edge(between)
     }
 
     /// Gives every edge to a block of `flow` the values of its parameters.

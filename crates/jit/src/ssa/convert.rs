@@ -16,10 +16,11 @@ const MOST_SELECTIONS: usize = 3;
 /// Converts branches; true if there were any.
 pub(crate) fn convert(func: &mut Func) -> bool {
     let dominators = Dominators::new(func);
+    let in_loop = dominators.in_loops();
     let mut any = false;
     // From the end, so that inner branches are gone when outer ones are looked at.
-    for &id in dominators.order.iter().rev() {
-        any |= one(func, &dominators, id);
+    for (place, &id) in dominators.order.iter().enumerate().rev() {
+        any |= one(func, &dominators, id, in_loop[place]);
     }
     any
 }
@@ -63,11 +64,16 @@ fn is_cheap(func: &Func, op: &Op) -> bool {
     }
 }
 
-fn one(func: &mut Func, dominators: &Dominators, id: BlockId) -> bool {
+fn one(func: &mut Func, dominators: &Dominators, id: BlockId, in_loop: bool) -> bool {
     let Term::Branch { cond, width, a, b, then, other } = &func.blocks[id.index()].term else {
         return false;
     };
     let (cond, width, a, b) = (*cond, *width, *a, *b);
+    // What depends on memory in every round of a loop is better guessed than waited for.
+    let is_loaded = |value: Val| matches!(func.op(value), Op::Load { .. });
+    if in_loop && (is_loaded(a) || is_loaded(b)) {
+        return false;
+    }
     if then.to == other.to && then.to == id {
         return false;
     }

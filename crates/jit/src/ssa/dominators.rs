@@ -12,8 +12,6 @@ pub(crate) struct Dominators {
     pub(crate) predecessors: Vec<Vec<BlockId>>,
     /// The place in `order`; blocks that cannot be reached have none.
     pub(crate) position: Vec<u32>,
-    /// The immediate dominator, as a place in `order`; the entry's is itself.
-    idom: Vec<u32>,
     /// When the walk over the tree of dominators entered and left each place.
     span: Vec<(u32, u32)>,
 }
@@ -31,7 +29,7 @@ impl Dominators {
         }
         let idom = immediate(&order, &predecessors, &position);
         let span = spans(&idom);
-        Dominators { order, predecessors, position, idom, span }
+        Dominators { order, predecessors, position, span }
     }
 
     /// Whether every way to the second block leads through the first. Both can be reached.
@@ -44,22 +42,29 @@ impl Dominators {
         above.0 <= below.0 && below.1 <= above.1
     }
 
-    /// The immediate dominator; the entry's is itself.
-    pub(crate) fn parent(&self, block: BlockId) -> BlockId {
-        let place = self.position[block.index()] as usize;
-        self.order[self.idom[place] as usize]
-    }
-
     /// Whether an edge leads back to a block that dominates where it comes from.
     pub(crate) fn is_back_edge(&self, from: BlockId, to: BlockId) -> bool {
         self.dominates(to, from)
     }
 
-    /// Whether a block is entered by an edge from itself or from a block after it.
-    pub(crate) fn has_later_predecessor(&self, block: BlockId) -> bool {
-        let place = self.position[block.index()];
-        let later = |from: &BlockId| self.position[from.index()] >= place;
-        self.predecessors[block.index()].iter().any(later)
+    /// For each place in the order, whether it lies between a block and a later one that leads
+    /// back to it: what is in a loop does, and little else.
+    pub(crate) fn in_loops(&self) -> Vec<bool> {
+        let mut changes = vec![0_i32; self.order.len() + 1];
+        for (place, block) in self.order.iter().enumerate() {
+            let from = self.predecessors[block.index()].iter();
+            let last = from.map(|from| self.position[from.index()] as usize).max();
+            if let Some(last) = last.filter(|last| *last >= place) {
+                changes[place] += 1;
+                changes[last + 1] -= 1;
+            }
+        }
+        let mut depth = 0;
+        let inside = |change: &i32| {
+            depth += change;
+            depth > 0
+        };
+        changes[..self.order.len()].iter().map(inside).collect()
     }
 }
 

@@ -288,6 +288,14 @@ struct Fixup {
     is_short: bool,
 }
 
+/// A place that code can be taken back to ([`Asm::mark`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    len: usize,
+    labels: usize,
+    fixups: usize,
+}
+
 /// Machine code under construction.
 #[derive(Clone, Debug, Default)]
 pub struct Asm {
@@ -327,6 +335,20 @@ impl Asm {
     /// Binds a label to the next instruction.
     pub fn bind(&mut self, label: Label) {
         self.labels[label.index()] = self.len as u32;
+    }
+
+    /// Where the code is, to come back to.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark { len: self.len, labels: self.labels.len(), fixups: self.fixups.len() }
+    }
+
+    /// Forgets what was written since a mark, and the labels made since. Labels made before it
+    /// must not have been bound since.
+    pub fn reset(&mut self, mark: Mark) {
+        self.len = mark.len;
+        self.labels.truncate(mark.labels);
+        self.fixups.truncate(mark.fixups);
     }
 
     /// The offset that a label is bound to.

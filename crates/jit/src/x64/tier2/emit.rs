@@ -4,13 +4,17 @@
 //! values, and above them the preserved registers. Blocks that came out empty are skipped by the
 //! jumps that lead to them.
 
+mod jumps;
+
 use regalloc2::{Allocation, Edit, InstOrEdit, Output};
 use skep_bpf::insn::Extend;
 use skep_bpf::op::{AtomicOp, Size};
 
+use self::jumps::{Plan, destinations};
 use super::Compiler;
 use super::allocate::PRESERVED;
 use super::inst::{Amode, Base, Inst, Test};
+use super::layout::Placed;
 use super::select::{Chosen, Machine};
 use super::stubs::StubKind;
 use crate::code::Place;
@@ -99,60 +103,53 @@ pub(super) struct Emitter<'a, 'b> {
     /// The label of each block.
     labels: Vec<Label>,
     /// Where jumps to a block lead in the end.
-    leads_to: Vec<usize>,
+    leads_to: &'a [usize],
+    /// What is known, the second time.
+    known: Option<Plan>,
+    /// Jumps to blocks so far: where each ends and the block.
+    jumps: Vec<(usize, usize)>,
 }
 
-/// Writes a function.
+/// Writes a function: once to see how large everything is, and once for good.
 pub(super) fn emit(compiler: &mut Compiler<'_>, machine: &Machine, output: &Output) {
     let frame = Frame::new(machine, output, compiler.source.metered);
-    let labels = machine.blocks.iter().map(|_| compiler.asm.label()).collect();
     let leads_to = destinations(machine, output);
-    let mut emitter = Emitter { compiler, machine, output, frame, labels, leads_to };
-    emitter.prologue();
-    let order = super::layout::order(machine, &emitter.leads_to);
-    for (index, block) in order.iter().enumerate() {
-        let next = order.get(index + 1).copied();
-        emitter.block(block.index, block.is_loop_head, next.map(|next| next.index));
-    }
-}
-
-/// For each block, itself, or where it leads if nothing is left of it but a jump.
-fn destinations(machine: &Machine, output: &Output) -> Vec<usize> {
-    let mut leads_to: Vec<usize> = (0..machine.blocks.len()).collect();
-    let mut edits = output.edits.iter().peekable();
-    let mut is_empty = vec![false; machine.blocks.len()];
-    for (index, block) in machine.blocks.iter().enumerate() {
-        let (start, end) = block.insts;
-        let mut has_edits = false;
-        while let Some((point, _)) = edits.peek() {
-            if point.inst().index() >= end as usize {
-                break;
-            }
-            has_edits = true;
-            edits.next();
-        }
-        let only_jumps =
-            end - start == 1 && matches!(machine.insts[start as usize].inst, Inst::Jump);
-        is_empty[index] = only_jumps && !has_edits && index != 0;
-    }
-    for index in 0..machine.blocks.len() {
-        let mut to = index;
-        // A cycle of empty blocks leads to one of them.
-        for _ in 0..64 {
-            if !is_empty[to] {
-                break;
-            }
-            to = machine.blocks[to].succs.first().map_or(to, |to| to.index());
-        }
-        leads_to[index] = to;
-    }
-    leads_to
+    let order = super::layout::order(machine, &leads_to);
+    let mark = compiler.mark();
+    let mut emitter = Emitter::new(compiler, machine, output, (&frame, &leads_to));
+    emitter.function(&order);
+    let plan = emitter.plan(&order);
+    compiler.reset(mark);
+    let mut emitter = Emitter::new(compiler, machine, output, (&frame, &leads_to));
+    emitter.known = Some(plan);
+    emitter.function(&order);
 }
 
 fn gpr(allocation: Allocation) -> Gpr {
     // Operands are constrained to registers.
     let number = allocation.as_reg().map_or(0, |reg| reg.hw_enc());
     Gpr::ALL[number & 15]
+}
+
+impl<'a, 'b> Emitter<'a, 'b> {
+    fn new(
+        compiler: &'a mut Compiler<'b>,
+        machine: &'a Machine,
+        output: &'a Output,
+        (frame, leads_to): (&Frame, &'a [usize]),
+    ) -> Self {
+        let labels = machine.blocks.iter().map(|_| compiler.asm.label()).collect();
+        let (frame, jumps) = (frame.clone(), Vec::new());
+        Emitter { compiler, machine, output, frame, labels, leads_to, known: None, jumps }
+    }
+
+    fn function(&mut self, order: &[Placed]) {
+        self.prologue();
+        for (index, block) in order.iter().enumerate() {
+            let next = order.get(index + 1).copied();
+            self.block(block, next.map(|next| next.index));
+        }
+    }
 }
 
 impl Emitter<'_, '_> {
@@ -180,9 +177,10 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn block(&mut self, index: usize, is_loop_head: bool, next: Option<usize>) {
-        if is_loop_head {
-            self.compiler.asm.align(super::LOOP_ALIGNMENT);
+    fn block(&mut self, block: &Placed, next: Option<usize>) {
+        let index = block.index;
+        if block.is_loop_head {
+            self.align_loop(index);
         }
         self.compiler.asm.bind(self.labels[index]);
         let view = &self.machine.blocks[index];
@@ -402,7 +400,7 @@ impl Emitter<'_, '_> {
             Inst::Jump => {
                 let to = self.destination(block, 0);
                 if Some(to) != next {
-                    self.compiler.asm.jmp(self.labels[to]);
+                    self.jump_to(to);
                 }
             }
             Inst::Return => {
@@ -412,29 +410,6 @@ impl Emitter<'_, '_> {
             Inst::Trap(code) => {
                 let label = self.compiler.trap(code, chosen.pc);
                 self.compiler.asm.jmp(label);
-            }
-        }
-    }
-
-    /// Where the edge of a block with a number leads in the end.
-    fn destination(&self, block: usize, edge: usize) -> usize {
-        let to = self.machine.blocks[block].succs[edge].index();
-        self.leads_to[to]
-    }
-
-    fn branch(&mut self, block: usize, cc: Cc, next: Option<usize>) {
-        let (then, other) = (self.destination(block, 0), self.destination(block, 1));
-        let asm = &mut self.compiler.asm;
-        if then == other {
-            if Some(then) != next {
-                asm.jmp(self.labels[then]);
-            }
-        } else if Some(then) == next {
-            asm.jcc(cc.negated(), self.labels[other]);
-        } else {
-            asm.jcc(cc, self.labels[then]);
-            if Some(other) != next {
-                asm.jmp(self.labels[other]);
             }
         }
     }
@@ -576,34 +551,6 @@ impl Emitter<'_, '_> {
         if bits == Bits::B32 {
             self.compiler.asm.mov(Bits::B32, Gpr::Rax, Gpr::Rax);
         }
-    }
-
-    /// Writes the end of a block that pays, asks for fuel and jumps as one conditional jump.
-    fn checks_and_jumps(
-        &mut self,
-        block: usize,
-        inst: regalloc2::Inst,
-        next: Option<usize>,
-        rest: &Items<'_>,
-    ) -> bool {
-        let chosen = self.machine.insts[inst.index()];
-        let Inst::ChargeAndCheck(count) = chosen.inst else { return false };
-        let last = self.machine.blocks[block].insts.1 as usize;
-        let follows = inst.index() + 2 == last
-            && matches!(self.machine.insts[last - 1].inst, Inst::Jump)
-            && rest.are_only_instructions();
-        let to = if follows { self.destination(block, 0) } else { return false };
-        if count == 0 || Some(to) == next {
-            return false;
-        }
-        self.compiler.place(chosen.pc);
-        let resume = self.labels[to];
-        let stub = self.compiler.stub(chosen.pc, StubKind::Refuel { resume });
-        let asm = &mut self.compiler.asm;
-        asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
-        asm.jcc(Cc::Ns, resume);
-        asm.jmp(stub);
-        true
     }
 
     fn charge_and_check(&mut self, pc: u32, count: i32) {

@@ -11,6 +11,8 @@ pub(super) struct Placed {
     pub(super) index: usize,
     /// Whether it starts a loop, which is worth an aligned start.
     pub(super) is_loop_head: bool,
+    /// In how many loops it is.
+    pub(super) depth: u32,
 }
 
 /// How many steps the search for loops takes for each block at most; deeper loops than that
@@ -29,7 +31,8 @@ pub(super) fn order(machine: &Machine, leads_to: &[usize]) -> Vec<Placed> {
         let mut next = Some(start);
         while let Some(index) = next {
             placed[index] = true;
-            order.push(Placed { index, is_loop_head: is_loop_head[index] });
+            let (is_loop_head, depth) = (is_loop_head[index], depths[index]);
+            order.push(Placed { index, is_loop_head, depth });
             let succs = machine.blocks[index].succs.iter().map(|succ| leads_to[succ.index()]);
             let open: Vec<usize> = succs.filter(|succ| !placed[*succ]).collect();
             // The last is where control goes on if it does not jump.

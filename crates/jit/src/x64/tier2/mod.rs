@@ -36,9 +36,6 @@ use skep_bpf::insn::Reg;
 /// The most bytes of code: distances in it fit in 31 bits with room to spare.
 const MAX_BYTES: usize = 1 << 30;
 
-/// Heads of loops start in a fetch window of their own.
-const LOOP_ALIGNMENT: usize = 32;
-
 /// Compiles a program.
 ///
 /// # Errors
@@ -69,6 +66,9 @@ pub fn compile(
     Ok(compiler.finish())
 }
 
+/// Functions start in a cache line of their own, so that what is aligned in them stays so.
+const FUNCTION_ALIGNMENT: usize = 64;
+
 struct Compiler<'a> {
     source: &'a Source<'a>,
     flow: &'a Flow,
@@ -80,6 +80,16 @@ struct Compiler<'a> {
     shared: Shared,
     stubs: Vec<Stub>,
     code: Code,
+}
+
+/// How far the code is.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    asm: super::asm::Mark,
+    shared: Shared,
+    stubs: usize,
+    accesses: usize,
+    places: usize,
 }
 
 impl Compiler<'_> {
@@ -103,7 +113,7 @@ impl Compiler<'_> {
         let output = allocate::allocate(&machine, self.source.metered)
             .map_err(|error| CompileError::Allocation { why: error.to_string() })?;
         self.place(Place::NONE);
-        self.asm.align(16);
+        self.asm.align(FUNCTION_ALIGNMENT);
         self.asm.bind(self.entries[index]);
         emit::emit(self, &machine, &output);
         Ok(())
@@ -120,6 +130,26 @@ impl Compiler<'_> {
         self.code.reads_stack = self.flow.reads_stack();
         self.code.bytes = self.asm.finish();
         self.code
+    }
+
+    /// How far the code is.
+    fn mark(&self) -> Mark {
+        Mark {
+            asm: self.asm.mark(),
+            shared: self.shared,
+            stubs: self.stubs.len(),
+            accesses: self.code.accesses.len(),
+            places: self.code.places.len(),
+        }
+    }
+
+    /// Forgets what was written since.
+    fn reset(&mut self, mark: Mark) {
+        self.asm.reset(mark.asm);
+        self.shared = mark.shared;
+        self.stubs.truncate(mark.stubs);
+        self.code.accesses.truncate(mark.accesses);
+        self.code.places.truncate(mark.places);
     }
 
     /// Notes where the code of an instruction starts.
