@@ -92,7 +92,7 @@ fn wide_quotient(n: &mut Numbering<'_>, a: Val, divisor: u64) -> Option<Val> {
         let factor = u64::try_from(factor).ok()?;
         let zeros_value = n.number(zeros.into());
         let less = n.emit(Op::Binary(Bin::Rsh, Width::W64, a, zeros_value));
-        let factor = n.number(factor.checked_shl(64_u32.checked_sub(shift).unwrap_or(0))?);
+        let factor = n.number(factor.checked_shl(64_u32.saturating_sub(shift))?);
         let high = n.emit(Op::Binary(Bin::MulHigh, Width::W64, less, factor));
         let after = n.number(u64::from(shift.saturating_sub(64)));
         return Some(n.emit(Op::Binary(Bin::Rsh, Width::W64, high, after)));

@@ -4,9 +4,12 @@
 //! The comparison may be made on the sum if the sum does not wrap. That is known from the width of
 //! the counter or from a comparison that holds wherever this one is made.
 
+use std::collections::HashMap;
+
 use skep_bpf::op::{Cond, Width};
 
 use super::dominators::Dominators;
+use super::hash::Fast;
 use super::ir::{Bin, BlockId, Func, Op, Term, Val};
 use super::simplify::negated;
 use super::widths::Widths;
@@ -18,8 +21,14 @@ const MOST_STEPS: usize = 8;
 pub(crate) fn latches(func: &mut Func) {
     let dominators = Dominators::new(func);
     let widths = Widths::new(func, &dominators);
+    let mut params = HashMap::default();
     for &id in &dominators.order {
-        let Some((cond, a, b)) = better(func, &dominators, &widths, id) else { continue };
+        let block = &func.blocks[id.index()];
+        params.extend(block.params.iter().enumerate().map(|(index, value)| (*value, (id, index))));
+    }
+    let known = Known { dominators: &dominators, widths: &widths, params };
+    for &id in &dominators.order {
+        let Some((cond, a, b)) = better(func, &known, id) else { continue };
         if let Term::Branch { cond: old, a: left, b: right, .. } = &mut func.blocks[id.index()].term
         {
             (*old, *left, *right) = (cond, a, b);
@@ -27,12 +36,16 @@ pub(crate) fn latches(func: &mut Func) {
     }
 }
 
-fn better(
-    func: &mut Func,
-    dominators: &Dominators,
-    widths: &Widths,
-    id: BlockId,
-) -> Option<(Cond, Val, Val)> {
+/// What is known of a function.
+struct Known<'a> {
+    dominators: &'a Dominators,
+    widths: &'a Widths,
+    /// Where parameters belong.
+    params: HashMap<Val, (BlockId, usize), Fast>,
+}
+
+fn better(func: &mut Func, known: &Known<'_>, id: BlockId) -> Option<(Cond, Val, Val)> {
+    let dominators = known.dominators;
     let block = &func.blocks[id.index()];
     let Term::Branch { cond, width, a, b, then, other } = &block.term else { return None };
     let (cond, width, a, b) = (*cond, *width, *a, *b);
@@ -65,7 +78,7 @@ fn better(
         return None;
     }
     let equality = matches!(cond, Cond::Eq | Cond::Ne);
-    let largest = largest(func, dominators, widths, (id, width), a);
+    let largest = largest(func, known, (id, width), a);
     let wraps = largest.checked_add(amount).is_none_or(|sum| sum > most);
     if wraps && !equality {
         return None;
@@ -87,18 +100,20 @@ fn better(
 }
 
 /// The largest number that a value can be in a block, as a comparison of a width sees it.
-fn largest(
-    func: &Func,
-    dominators: &Dominators,
-    widths: &Widths,
-    (id, width): (BlockId, Width),
-    value: Val,
-) -> u64 {
-    let by_width = |value: Val| {
+fn largest(func: &Func, known: &Known<'_>, (id, width): (BlockId, Width), value: Val) -> u64 {
+    let Known { dominators, widths, .. } = known;
+    let by_bits = |value: Val| {
         let bits = u32::from(widths.get(value)).min(width.bits());
         u64::MAX.checked_shr(64 - bits).unwrap_or(0)
     };
-    let mut best = by_width(value);
+    let by_width = |value: Val| match func.op(value) {
+        // A minimum.
+        Op::Select(Cond::Lt, of, [a, b, then, other]) if of == width && a == then && b == other => {
+            by_bits(a).min(by_bits(b)).min(func.constant(b).unwrap_or(u64::MAX))
+        }
+        _ => by_bits(value),
+    };
+    let mut best = by_width(value).min(by_rounds(func, known, &by_width, (width, value)));
     let mut block = id;
     for _ in 0..MOST_STEPS {
         let [from] = dominators.predecessors[block.index()][..] else { break };
@@ -125,4 +140,46 @@ fn largest(
         block = from;
     }
     best
+}
+
+/// The largest number that a counter can be that starts at a constant and is only counted on, by
+/// a constant, while it is below something.
+fn by_rounds(
+    func: &Func,
+    known: &Known<'_>,
+    by_width: &impl Fn(Val) -> u64,
+    (width, value): (Width, Val),
+) -> u64 {
+    let most = match width {
+        Width::W32 => u64::from(u32::MAX),
+        Width::W64 => u64::MAX,
+    };
+    let Some(&(head, index)) = known.params.get(&value) else { return most };
+    let mut largest = 0;
+    for from in &known.dominators.predecessors[head.index()] {
+        let term = &func.blocks[from.index()].term;
+        for edge in term.edges().filter(|edge| edge.to == head) {
+            let arg = edge.args[index];
+            let bound = match (func.op(arg), term) {
+                (Op::Const(number), _) => Some(number),
+                (
+                    Op::Binary(Bin::Add, of, x, amount),
+                    Term::Branch { cond: Cond::Lt, width: compared, a, b, then, .. },
+                ) if x == value
+                    && *a == value
+                    && of == width
+                    && *compared == width
+                    && then.to == head =>
+                {
+                    let amount = func.constant(amount).unwrap_or(u64::MAX);
+                    let last = by_width(*b).saturating_sub(1);
+                    last.checked_add(amount).filter(|sum| *sum <= most)
+                }
+                _ => None,
+            };
+            let Some(bound) = bound else { return most };
+            largest = largest.max(bound);
+        }
+    }
+    largest
 }

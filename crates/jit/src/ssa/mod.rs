@@ -14,6 +14,8 @@ mod dominators;
 
 pub mod eval;
 
+mod exits;
+
 pub(crate) mod hash;
 
 mod inline;
@@ -73,6 +75,8 @@ passes! {
     inline;
     /// Branches around little become selections.
     convert;
+    /// Loops with two bounds end at the smaller one.
+    exits;
     /// Loop counters are compared after they count.
     latch;
 }
@@ -120,6 +124,9 @@ fn improve(func: &mut Func, proved: bool, passes: Passes) {
     }
     if passes.number {
         number::number(func, passes, true);
+        cleanup::cleanup(func, proved);
+    }
+    if passes.exits && exits::merge_exits(func) {
         cleanup::cleanup(func, proved);
     }
     if passes.latch {

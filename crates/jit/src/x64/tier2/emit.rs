@@ -13,7 +13,7 @@ use skep_bpf::op::{AtomicOp, Size};
 use self::jumps::{Plan, destinations};
 use super::Compiler;
 use super::allocate::PRESERVED;
-use super::inst::{Amode, Base, Inst, Test};
+use super::inst::{Amode, Base, Flags, Inst};
 use super::layout::Placed;
 use super::select::{Chosen, Machine};
 use super::stubs::StubKind;
@@ -88,7 +88,7 @@ fn needs_frame(inst: &Inst) -> bool {
         Inst::Count(..) | Inst::MulHigh | Inst::Divide { .. } | Inst::Charge(_) => false,
         Inst::Jump | Inst::Return | Inst::ChargeBy => false,
         Inst::Select(test, _) | Inst::Branch(test, _) => {
-            matches!(test, Test::CmpMem(..) | Test::CmpMemImm(..) | Test::TestMemImm(..))
+            matches!(test, Flags::CmpMem(..) | Flags::CmpMemImm(..) | Flags::TestMemImm(..))
         }
         _ => true,
     }
@@ -449,27 +449,27 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn test(&mut self, chosen: &Chosen, test: Test, allocs: &[Allocation]) {
+    fn test(&mut self, chosen: &Chosen, test: Flags, allocs: &[Allocation]) {
         let reg = |index: usize| gpr(allocs[index]);
         match test {
-            Test::Cmp(bits) => {
+            Flags::Cmp(bits) => {
                 let b = self.rm(allocs[1]);
                 self.alu(Alu::Cmp, bits, reg(0), b);
             }
-            Test::CmpImm(bits, imm) => self.compiler.asm.alu_imm(Alu::Cmp, bits, reg(0), imm),
-            Test::Test(bits) => self.compiler.asm.test(bits, reg(0), reg(1)),
-            Test::TestImm(bits, imm) => self.compiler.asm.test_imm(bits, reg(0), imm),
-            Test::CmpMem(bits, amode) => {
+            Flags::CmpImm(bits, imm) => self.compiler.asm.alu_imm(Alu::Cmp, bits, reg(0), imm),
+            Flags::Test(bits) => self.compiler.asm.test(bits, reg(0), reg(1)),
+            Flags::TestImm(bits, imm) => self.compiler.asm.test_imm(bits, reg(0), imm),
+            Flags::CmpMem(bits, amode) => {
                 let index = allocs.get(1).map(|alloc| gpr(*alloc));
                 let mem = self.mem(chosen, amode, index, bytes(bits), false);
                 self.compiler.asm.alu_from(Alu::Cmp, bits, reg(0), mem);
             }
-            Test::CmpMemImm(bits, amode, imm) => {
+            Flags::CmpMemImm(bits, amode, imm) => {
                 let index = allocs.first().map(|alloc| gpr(*alloc));
                 let mem = self.mem(chosen, amode, index, bytes(bits), false);
                 self.compiler.asm.alu_imm(Alu::Cmp, bits, mem, imm);
             }
-            Test::TestMemImm(bits, amode, imm) => {
+            Flags::TestMemImm(bits, amode, imm) => {
                 let index = allocs.first().map(|alloc| gpr(*alloc));
                 let mem = self.mem(chosen, amode, index, bytes(bits), false);
                 self.compiler.asm.test_imm(bits, mem, imm);

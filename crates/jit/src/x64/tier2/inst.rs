@@ -31,7 +31,7 @@ pub(super) struct Amode {
 
 /// What sets the flags. Operands: the registers in order, that of memory last.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Test {
+pub(super) enum Flags {
     /// `cmp a, b`
     Cmp(Bits),
     /// `cmp a, imm`
@@ -110,7 +110,7 @@ pub(super) enum Inst {
         may_be_minus_one: bool,
     },
     /// Result in the place of the other value, what the test reads, value, other value.
-    Select(Test, Cc),
+    Select(Flags, Cc),
     /// Result, memory.
     Load(Size, Extend, Amode),
     /// Result, memory: a load with its bytes exchanged.
@@ -144,7 +144,7 @@ pub(super) enum Inst {
     /// A temporary register: traps if a call from so many frames below would be too deep.
     CheckDepth(u32),
     /// Ends a block: what the test reads.
-    Branch(Test, Cc),
+    Branch(Flags, Cc),
     /// Ends a block.
     Jump,
     /// Ends a block: the value in `rax`.
@@ -171,10 +171,10 @@ impl Inst {
             | Inst::Cmpxchg(_, amode)
             | Inst::FetchLoop(_, _, amode) => Some(amode),
             Inst::Select(test, _) | Inst::Branch(test, _) => match test {
-                Test::CmpMem(_, amode)
-                | Test::CmpMemImm(_, amode, _)
-                | Test::TestMemImm(_, amode, _) => Some(amode),
-                Test::Cmp(_) | Test::CmpImm(..) | Test::Test(_) | Test::TestImm(..) => None,
+                Flags::CmpMem(_, amode)
+                | Flags::CmpMemImm(_, amode, _)
+                | Flags::TestMemImm(_, amode, _) => Some(amode),
+                Flags::Cmp(_) | Flags::CmpImm(..) | Flags::Test(_) | Flags::TestImm(..) => None,
             },
             _ => None,
         }

@@ -16,7 +16,7 @@ use regalloc2::{Operand, OperandConstraint, OperandKind, OperandPos, PReg, RegCl
 use skep_bpf::insn::{Extend, Insn, Reg};
 use skep_bpf::op::{Size, Width};
 
-use super::inst::{Base, Inst, Test};
+use super::inst::{Base, Flags, Inst};
 use crate::abi::TrapCode;
 use crate::source::Source;
 use crate::ssa::ir::{Bin, BlockId, CallSite, Func, Op, Target, Term, Val};
@@ -404,7 +404,7 @@ impl Selector<'_> {
                 let (test, cc, regs) = self.test(*cond, *width, *a, *b);
                 let mut operands = SmallVec::new(&[]);
                 for (index, reg) in regs.into_iter().enumerate() {
-                    let may_be_spilled = index == 1 && matches!(test, Test::Cmp(_));
+                    let may_be_spilled = index == 1 && matches!(test, Flags::Cmp(_));
                     operands.push(if may_be_spilled { any_use_of(reg) } else { use_of(reg) });
                 }
                 self.push(Inst::Branch(test, cc), operands.as_slice());

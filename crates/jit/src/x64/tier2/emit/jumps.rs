@@ -154,16 +154,14 @@ pub(super) fn destinations(machine: &Machine, output: &Output) -> Vec<usize> {
             end - start == 1 && matches!(machine.insts[start as usize].inst, Inst::Jump);
         is_empty[index] = only_jumps && !has_edits && index != 0;
     }
-    for index in 0..machine.blocks.len() {
-        let mut to = index;
+    for place in &mut leads_to {
         // A cycle of empty blocks leads to one of them.
         for _ in 0..64 {
-            if !is_empty[to] {
+            if !is_empty[*place] {
                 break;
             }
-            to = machine.blocks[to].succs.first().map_or(to, |to| to.index());
+            *place = machine.blocks[*place].succs.first().map_or(*place, |to| to.index());
         }
-        leads_to[index] = to;
     }
     leads_to
 }

@@ -126,7 +126,7 @@ impl Selector<'_> {
     pub(super) fn alu(&mut self, value: Val, op: Alu, width: Width, a: Val, b: Val) {
         let size = bits(width);
         if let Some(number) = self.constant(b) {
-            if op == Alu::And && number == 0xff || op == Alu::And && number == 0xffff {
+            if op == Alu::And && matches!(number, 0xff | 0xffff) {
                 let from = if number == 0xff { Bits::B8 } else { Bits::B16 };
                 let dst = Operand::reg_def(self.vreg(value));
                 let a = self.reg(a);

@@ -4,7 +4,7 @@ use regalloc2::VReg;
 use skep_bpf::insn::Extend;
 use skep_bpf::op::{Cond, Size, Width};
 
-use super::super::inst::{Inst, Test};
+use super::super::inst::{Flags, Inst};
 use super::{Selector, SmallVec, bits, immediate, reuse, size_bits, use_of};
 use crate::ssa::ir::{Op, Val};
 use crate::x64::asm::Cc;
@@ -65,7 +65,7 @@ impl Selector<'_> {
         width: Width,
         a: Val,
         b: Val,
-    ) -> (Test, Cc, Vec<VReg>) {
+    ) -> (Flags, Cc, Vec<VReg>) {
         let cc = condition(cond);
         let size = bits(width);
         if let Some(number) = self.constant(b)
@@ -75,7 +75,7 @@ impl Selector<'_> {
         }
         if cond == Cond::Set {
             let (a, b) = (self.reg(a), self.reg(b));
-            return (Test::Test(size), cc, vec![a, b]);
+            return (Flags::Test(size), cc, vec![a, b]);
         }
         for (x, y, cc) in [(a, b, cc), (b, a, exchanged(cc))] {
             let Some((from, extend, addr, disp)) = self.loaded(y) else { continue };
@@ -87,11 +87,11 @@ impl Selector<'_> {
                 let x = self.reg(x);
                 let (amode, reg) = self.amode(addr, disp);
                 let regs = std::iter::once(x).chain(reg).collect();
-                return (Test::CmpMem(size_bits(from), amode), cc, regs);
+                return (Flags::CmpMem(size_bits(from), amode), cc, regs);
             }
         }
         let (a, b) = (self.reg(a), self.reg(b));
-        (Test::Cmp(size), cc, vec![a, b])
+        (Flags::Cmp(size), cc, vec![a, b])
     }
 
     pub(super) fn is_byte(&self, value: Val) -> bool {
@@ -103,7 +103,7 @@ impl Selector<'_> {
         (cond, cc, width): (Cond, Cc, Width),
         a: Val,
         number: u64,
-    ) -> Option<(Test, Cc, Vec<VReg>)> {
+    ) -> Option<(Flags, Cc, Vec<VReg>)> {
         let size = bits(width);
         let is_set = cond == Cond::Set;
         if let Some((from, extend, addr, disp)) = self.loaded(a) {
@@ -118,9 +118,9 @@ impl Selector<'_> {
                 let (amode, reg) = self.amode(addr, disp);
                 let from = size_bits(from);
                 let test = if is_set {
-                    Test::TestMemImm(from, amode, imm)
+                    Flags::TestMemImm(from, amode, imm)
                 } else {
-                    Test::CmpMemImm(from, amode, imm)
+                    Flags::CmpMemImm(from, amode, imm)
                 };
                 return Some((test, cc, reg.into_iter().collect()));
             }
@@ -128,10 +128,10 @@ impl Selector<'_> {
         let imm = immediate(width, number)?;
         let a = self.reg(a);
         Some(match (is_set, imm) {
-            (true, imm) => (Test::TestImm(size, imm), cc, vec![a]),
+            (true, imm) => (Flags::TestImm(size, imm), cc, vec![a]),
             // The flags are those of a comparison with 0.
-            (false, 0) => (Test::Test(size), cc, vec![a, a]),
-            (false, imm) => (Test::CmpImm(size, imm), cc, vec![a]),
+            (false, 0) => (Flags::Test(size), cc, vec![a, a]),
+            (false, imm) => (Flags::CmpImm(size, imm), cc, vec![a]),
         })
     }
 }
