@@ -222,3 +222,6 @@ impl Compiler<'_> {
         asm.ret();
     }
 }
+
+#[cfg(test)]
+mod tests;
