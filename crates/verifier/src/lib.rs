@@ -110,7 +110,7 @@ fn run<'a>(
         return Err(Box::new(walk.reject(*fault, Some(walk.at))));
     }
     let stack_depth =
-        walk.check_stack_depth().map_err(|fault| Box::new(walk.reject(*fault, None)))?;
+        walk.check_stack_depth().map_err(|(fault, at)| Box::new(walk.reject(*fault, at)))?;
     Ok(Verified {
         bytecode: input.bytecode.clone(),
         maps: input.maps.to_vec(),

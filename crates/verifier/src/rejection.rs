@@ -90,6 +90,8 @@ rules! {
     Dynptr = 30;
     /// Misuse of an object that the program allocated, or of a list or tree of such.
     Object = 31;
+    /// An exception where none may be thrown.
+    Exception = 32;
 }
 
 impl fmt::Display for Rule {

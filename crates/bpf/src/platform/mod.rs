@@ -17,6 +17,7 @@ mod facts;
 pub mod attach_target;
 pub mod context;
 pub mod dynptr;
+pub mod format;
 pub mod helper;
 pub mod kfunc;
 pub mod licence;

@@ -174,7 +174,7 @@ impl Walk<'_> {
                     format!("program of this type cannot use helper {id}#{}", id.0),
                 )
             }
-            HelperId::SNPRINTF => unsupported("the format string of bpf_snprintf"),
+            HelperId::SNPRINTF => self.check_format(),
             _ => Ok(()),
         }
     }

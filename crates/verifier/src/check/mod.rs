@@ -10,6 +10,7 @@ pub(crate) mod context;
 pub(crate) mod dynptr;
 pub(crate) mod dynptr_call;
 pub(crate) mod exit;
+pub(crate) mod format;
 pub(crate) mod global_call;
 pub(crate) mod graph;
 pub(crate) mod helper_arg;

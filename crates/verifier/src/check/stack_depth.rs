@@ -2,7 +2,7 @@
 
 use crate::check::callback::Callback;
 use crate::explore::Walk;
-use crate::rejection::{Check, Rule, fault};
+use crate::rejection::{Check, Fault, Rule, fault};
 use crate::state::MAX_FRAMES;
 use crate::structure::Code;
 use skep_bpf::insn::{Callee, Imm64, Insn};
@@ -27,13 +27,16 @@ struct Chain<'a> {
     private: bool,
     callbacks: &'a [Option<Callback>],
     deepest: u32,
+    /// Where an exception is thrown that must not be.
+    thrown_at: Option<usize>,
     /// By function and number of frames: the most stack above it that was looked at.
     seen: HashMap<(usize, usize, bool), u32>,
 }
 
 impl Walk<'_> {
-    /// The stack of the deepest chain of calls, in bytes.
-    pub(crate) fn check_stack_depth(&self) -> Check<u32> {
+    /// The stack of the deepest chain of calls, in bytes; or what is wrong with one, and where if
+    /// that is one instruction.
+    pub(crate) fn check_stack_depth(&self) -> Result<u32, (Box<Fault>, Option<usize>)> {
         const PROBES: &[ProgType] = &[
             ProgType::KPROBE,
             ProgType::TRACEPOINT,
@@ -47,12 +50,14 @@ impl Walk<'_> {
             private: PROBES.contains(&self.input.prog_type) && !has_tail_call,
             callbacks: &self.callbacks,
             deepest: 0,
+            thrown_at: None,
             seen: HashMap::new(),
         };
         for function in 0..self.code.functions.len() {
             if function == 0 || self.callbacks[function] == Some(Callback::Later) {
                 chain.seen.clear();
-                chain.enter(function, 0, 0, false)?;
+                let entered = chain.enter(function, 0, 0, false);
+                entered.map_err(|fault| (fault, chain.thrown_at))?;
             }
         }
         Ok(chain.deepest)
@@ -101,8 +106,9 @@ impl Chain<'_> {
         self.deepest = self.deepest.max(depth.max(own));
         for at in facts.entry..facts.end {
             if called_back && code.is_throw(at) {
+                self.thrown_at = Some(at);
                 return fault(
-                    Rule::CallDepth,
+                    Rule::Exception,
                     format!(
                         "bpf_throw kfunc (insn {at}) cannot be called from callback subprog {function}"
                     ),

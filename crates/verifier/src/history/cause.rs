@@ -29,7 +29,9 @@ impl Walk<'_> {
             Rule::CallDepth => self.frames(),
             _ => Vec::new(),
         };
-        let Some(at) = at.filter(|_| related.is_empty()) else {
+        // An exception is found in the code, after all paths.
+        let of_path = related.is_empty() && fault.rule != Rule::Exception;
+        let Some(at) = at.filter(|_| of_path) else {
             return Cause { focus: None, related };
         };
         let Some(trace) = self.trace() else { return Cause::default() };

@@ -34,6 +34,9 @@ impl Advice<'_> {
                 self.limit(64)
             ),
             Rule::Unbounded => format!("limit it before, here to what 64 bytes have room for: {}", self.limit(64)),
+            Rule::HelperArgument if message == "Invalid format string" => {
+                "use d, i, u, x and X, with l or ll before them, s, c and p, and pass 8 bytes for each".to_owned()
+            }
             Rule::HelperArgument => self.argument(focus, message)?,
             Rule::Uninitialised => self.initialise(focus?),
             Rule::NotAPointer => self.not_a_pointer(focus?)?,
@@ -84,6 +87,9 @@ impl Advice<'_> {
             }
             Rule::Budget => {
                 "make fewer rounds, or use `bpf_loop`, whose body is walked once for all rounds".to_owned()
+            }
+            Rule::Exception => {
+                "return 1 to end the loop, and look at what the function found after it".to_owned()
             }
             Rule::CallDepth if message.contains("frames") => {
                 "functions cannot call themselves, and at most 8 may be active: use a loop instead".to_owned()

@@ -257,6 +257,13 @@ explained! {
         "bpf_list_push_front(&head, &item->node);\nbpf_list_push_front(&other, &item->node);   /* no longer ours */"
         "bpf_list_push_front(&head, &item->node);"
     }
+    Exception {
+        "functions that the kernel calls do not throw"
+        "`bpf_throw` ends the program from within any of its functions, except those that the kernel calls: what `bpf_loop` calls back, or a timer, and whatever such a function calls."
+        "The kernel takes down the program's frames, not those of its own that lie between."
+        "static int look_at(__u64 index, struct search *search)\n{\n\tif (index == search->limit)\n\t\tbpf_throw(0);           /* out of bpf_loop */\n\treturn 0;\n}"
+        "static int look_at(__u64 index, struct search *search)\n{\n\tif (index == search->limit)\n\t\treturn 1;               /* ends the loop */\n\treturn 0;\n}"
+    }
 }
 
 #[cfg(test)]

@@ -136,6 +136,10 @@ fn about_program(rejection: &Rejection, helper: Option<&Called>) -> String {
             format!("programs of this type do not have `{name}`")
         }
         Rule::Map => format!("`{name}` does not work with a map of this type"),
+        Rule::HelperArgument if message == "Invalid format string" => {
+            "the format has a conversion that the kernel does not know, or more of them than there are arguments".to_owned()
+        }
+        Rule::Exception => "this throws out of a function that the kernel calls".to_owned(),
         Rule::HelperArgument if message.contains("access to the packet") => {
             format!("`{name}` does not take pointers into the packet")
         }

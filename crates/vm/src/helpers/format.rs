@@ -5,6 +5,8 @@
 //! prints from it. Where the two read a format differently, so do these. Addresses are no secret
 //! here: `%p` and `%pK` print what `%px` prints. No address has a symbol.
 
+use skep_bpf::platform::format::{Conversion, Conversions, InvalidFormat, is_punctuation};
+
 use crate::errno::Errno;
 use crate::memory::{PAGE_BYTES, Window};
 
@@ -90,78 +92,33 @@ impl<'a> Packed<'a> {
 
     /// Checks the format and packs what it asks for.
     fn fill(&mut self, template: &[u8], args: &[u64]) -> Result<(), Errno> {
-        // Past the end there is the NUL.
-        let at = |place: usize| template.get(place).copied().unwrap_or(0);
         let mut args = args.iter().copied();
-        let mut i = 0;
-        while i < template.len() {
-            let c = at(i);
-            if c.is_ascii() && !is_print(c) && !is_space(c) {
-                return Err(Errno::EINVAL);
-            }
-            if c != b'%' {
-                i += 1;
-                continue;
-            }
-            if at(i + 1) == b'%' {
-                i += 2;
-                continue;
-            }
+        for conversion in Conversions::new(template) {
+            let conversion = conversion.map_err(|InvalidFormat| Errno::EINVAL)?;
             let arg = args.next().ok_or(Errno::EINVAL)?;
-            i += 1;
-            while matches!(at(i), b'0' | b'+' | b'-' | b' ') {
-                i += 1;
+            match conversion {
+                Conversion::Number { bytes: 4 } => self.word(&(arg as u32).to_le_bytes())?,
+                Conversion::Number { .. } => self.word(&arg.to_le_bytes())?,
+                Conversion::Character => self.push(&[arg as u8])?,
+                Conversion::String => self.string(arg)?,
+                Conversion::Symbol => self.text(&unknown_symbol(arg))?,
+                Conversion::Ip4 { kind } => {
+                    let mut address = [0; 4];
+                    self.address(&mut address, arg)?;
+                    self.text(&ip4(kind, address))?;
+                }
+                Conversion::Ip6 { kind } => {
+                    let mut address = [0; 16];
+                    self.address(&mut address, arg)?;
+                    self.text(&ip6(kind, address))?;
+                }
             }
-            while at(i).is_ascii_digit() {
-                i += 1;
-            }
-            i += match at(i) {
-                b'p' => self.pointer([at(i + 1), at(i + 2), at(i + 3)], arg)?,
-                b's' => self.string(at(i + 1), arg).map(|()| 1)?,
-                b'c' => self.push(&[arg as u8]).map(|()| 1)?,
-                _ => self.number([at(i), at(i + 1), at(i + 2)], arg)?,
-            };
         }
         Ok(())
     }
 
-    /// A conversion that begins with `p`; gives how many bytes of the format it takes.
-    fn pointer(&mut self, next: [u8; 3], arg: u64) -> Result<usize, Errno> {
-        match next {
-            [c, ..] if ends_conversion(c) => self.word(&arg.to_le_bytes()).map(|()| 1),
-            [b'k' | b'u', b's', after] => self.string(after, arg).map(|()| 3),
-            [b'K' | b'x' | b's' | b'S', ..] => self.word(&arg.to_le_bytes()).map(|()| 2),
-            [b'B', ..] => self.text(&unknown_symbol(arg)).map(|()| 2),
-            [kind @ (b'i' | b'I'), b'4', _] => {
-                let mut address = [0; 4];
-                self.address(&mut address, arg)?;
-                self.text(&ip4(kind, address)).map(|()| 3)
-            }
-            [kind @ (b'i' | b'I'), b'6', _] => {
-                let mut address = [0; 16];
-                self.address(&mut address, arg)?;
-                self.text(&ip6(kind, address)).map(|()| 3)
-            }
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    /// A conversion to an integer; gives how many bytes of the format it takes.
-    fn number(&mut self, next: [u8; 3], arg: u64) -> Result<usize, Errno> {
-        let longs = next.iter().take(2).take_while(|c| **c == b'l').count();
-        if !matches!(next[longs], b'i' | b'd' | b'u' | b'x' | b'X') {
-            return Err(Errno::EINVAL);
-        }
-        let bytes = arg.to_le_bytes();
-        self.word(if longs == 0 { &bytes[..4] } else { &bytes })?;
-        Ok(longs + 1)
-    }
-
     /// The string at an address, cut to the room; nothing if it is not readable.
-    fn string(&mut self, after: u8, addr: u64) -> Result<(), Errno> {
-        if !ends_conversion(after) {
-            return Err(Errno::EINVAL);
-        }
+    fn string(&mut self, addr: u64) -> Result<(), Errno> {
         let room = self.bytes.get_mut(self.len..).filter(|room| !room.is_empty());
         let room = room.ok_or(Errno::ENOSPC)?;
         room[0] = 0;
@@ -427,27 +384,8 @@ impl Printer<'_> {
     }
 }
 
-/// Whether a conversion may end before a byte.
-fn ends_conversion(c: u8) -> bool {
-    c == 0 || is_space(c) || is_punct(c)
-}
-
-// The kernel's classes are those of Latin-1 (Linux, `lib/ctype.c`).
-
-fn is_space(c: u8) -> bool {
-    matches!(c, 9..=13 | b' ' | 0xa0)
-}
-
-fn is_punct(c: u8) -> bool {
-    c.is_ascii_punctuation() || matches!(c, 0xa1..=0xbf | 0xd7 | 0xf7)
-}
-
 fn is_alnum(c: u8) -> bool {
-    c.is_ascii_alphanumeric() || (c >= 0xc0 && !is_punct(c))
-}
-
-fn is_print(c: u8) -> bool {
-    matches!(c, 0x20..=0x7e | 0xa0..)
+    c.is_ascii_alphanumeric() || (c >= 0xc0 && !is_punctuation(c))
 }
 
 fn unknown_symbol(addr: u64) -> String {
