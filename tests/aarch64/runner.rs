@@ -21,15 +21,24 @@ pub struct Runner {
 /// How many cases a process runs.
 const BATCH: usize = 2000;
 
+/// Whether an empty program can be compiled, with its library, and run.
+fn can_run(folder: &Path) -> bool {
+    let (source, program) = (folder.join("empty.c"), folder.join("empty"));
+    let works = |command: &mut Command| command.output().is_ok_and(|ended| ended.status.success());
+    fs::write(&source, "#include <stdio.h>\nint main(void) { return 0; }\n").is_ok()
+        && works(Command::new(COMPILER).args(["-static", "-o"]).arg(&program).arg(&source))
+        && works(Command::new(EMULATOR).arg(&program))
+}
+
 impl Runner {
-    /// Builds the runner in a folder of the caller's. `None` if compiler or emulator are missing.
+    /// Builds the runner in a folder of the caller's. `None` if there is no compiler with
+    /// its library, or no emulator.
     ///
     /// # Errors
     ///
     /// What the compiler says.
     pub fn build(folder: &Path) -> Result<Option<Runner>, String> {
-        let is_there = |program| Command::new(program).arg("--version").output().is_ok();
-        if !is_there(COMPILER) || !is_there(EMULATOR) {
+        if !can_run(folder) {
             return Ok(None);
         }
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("aarch64/runner.c");
