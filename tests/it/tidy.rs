@@ -36,7 +36,19 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("crates/vm", &["skep-bpf", "skep-btf", "skep-jit", "skep-object", "skep-verifier"]),
     ("crates/net", &[]),
     ("crates/kernel", &[]),
-    ("crates/cli", &["skep", "skep-bpf", "skep-btf", "skep-net", "skep-object", "skep-verifier"]),
+    (
+        "crates/cli",
+        &[
+            "skep",
+            "skep-bpf",
+            "skep-btf",
+            "skep-jit",
+            "skep-kernel",
+            "skep-net",
+            "skep-object",
+            "skep-verifier",
+        ],
+    ),
 ];
 
 #[test]
