@@ -41,31 +41,6 @@ impl Dominators {
         let (above, below) = (self.span[above as usize], self.span[below as usize]);
         above.0 <= below.0 && below.1 <= above.1
     }
-
-    /// Whether an edge leads back to a block that dominates where it comes from.
-    pub(crate) fn is_back_edge(&self, from: BlockId, to: BlockId) -> bool {
-        self.dominates(to, from)
-    }
-
-    /// For each place in the order, whether it lies between a block and a later one that leads
-    /// back to it: what is in a loop does, and little else.
-    pub(crate) fn in_loops(&self) -> Vec<bool> {
-        let mut changes = vec![0_i32; self.order.len() + 1];
-        for (place, block) in self.order.iter().enumerate() {
-            let from = self.predecessors[block.index()].iter();
-            let last = from.map(|from| self.position[from.index()] as usize).max();
-            if let Some(last) = last.filter(|last| *last >= place) {
-                changes[place] += 1;
-                changes[last + 1] -= 1;
-            }
-        }
-        let mut depth = 0;
-        let inside = |change: &i32| {
-            depth += change;
-            depth > 0
-        };
-        changes[..self.order.len()].iter().map(inside).collect()
-    }
 }
 
 fn immediate(order: &[BlockId], predecessors: &[Vec<BlockId>], position: &[u32]) -> Vec<u32> {

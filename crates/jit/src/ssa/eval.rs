@@ -205,10 +205,6 @@ impl Run<'_> {
                 self.fuel -= i64::from(count);
                 0
             }
-            Op::ChargeBy(amount) => {
-                self.fuel -= self.get(amount) as i64;
-                0
-            }
             // Evaluated functions are entered by nobody else.
             Op::CheckDepth(_) => 0,
             Op::ChargeAndCheck(count) => {

@@ -190,8 +190,6 @@ pub enum Op {
     Call(u32),
     /// Takes instructions off the fuel, which may be a negative number of them.
     Charge(i32),
-    /// Takes as many instructions off the fuel as a value says.
-    ChargeBy(Val),
     /// Takes instructions off the fuel; if that leaves less than none, asks the outside whether
     /// to go on. The node's position is the jump or call that runs out.
     ChargeAndCheck(i32),
@@ -460,7 +458,7 @@ impl Op {
         match self {
             Op::Const(_) | Op::Param | Op::Entry(_) | Op::Call(_) => {}
             Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => {}
-            Op::Unary(_, _, a) | Op::ChargeBy(a) => f(*a),
+            Op::Unary(_, _, a) => f(*a),
             Op::Load { addr, .. } | Op::LoadAcquire { addr, .. } => f(*addr),
             Op::Binary(_, _, a, b) => {
                 f(*a);
@@ -488,7 +486,6 @@ impl Op {
             Op::Const(_) | Op::Param | Op::Entry(_) | Op::Call(_) => self,
             Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => self,
             Op::Unary(op, width, a) => Op::Unary(op, width, f(a)),
-            Op::ChargeBy(a) => Op::ChargeBy(f(a)),
             Op::Binary(op, width, a, b) => Op::Binary(op, width, f(a), f(b)),
             Op::Select(cond, width, values) => Op::Select(cond, width, values.map(f)),
             Op::Load { size, extend, addr, disp } => Op::Load { size, extend, addr: f(addr), disp },

@@ -4,8 +4,6 @@ mod build;
 
 mod cleanup;
 
-mod convert;
-
 mod demand;
 
 mod divide;
@@ -73,8 +71,6 @@ passes! {
     demand;
     /// Small functions take the place of their calls.
     inline;
-    /// Branches around little become selections.
-    convert;
     /// Loops with two bounds end at the smaller one.
     exits;
     /// Loop counters are compared after they count.
@@ -114,9 +110,6 @@ pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
 fn improve(func: &mut Func, proved: bool, passes: Passes) {
     if passes.number {
         number::number(func, passes, false);
-        cleanup::cleanup(func, proved);
-    }
-    if passes.convert && convert::convert(func) {
         cleanup::cleanup(func, proved);
     }
     if passes.demand {

@@ -129,7 +129,6 @@ impl Func {
                 write!(f, "({})", List(self, &site.args))
             }
             Op::Charge(count) => write!(f, "charge {count}"),
-            Op::ChargeBy(amount) => write!(f, "charge {}", operand(*amount)),
             Op::CheckDepth(levels) => write!(f, "check depth {levels}"),
             Op::ChargeAndCheck(count) => write!(f, "charge {count} and check"),
         }

@@ -55,7 +55,7 @@ pub(crate) fn simpler(n: &mut Numbering<'_>, op: Op) -> Simpler {
                 Simpler::Op(Op::Atomic { op, width, addr, disp, src, expected })
             }),
         Op::Const(_) | Op::Param | Op::Entry(_) => Simpler::No,
-        Op::Call(_) | Op::Charge(_) | Op::ChargeBy(_) => Simpler::No,
+        Op::Call(_) | Op::Charge(_) => Simpler::No,
         Op::ChargeAndCheck(_) | Op::CheckDepth(_) => Simpler::No,
     }
 }

@@ -88,7 +88,7 @@ impl Widths {
                 self.binary(op, width, a, b).min(limit)
             }
             Op::Store { .. } | Op::StoreRelease { .. } => 0,
-            Op::Charge(_) | Op::ChargeBy(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => 0,
+            Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => 0,
         }
     }
 

@@ -308,7 +308,6 @@ impl Emitter<'_, '_> {
             Inst::Atomic(op, width, amode) => self.atomic(chosen, op, width, amode, allocs),
             Inst::Call(site) => self.call(chosen.pc, site),
             Inst::Charge(count) => self.compiler.charge(count),
-            Inst::ChargeBy => self.compiler.charge_by(reg(0)),
             Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
             Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels),
             Inst::Branch(test) => self.branch(block, test, allocs, next),

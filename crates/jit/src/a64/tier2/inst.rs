@@ -110,8 +110,6 @@ pub(super) enum Inst {
     Call(u32),
     /// Takes from the fuel.
     Charge(i32),
-    /// Amount: takes it from the fuel.
-    ChargeBy,
     /// Takes from the fuel and asks for more if it is used up.
     ChargeAndCheck(i32),
     /// Traps if a call from so many frames below this one would be too deep.

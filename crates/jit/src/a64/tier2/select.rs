@@ -434,10 +434,6 @@ impl Selector<'_> {
             }
             Op::Call(site) => self.call(value, site),
             Op::Charge(count) => self.push(Inst::Charge(count), &[]),
-            Op::ChargeBy(amount) => {
-                let amount = self.reg(amount);
-                self.push(Inst::ChargeBy, &[use_of(amount)]);
-            }
             Op::ChargeAndCheck(count) => self.push(Inst::ChargeAndCheck(count), &[]),
             Op::CheckDepth(levels) => self.push(Inst::CheckDepth(levels), &[]),
         }

@@ -86,7 +86,7 @@ fn needs_frame(inst: &Inst) -> bool {
         Inst::Rorx(..) | Inst::Shiftx(..) | Inst::ShiftCl(..) | Inst::Unary(..) => false,
         Inst::Bswap(_) | Inst::Swap16 | Inst::Movsx(..) | Inst::Movzx(_) => false,
         Inst::Count(..) | Inst::MulHigh | Inst::Divide { .. } | Inst::Charge(_) => false,
-        Inst::Jump | Inst::Return | Inst::ChargeBy => false,
+        Inst::Jump | Inst::Return => false,
         Inst::Select(test, _) | Inst::Branch(test, _) => {
             matches!(test, Flags::CmpMem(..) | Flags::CmpMemImm(..) | Flags::TestMemImm(..))
         }
@@ -390,7 +390,6 @@ impl Emitter<'_, '_> {
             Inst::Charge(count) => {
                 self.compiler.asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
             }
-            Inst::ChargeBy => self.compiler.asm.alu(Alu::Sub, Bits::B64, FUEL, reg(0)),
             Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
             Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels, reg(0)),
             Inst::Branch(test, cc) => {

@@ -218,7 +218,7 @@ impl Selector<'_> {
     /// do not disturb each other; without, it matters which of them traps.
     fn weight(&self, op: &Op) -> u32 {
         match op {
-            Op::Charge(_) | Op::ChargeBy(_) => 0,
+            Op::Charge(_) => 0,
             Op::Load { .. } => u32::from(!self.proved),
             op => u32::from(!op.is_pure()),
         }
@@ -366,10 +366,6 @@ impl Selector<'_> {
             }
             Op::Call(site) => self.call(value, site),
             Op::Charge(count) => self.push(Inst::Charge(count), &[]),
-            Op::ChargeBy(amount) => {
-                let amount = self.reg(amount);
-                self.push(Inst::ChargeBy, &[use_of(amount)]);
-            }
             Op::ChargeAndCheck(count) => self.push(Inst::ChargeAndCheck(count), &[]),
             Op::CheckDepth(levels) => {
                 let temp = temporary(self.temp());
