@@ -1,7 +1,7 @@
 //! Compiles eBPF programs to machine code: a template tier that takes microseconds and an
 //! optimising tier whose code is as fast as native, for x86-64 and aarch64.
 //!
-//! [`compile`] makes [`Code`](code::Code) of a [`Source`](source::Source): bytes that run at any
+//! [`compile`] makes [`Code`] of a [`Source`]: bytes that run at any
 //! address. [`abi`] is what generated code and the program that runs it agree on; [`flow`] is what
 //! both tiers and all targets know about a program. This crate knows no machine, maps or helpers:
 //! generated code reaches them through the functions of [`abi::Runtime`].
