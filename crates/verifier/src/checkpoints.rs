@@ -4,11 +4,10 @@
 //! and forgotten if it rarely covers others. These rules are Linux 6.18's (`is_state_visited`).
 
 use crate::check::iterator::turns_differ;
-use crate::compare::{Comparison, Mode, counterparts};
+use crate::compare::{Comparison, Mode, Requirement, counterparts};
 use crate::explore::Walk;
 use crate::ids::IdMap;
 use crate::loops::{CycleNumber, Visits, cycle_of, same_callsites};
-use crate::precision::Node;
 use crate::rejection::{Check, Rule, fault};
 use crate::state::State;
 use crate::state::frame::Entered;
@@ -49,6 +48,8 @@ pub(crate) struct Checkpoints {
     all: Vec<Checkpoint>,
     /// By checkpoint.
     tallies: Vec<Tally>,
+    /// By checkpoint: what the last state that it did not cover lacked.
+    requirements: Vec<Option<Requirement>>,
     /// Those that may cover others, by slot of the code.
     listed: Vec<Vec<Place>>,
     cycles: Visits,
@@ -63,6 +64,7 @@ impl Checkpoints {
         Checkpoints {
             all: Vec::new(),
             tallies: Vec::new(),
+            requirements: Vec::new(),
             listed: (0..slots).map(|_| Vec::new()).collect(),
             cycles: Visits::default(),
             ids: IdMap::default(),
@@ -210,6 +212,7 @@ impl Walk<'_> {
         if !core::mem::replace(&mut checkpoint.cleaned, true)
             && let Some(state) = &mut checkpoint.state
         {
+            self.checkpoints.requirements[index] = None;
             state.drop_dead_slots(&self.code, &self.liveness, self.at);
         }
     }
@@ -218,8 +221,27 @@ impl Walk<'_> {
         let Some(old) = &self.checkpoints.all[index].state else { return false };
         let ids = &mut self.checkpoints.ids;
         ids.reset(self.last_id);
-        let mut comparison = Comparison { code: &self.code, nodes: &self.nodes, ids, mode };
-        comparison.states(old, &self.state, self.at)
+        let (code, nodes) = (&self.code, &self.nodes);
+        let mut comparison = Comparison { code, nodes, ids, mode, differed: None };
+        let equal = comparison.states(old, &self.state, self.at);
+        if let Some(place) = comparison.differed
+            && !equal
+            && mode != Mode::Exact
+        {
+            let requirement = Requirement::new(place, mode, old, &self.state);
+            self.checkpoints.requirements[index] = requirement;
+        }
+        equal
+    }
+
+    /// Whether the state lacks what the last one lacked that a checkpoint did not cover. With
+    /// `always`, only what counts in every mode; such a requirement comes after dead slots were
+    /// forgotten.
+    fn is_lacking(&self, index: usize, always: bool) -> bool {
+        let requirement = self.checkpoints.requirements[index].as_ref();
+        requirement.is_some_and(|requirement| {
+            (requirement.always || !always) && requirement.is_lacking(&self.state)
+        })
     }
 
     /// Whether coming here again in the same state would be a loop that never ends.
@@ -249,7 +271,7 @@ impl Walk<'_> {
     /// Whether a checkpoint whose paths have ended covers the state; if so, what matters there
     /// matters here.
     fn covers(&mut self, index: usize) -> bool {
-        if !self.input.profile.pruning {
+        if !self.input.profile.pruning || self.is_lacking(index, true) {
             return false;
         }
         if self.checkpoints.is_incomplete(index) {
@@ -259,48 +281,47 @@ impl Walk<'_> {
         if !self.compare(index, Mode::Covers) {
             return false;
         }
-        for [old, current] in self.counterparts(index) {
-            if self.nodes.is_precise(old) {
-                self.nodes.mark(current);
-            }
+        if let Some(old) = &self.checkpoints.all[index].state {
+            let nodes = &mut self.nodes;
+            counterparts(&self.code, old, &self.state, self.at, |old, current| {
+                if nodes.is_precise(old) {
+                    nodes.mark(current);
+                }
+            });
         }
         true
     }
 
     /// Whether a checkpoint on the way here covers the state, in a loop that ends so.
     fn closes_loop(&mut self, index: usize) -> bool {
-        let turns = self.checkpoints.all[index].state.as_ref().map(|old| old.may_goto);
         let is_may_goto = matches!(self.code.insn(self.at), Some(Insn::MayGoto { .. }));
-        let may_close = if self.is_other_entry(index) {
-            false
-        } else if self.code.is_iterator_step(self.at) {
+        let may_close = if self.code.is_iterator_step(self.at) {
             self.is_active_iterator()
         } else if is_may_goto {
+            let turns = self.checkpoints.all[index].state.as_ref().map(|old| old.may_goto);
             turns != Some(self.state.may_goto)
         } else {
             self.code.calls_back(self.at)
         };
-        may_close && self.closes(index)
+        may_close && !self.is_other_entry(index) && self.closes(index)
     }
 
     /// Whether a checkpoint in a cycle that the walk has not left covers the state; if so, what
     /// will matter there matters here.
     fn closes(&mut self, index: usize) -> bool {
-        if !self.compare(index, Mode::CoversAll) {
+        if self.is_lacking(index, false) || !self.compare(index, Mode::CoversAll) {
             return false;
         }
-        for [old, current] in self.counterparts(index) {
-            self.nodes.depend(old, current);
+        if let Some(old) = &self.checkpoints.all[index].state {
+            let nodes = &mut self.nodes;
+            counterparts(&self.code, old, &self.state, self.at, |old, current| {
+                nodes.depend(old, current);
+            });
         }
         if let Some(cycle) = self.checkpoints.all[index].cycle {
             self.checkpoints.cycles.close(cycle);
         }
         true
-    }
-
-    fn counterparts(&self, index: usize) -> Vec<[Node; 2]> {
-        let old = self.checkpoints.all[index].state.as_ref();
-        old.map_or(Vec::new(), |old| counterparts(&self.code, old, &self.state, self.at))
     }
 
     /// The latest state at this instruction, in an earlier turn of a loop on the way here.
@@ -330,6 +351,7 @@ impl Walk<'_> {
         let cycle = cycle.map(|cycle| self.checkpoints.cycles.enter(cycle, index));
         let fingerprint = fingerprint(&self.state);
         self.checkpoints.tallies.push(Tally { fingerprint, branches: 1, hits: 0, misses: 0 });
+        self.checkpoints.requirements.push(None);
         self.checkpoints.all.push(Checkpoint {
             cycle,
             state: Some(self.state.clone()),

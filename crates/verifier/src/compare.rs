@@ -29,6 +29,70 @@ pub(crate) struct Comparison<'a> {
     pub(crate) nodes: &'a Nodes,
     pub(crate) ids: &'a mut IdMap,
     pub(crate) mode: Mode,
+    /// In which frame and where the states differed, if that is why one does not cover the other.
+    pub(crate) differed: Option<(usize, Place)>,
+}
+
+/// What a remembered state requires of one place, apart from ids, and a state lacked that it was
+/// compared with. Most of the states that lack something lack the same, so this is asked first.
+pub(crate) struct Requirement {
+    frame: usize,
+    place: Place,
+    old: Value,
+    /// Whether it counts even where only numbers that matter are compared.
+    pub(crate) always: bool,
+}
+
+impl Requirement {
+    /// What an old state requires in a place of a frame where a comparison failed.
+    pub(crate) fn new(
+        (frame, place): (usize, Place),
+        mode: Mode,
+        old: &State,
+        current: &State,
+    ) -> Option<Requirement> {
+        let values = old.frames.get(frame)?;
+        let value = match place {
+            Place::Reg(reg) => *values.regs().get(reg)?,
+            Place::Slot(slot) => {
+                let slot = values.stack().get(slot)?;
+                if !slot.is_spilled_scalar64() {
+                    return None;
+                }
+                slot.value
+            }
+        };
+        let requirement = Requirement { frame, place, old: value, always: mode == Mode::Covers };
+        requirement.is_lacking(current).then_some(requirement)
+    }
+
+    /// Whether a state lacks it: then it is not covered.
+    #[inline]
+    pub(crate) fn is_lacking(&self, current: &State) -> bool {
+        // If there is no such frame, the comparison will say so.
+        let Some(frame) = current.frames.get(self.frame) else { return false };
+        let value = match self.place {
+            Place::Reg(reg) => frame.regs().get(reg),
+            Place::Slot(slot) => frame.stack().get(slot).and_then(as_number),
+        };
+        value.is_some_and(|value| excludes(&self.old, value))
+    }
+}
+
+/// Whether an old value does not cover another one whatever their ids are. Of numbers, the old one
+/// matters.
+fn excludes(old: &Value, current: &Value) -> bool {
+    if old.kind == Kind::Invalid {
+        return false;
+    }
+    if old.or_null != current.or_null || !old.kind.same_type(current.kind) {
+        return true;
+    }
+    match old.kind {
+        Kind::Scalar => !current.scalar.within(&old.scalar),
+        Kind::Packet(_) | Kind::PacketMeta(_) => old.off != current.off,
+        _ => old.kind != current.kind || old.off != current.off,
+    }
 }
 
 impl Comparison<'_> {
@@ -58,21 +122,23 @@ impl Comparison<'_> {
             let callsite = |state: &State| state.frames.get(index + 1).map(|f| f.callsite);
             let at = if index == depth { at } else { callsite(old).unwrap_or(at) };
             let same_call = index == 0 || a.callsite == b.callsite;
-            same_call && self.frames(a, b, at)
+            same_call && self.frames(index, a, b, at)
         })
     }
 
-    fn frames(&mut self, old: &Active, current: &Active, at: usize) -> bool {
+    fn frames(&mut self, frame: usize, old: &Active, current: &Active, at: usize) -> bool {
         // A state from which a helper may call back more often covers one that may less often.
         if old.callback_turns > current.callback_turns {
             return false;
         }
         let live = self.code.live.get(at).copied().unwrap_or(u16::MAX);
-        let is_live = |index: usize| live >> index & 1 == 1;
-        let mut registers = old.regs().iter().zip(current.regs()).enumerate();
-        registers.all(|(reg, (a, b))| {
-            !is_live(reg) || self.values(a, b, || old.node(Place::Reg(reg), a))
-        }) && self.stacks(old, current)
+        for (reg, (a, b)) in old.regs().iter().zip(current.regs()).enumerate() {
+            if live >> reg & 1 == 1 && !self.values(a, b, || old.node(Place::Reg(reg), a)) {
+                self.differed = Some((frame, Place::Reg(reg)));
+                return false;
+            }
+        }
+        self.stacks(frame, old, current)
     }
 
     /// Whether the old value, which has a node, covers the current one.
@@ -140,12 +206,17 @@ impl Comparison<'_> {
             && self.ids.same(old.ref_id, current.ref_id)
     }
 
-    fn stacks(&mut self, old: &Active, current: &Active) -> bool {
-        let place = |index| Place::Slot(index);
-        let (before, now) = (old.stack(), current.stack());
-        before.beside(now).all(|(index, a, b, shared)| match b {
-            Some(_) if shared && !a.has_value() => true,
-            Some(b) => self.slots(a, b, |value| old.node(place(index), value)),
+    fn stacks(&mut self, frame: usize, old: &Active, current: &Active) -> bool {
+        old.stack().all_beside(current.stack(), |index, a, b, shared| match b {
+            // What is the same covers itself, but for ids.
+            Some(_) if shared && (!a.has_value() || a.value.has_no_id()) => true,
+            Some(b) => {
+                let covers = self.slots(a, b, |value| old.node(Place::Slot(index), value));
+                if !covers {
+                    self.differed = Some((frame, Place::Slot(index)));
+                }
+                covers
+            }
             None if self.mode == Mode::Exact => false,
             None => a.is_all_misc(),
         })
@@ -204,10 +275,15 @@ fn as_number(slot: &Slot) -> Option<&Value> {
     }
 }
 
-/// The nodes of live numbers of an old state, each with that of the number it covers in the
+/// Gives the nodes of live numbers of an old state, each with that of the number it covers in the
 /// current one.
-pub(crate) fn counterparts(code: &Code, old: &State, current: &State, at: usize) -> Vec<[Node; 2]> {
-    let mut found = Vec::new();
+pub(crate) fn counterparts(
+    code: &Code,
+    old: &State,
+    current: &State,
+    at: usize,
+    mut found: impl FnMut(Node, Node),
+) {
     let depth = old.depth();
     for (index, (a, b)) in old.frames.iter().zip(&current.frames).enumerate() {
         let callsite = old.frames.get(index + 1).map_or(at, |frame| frame.callsite);
@@ -220,11 +296,12 @@ pub(crate) fn counterparts(code: &Code, old: &State, current: &State, at: usize)
         let spilled = spilled
             .filter(|(_, (a, b))| a.is_spilled_scalar() && b.is_spilled_scalar())
             .map(|(slot, (a, b))| (Place::Slot(slot), &a.value, &b.value));
-        for (place, old, current) in registers.chain(spilled) {
+        let mut find = |(place, old, current): (Place, &Value, &Value)| {
             if old.is_scalar() && current.is_scalar() {
-                found.push([a.node(place, old), b.node(place, current)]);
+                found(a.node(place, old), b.node(place, current));
             }
-        }
+        };
+        registers.for_each(&mut find);
+        spilled.for_each(&mut find);
     }
-    found
 }

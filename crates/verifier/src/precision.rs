@@ -81,6 +81,8 @@ struct Block {
     written: u128,
     /// Their nodes before begin here in `Nodes::written`.
     first: usize,
+    /// The numbers that make others matter: asked before `Nodes::dependent` is.
+    dependent: u128,
     /// Where the other numbers come from.
     before: u32,
 }
@@ -99,7 +101,7 @@ impl Nodes {
     /// No nodes but [`Node::NONE`].
     pub(crate) fn new() -> Nodes {
         let none = Entry { operands: [Node::NONE; 2], precise: true };
-        let nowhere = Block { precise: u128::MAX, written: 0, first: 0, before: 0 };
+        let nowhere = Block { precise: u128::MAX, written: 0, first: 0, dependent: 0, before: 0 };
         Nodes {
             entries: vec![none],
             blocks: vec![nowhere],
@@ -141,7 +143,7 @@ impl Nodes {
         // A walk makes at most as many checkpoints as it has instructions, of at most eight
         // frames: far below 2^32.
         let block = self.blocks.len() as u32;
-        self.blocks.push(Block { precise: 0, written, first, before: frame.block });
+        self.blocks.push(Block { precise: 0, written, first, dependent: 0, before: frame.block });
         *frame = Written { block, places: 0 };
     }
 
@@ -150,12 +152,19 @@ impl Nodes {
         if entry == Node::NONE || on == Node::NONE || entry == on {
             return;
         }
+        if self.is_precise(entry) {
+            self.mark(on);
+            return;
+        }
+        let Some((block, place)) = entry.block() else {
+            // Numbers of checkpoints are in blocks. Of another one it is safe that it matters.
+            self.mark(on);
+            return;
+        };
+        self.blocks[block].dependent |= 1 << place;
         let before = self.dependent.get(&entry).copied().unwrap_or(Node::NONE);
         let joined = self.join(before, on);
         self.dependent.insert(entry, joined);
-        if self.is_precise(entry) {
-            self.mark(on);
-        }
     }
 
     /// Whether the number matters.
@@ -181,6 +190,7 @@ impl Nodes {
                 Some((index, place)) => {
                     let block = &mut self.blocks[index];
                     block.precise |= 1 << place;
+                    let has_dependent = block.dependent >> place & 1 == 1;
                     let before = if block.written >> place & 1 == 1 {
                         let earlier = block.written & ((1 << place) - 1);
                         self.written[block.first + earlier.count_ones() as usize]
@@ -188,17 +198,15 @@ impl Nodes {
                         Node::of_block(block.before, place)
                     };
                     self.pending.push(before);
+                    if has_dependent && let Some(on) = self.dependent.get(&node) {
+                        self.pending.push(*on);
+                    }
                 }
                 None => {
                     let entry = &mut self.entries[node.0 as usize];
                     entry.precise = true;
                     self.pending.extend(entry.operands);
                 }
-            }
-            if !self.dependent.is_empty()
-                && let Some(on) = self.dependent.get(&node)
-            {
-                self.pending.push(*on);
             }
         }
     }

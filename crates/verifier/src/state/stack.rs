@@ -156,22 +156,30 @@ impl Stack {
         &mut Rc::make_mut(&mut self.chunks[slot / CHUNK])[slot % CHUNK]
     }
 
-    /// The slots of this stack, each with its number and that of another one, if that reaches so
-    /// far; and whether the two are shared.
+    /// Whether something holds of all slots of this stack, each given with its number, that of
+    /// another one, if that reaches so far, and whether the two are shared.
     #[inline]
-    pub(crate) fn beside<'a>(
-        &'a self,
-        other: &'a Stack,
-    ) -> impl Iterator<Item = (usize, &'a Slot, Option<&'a Slot>, bool)> {
-        self.chunks.iter().enumerate().flat_map(move |(chunk, own)| {
+    pub(crate) fn all_beside(
+        &self,
+        other: &Stack,
+        mut holds: impl FnMut(usize, &Slot, Option<&Slot>, bool) -> bool,
+    ) -> bool {
+        // Loops, because chained iterators made this slow: it is done for every comparison.
+        for (chunk, own) in self.chunks.iter().enumerate() {
             let theirs = other.chunks.get(chunk);
             let shared = theirs.is_some_and(|theirs| Rc::ptr_eq(own, theirs));
-            let first = chunk * CHUNK;
-            own.iter().zip(first..self.len).enumerate().map(move |(index, (slot, number))| {
-                let other = theirs.filter(|_| number < other.len).map(|theirs| &theirs[index]);
-                (number, slot, other, shared)
-            })
-        })
+            for (index, slot) in own.iter().enumerate() {
+                let number = chunk * CHUNK + index;
+                if number >= self.len {
+                    break;
+                }
+                let beside = theirs.filter(|_| number < other.len).map(|theirs| &theirs[index]);
+                if !holds(number, slot, beside, shared) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// All slots.

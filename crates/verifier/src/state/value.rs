@@ -273,6 +273,12 @@ impl Value {
             && self.kind == other.kind
     }
 
+    /// Whether nothing else can be related to it.
+    #[inline]
+    pub(crate) fn has_no_id(&self) -> bool {
+        self.id == 0 && self.ref_id == 0
+    }
+
     /// Whether it is a number.
     #[inline]
     pub(crate) fn is_scalar(&self) -> bool {
