@@ -168,6 +168,13 @@ pub enum ParamKind {
     },
     /// A dynamic pointer.
     Dynptr,
+    /// An object of the kernel that certainly lives.
+    Object {
+        /// The name of its structure.
+        type_name: String,
+        /// NULL may be passed.
+        or_null: bool,
+    },
     /// Something else, as it is declared; programs that need it are refused.
     Other(String),
 }
@@ -270,6 +277,12 @@ fn param_kind(btf: &Btf, id: TypeId, tags: &[&str], prog_type: ProgType) -> Para
     }
     if is_struct && name == "bpf_dynptr" {
         return if tags.is_empty() { ParamKind::Dynptr } else { other() };
+    }
+    if is_struct && matches!(tags, ["trusted"] | ["trusted", "nullable"] | ["nullable", "trusted"])
+    {
+        // What follows three underscores tells apart versions of a declaration (libbpf).
+        let type_name = name.split("___").next().unwrap_or(name).to_owned();
+        return ParamKind::Object { type_name, or_null: tags.contains(&"nullable") };
     }
     let or_null = match tags {
         [] => true,

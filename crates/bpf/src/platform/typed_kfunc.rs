@@ -131,7 +131,6 @@ const TESTED: Option<&[ProgType]> = Some(&[
     ProgType::TRACEPOINT,
     ProgType::PERF_EVENT,
     ProgType::TRACING,
-    ProgType::STRUCT_OPS,
     ProgType::LSM,
     ProgType::SYSCALL,
 ]);

@@ -5,6 +5,8 @@ use crate::check::call::ARGUMENTS;
 use crate::check::pointer_compare::set_not_null;
 use crate::explore::{Step, Walk};
 use crate::input::{FunctionFacts, ParamKind};
+use crate::kernel::layout;
+use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::frame::Frame;
 use crate::state::value::{Kind, Value};
@@ -119,6 +121,40 @@ impl Walk<'_> {
                 self.check_argument_offset(reg, &value, ArgKind::Anything)?;
                 self.existing_dynptr(reg).map(|_| ())
             }
+            ParamKind::Object { type_name, or_null } => {
+                if *or_null && value.is_zero() {
+                    self.mark_precise(&value);
+                    return Ok(());
+                }
+                let wanted = self.kernel_struct(type_name)?;
+                let trusted = Value { or_null: false, ..value }.is_trusted();
+                let (Kind::Btf { type_id, .. }, true) = (value.kind, trusted) else {
+                    return fault(
+                        Rule::HelperArgument,
+                        format!(
+                            "R{number} type={} expected=ptr_, trusted_ptr_, rcu_ptr_",
+                            value.type_name()
+                        ),
+                    );
+                };
+                if value.or_null && !or_null {
+                    return fault(
+                        Rule::MaybeNull,
+                        format!("Possibly NULL pointer passed to helper arg{number}"),
+                    );
+                }
+                self.check_unmodified(reg, &value, true)?;
+                let off = u32::try_from(value.off).ok();
+                let types = self.kernel_types()?;
+                if !off.is_some_and(|off| layout::is_at(types, type_id, off, wanted, false)) {
+                    let found = types.name(type_id);
+                    return fault(
+                        Rule::HelperArgument,
+                        format!("R{number} is of type {found} but {type_name} is expected"),
+                    );
+                }
+                Ok(())
+            }
             ParamKind::Other(declared) => {
                 unsupported(format_args!("parameters of global functions declared {declared}"))
             }
@@ -153,6 +189,12 @@ impl Walk<'_> {
                 },
                 ParamKind::Dynptr => {
                     Value { id: self.new_id(), ..Value::pointer(Kind::ConstDynptr) }
+                }
+                ParamKind::Object { type_name, or_null } => {
+                    let type_id = self.kernel_struct(type_name)?;
+                    let id = if *or_null { self.new_id() } else { 0 };
+                    let kind = Kind::Btf { type_id, trust: Trust::TRUSTED };
+                    Value { or_null: *or_null, id, ..Value::pointer(kind) }
                 }
                 ParamKind::Other(declared) => {
                     return unsupported(format_args!(

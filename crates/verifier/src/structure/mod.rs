@@ -20,6 +20,7 @@ use skep_bpf::op::{
 };
 use skep_bpf::platform::kfunc::{IteratorStep, KfuncReturn, KfuncRow};
 use skep_bpf::platform::object::{ObjectCall, ObjectRow};
+use skep_bpf::platform::typed_kfunc::{KfuncFlags, TypedKfuncRow};
 
 /// The largest number of functions in a program.
 const MAX_FUNCTIONS: usize = 256;
@@ -60,6 +61,8 @@ pub(crate) struct Code {
     /// The kernel functions that calls refer to by number.
     kfuncs: Vec<Option<&'static KfuncRow>>,
     object_kfuncs: Vec<Option<&'static ObjectRow>>,
+    /// What the functions of the kernel promise; those that are not known may sleep.
+    kfunc_flags: Vec<KfuncFlags>,
 }
 
 impl Code {
@@ -95,6 +98,12 @@ impl Code {
             live: Vec::new(),
             kfuncs: names.iter().map(|name| KfuncRow::named(name)).collect(),
             object_kfuncs: names.iter().map(|name| ObjectRow::named(name)).collect(),
+            kfunc_flags: names
+                .iter()
+                .map(|name| {
+                    TypedKfuncRow::named(name).map_or(KfuncFlags::SLEEPABLE, |row| row.flags)
+                })
+                .collect(),
         };
         code.check_functions(input, at)?;
         code.check_opcodes(input, at)?;
@@ -256,6 +265,11 @@ impl Code {
                 let entry = self.target(at, target);
                 let function = entry.and_then(|entry| self.function_at(entry));
                 function.is_some_and(|function| self.functions[function].may_sleep)
+            }
+            Some(Insn::Call { callee: Callee::Kfunc { btf_id, .. } }) => {
+                let flags = usize::try_from(btf_id).ok().and_then(|at| self.kfunc_flags.get(at));
+                // What functions that are not known do is not known.
+                flags.is_none_or(|flags| flags.contains(KfuncFlags::SLEEPABLE))
             }
             Some(Insn::Call { .. }) => true,
             _ => false,
