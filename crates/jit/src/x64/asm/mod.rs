@@ -351,6 +351,18 @@ impl Asm {
         self.fixups.truncate(mark.fixups);
     }
 
+    /// Whether every short jump written since a mark reaches its target, as far as targets are
+    /// bound.
+    #[must_use]
+    pub fn short_jumps_reach(&self, mark: Mark) -> bool {
+        let reaches = |fixup: &Fixup| {
+            let end = i64::from(fixup.at) + 1;
+            let target = self.offset_of(fixup.label);
+            target.is_none_or(|target| i8::try_from(target as i64 - end).is_ok())
+        };
+        self.fixups[mark.fixups..].iter().filter(|fixup| fixup.is_short).all(reaches)
+    }
+
     /// The offset that a label is bound to.
     #[must_use]
     pub fn offset_of(&self, label: Label) -> Option<usize> {

@@ -546,6 +546,20 @@ fn jumps_lead_to_their_labels() {
 }
 
 #[test]
+fn short_jumps_that_do_not_reach_are_seen() {
+    for (distance, reaches) in [(127, true), (128, false)] {
+        let mut asm = Asm::default();
+        let label = asm.label();
+        let mark = asm.mark();
+        asm.jmp_short(label);
+        assert!(asm.short_jumps_reach(mark));
+        (0..distance).for_each(|_| asm.int3());
+        asm.bind(label);
+        assert_eq!(asm.short_jumps_reach(mark), reaches, "{distance}");
+    }
+}
+
+#[test]
 fn conditions_are_negated() {
     for cc in Cc::ALL {
         assert_ne!(cc, cc.negated());

@@ -110,7 +110,8 @@ pub(super) struct Emitter<'a, 'b> {
     jumps: Vec<(usize, usize)>,
 }
 
-/// Writes a function: once to see how large everything is, and once for good.
+/// Writes a function: once to see how large everything is, and once for good. If loops that are
+/// moved to their lines then lie too far behind a short jump, once more without short jumps.
 pub(super) fn emit(compiler: &mut Compiler<'_>, machine: &Machine, output: &Output) {
     let frame = Frame::new(machine, output, compiler.source.metered);
     let leads_to = destinations(machine, output);
@@ -118,11 +119,17 @@ pub(super) fn emit(compiler: &mut Compiler<'_>, machine: &Machine, output: &Outp
     let mark = compiler.mark();
     let mut emitter = Emitter::new(compiler, machine, output, (&frame, &leads_to));
     emitter.function(&order);
-    let plan = emitter.plan(&order);
-    compiler.reset(mark);
-    let mut emitter = Emitter::new(compiler, machine, output, (&frame, &leads_to));
-    emitter.known = Some(plan);
-    emitter.function(&order);
+    let mut plan = emitter.plan(&order);
+    loop {
+        compiler.reset(mark);
+        let mut emitter = Emitter::new(compiler, machine, output, (&frame, &leads_to));
+        emitter.known = Some(plan.clone());
+        emitter.function(&order);
+        if compiler.asm.short_jumps_reach(mark.asm) {
+            return;
+        }
+        plan.is_short.clear();
+    }
 }
 
 fn gpr(allocation: Allocation) -> Gpr {
