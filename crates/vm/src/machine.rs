@@ -1,6 +1,6 @@
 //! The machine: guest memory, the maps and helpers in it, and the programs loaded into it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, OnceLock};
 
@@ -49,6 +49,8 @@ pub struct Machine {
     handles: u32,
     helpers: HashMap<HelperId, Arc<Implementation>>,
     cpus: Mutex<Vec<bool>>,
+    /// The guest addresses of the locks that processors hold.
+    pub(crate) locks: Mutex<HashSet<u32>>,
 }
 
 /// Why a machine, a map or a processor could not be made.
@@ -222,6 +224,7 @@ impl Machine {
             map_count: Mutex::new(0),
             handles,
             helpers,
+            locks: Mutex::default(),
         })
     }
 
