@@ -146,7 +146,7 @@ fn locks_exclude() {
     crate::helpers::release_lock(&bench.machine, &mut bench.cpu.state);
     assert_eq!(word(&bench), 0);
     // Nobody waits for a lock that nobody holds, whatever its word says.
-    memory.window().store(lock, Size::W, 7).unwrap();
+    bench.machine.memory().window().store(lock, Size::W, 7).unwrap();
     bench.call(HelperId::SPIN_LOCK, args).unwrap();
     assert_eq!(word(&bench), 1);
     bench.call(HelperId::SPIN_UNLOCK, args).unwrap();
