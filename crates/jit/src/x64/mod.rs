@@ -2,6 +2,8 @@
 
 pub mod asm;
 
+mod host;
+
 pub mod regs;
 
 pub mod tier1;

@@ -25,6 +25,9 @@ pub const fn gpr(reg: Reg) -> Gpr {
     }
 }
 
+/// The registers that the host's convention preserves and functions may change, `rbp` apart.
+pub const PRESERVED: [Gpr; 4] = [Gpr::Rbx, Gpr::R13, Gpr::R14, Gpr::R15];
+
 /// The host address of guest address 0.
 pub const WINDOW: Gpr = Gpr::R12;
 /// The fuel that is left, in metered code; the state pointer in calls of helpers.

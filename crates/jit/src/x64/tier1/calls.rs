@@ -4,12 +4,12 @@ use skep_bpf::insn::{Callee, HelperId, PacketIndex, PacketSize, Reg};
 use skep_bpf::program::Pc;
 
 use super::Compiler;
-use super::frame::{Frame, state_field};
 use super::stubs::StubKind;
 use crate::abi::{FRAME_BYTES, TrapCode, offset};
 use crate::flow::RegSet;
 use crate::source::Binding;
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Label, Mem};
+use crate::x64::host::{STATE_WORD, state_field};
 use crate::x64::regs::{FUEL, SCRATCH, STATE, gpr};
 
 /// The sixth argument of C functions.
@@ -56,7 +56,7 @@ impl Compiler<'_> {
     fn enter_frame(&mut self, at: usize) {
         let frame_top = gpr(Reg::R10);
         let too_deep = self.trap(TrapCode::CallDepth, at);
-        self.asm.load(Bits::B64, STATE, Frame::state());
+        self.asm.load(Bits::B64, STATE, STATE_WORD);
         let lowest = state_field(STATE, offset::LOWEST_FRAME);
         self.asm.alu_from(Alu::Cmp, Bits::B32, frame_top, lowest);
         self.asm.jcc(Cc::E, too_deep);
@@ -69,7 +69,7 @@ impl Compiler<'_> {
 
     fn call_helper(&mut self, at: usize, binding: Binding) {
         self.keep_fuel();
-        self.asm.load(Bits::B64, SIXTH, Frame::state());
+        self.asm.load(Bits::B64, SIXTH, STATE_WORD);
         match binding {
             Binding::Generic { site, .. } => {
                 self.asm.mov_imm(Gpr::Rax, site);
@@ -102,22 +102,21 @@ impl Compiler<'_> {
     /// After a runtime function.
     fn ask_for_trap(&mut self, at: usize) {
         let trap = self.trap(TrapCode::Runtime, at);
-        self.asm.load(Bits::B64, STATE, Frame::state());
+        self.asm.load(Bits::B64, STATE, STATE_WORD);
         self.asm.alu_imm(Alu::Cmp, Bits::B64, state_field(STATE, offset::TRAPPED), 0);
         self.asm.jcc(Cc::Ne, trap);
     }
 
     fn call_register(&mut self, at: usize, reg: Reg) {
         let (is_function, done) = (self.asm.label(), self.asm.label());
-        self.shared.uses_resolve = true;
         self.asm.mov(Bits::B64, SCRATCH, gpr(reg));
-        self.asm.call(self.shared.resolve);
+        self.host.resolve(&mut self.asm);
         self.asm.test(Bits::B64, SCRATCH, SCRATCH);
         self.asm.jcc(Cc::Ne, is_function);
         // A helper by its number, or a trap. No fuel is asked for.
         self.pay(self.debt as i32 + 1);
         self.keep_fuel();
-        self.asm.load(Bits::B64, SIXTH, Frame::state());
+        self.asm.load(Bits::B64, SIXTH, STATE_WORD);
         self.asm.call_rm(state_field(SIXTH, offset::NUMBERED));
         self.ask_for_trap(at);
         self.fetch_fuel();
@@ -142,12 +141,12 @@ impl Compiler<'_> {
         }
         let failed = self.asm.label();
         self.keep_fuel();
-        self.asm.load(Bits::B64, SIXTH, Frame::state());
+        self.asm.load(Bits::B64, SIXTH, STATE_WORD);
         self.asm.mov_imm(Gpr::Rax, self.source.site);
         self.asm.mov(Bits::B64, state_field(SIXTH, offset::SITE), Gpr::Rax);
         self.asm.call_rm(state_field(SIXTH, offset::TAIL_CALL));
         self.fetch_fuel();
-        self.asm.load(Bits::B64, STATE, Frame::state());
+        self.asm.load(Bits::B64, STATE, STATE_WORD);
         self.asm.test(Bits::B64, Gpr::Rax, Gpr::Rax);
         self.asm.jcc(Cc::E, failed);
         self.pay(debt as i32);
@@ -171,7 +170,6 @@ impl Compiler<'_> {
         index: PacketIndex,
         imm: i32,
     ) {
-        self.shared.uses_load_packet = true;
         match index {
             PacketIndex::Absolute => self.asm.mov_imm(SCRATCH, (imm as u32).into()),
             PacketIndex::Indirect(reg) => {
@@ -179,10 +177,7 @@ impl Compiler<'_> {
             }
         }
         self.truncated = None;
-        self.asm.load(Bits::B64, STATE, Frame::state());
-        let len = size.size().bytes() as i32;
-        self.asm.store_imm(Bits::B64, state_field(STATE, offset::SITE), len);
-        self.asm.call(self.shared.load_packet);
+        self.host.load_packet(&mut self.asm, size.size().bytes());
         let trap = self.trap(TrapCode::Runtime, at);
         self.asm.jcc(Cc::Ne, trap);
         let inside: Label = self.asm.label();

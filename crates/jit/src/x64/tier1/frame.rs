@@ -1,4 +1,4 @@
-//! Entries and exits: the stub that enters the program, prologues, epilogues.
+//! The native frame: entering functions and leaving them.
 //!
 //! A native frame holds, from its lowest word: the state pointer, the fuel during calls, the
 //! budget of `may_goto`, a word for atomic operations, and above them the preserved registers.
@@ -6,11 +6,11 @@
 use skep_bpf::insn::{Insn, Reg};
 
 use super::Compiler;
-use crate::abi::{MAY_GOTO_LIMIT, offset};
+use crate::abi::MAY_GOTO_LIMIT;
 use crate::code::Place;
 use crate::flow::RegSet;
 use crate::x64::asm::{Alu, Bits, Gpr, Mem};
-use crate::x64::regs::{FUEL, STATE, WINDOW, gpr};
+use crate::x64::regs::{STATE, gpr};
 
 /// Where things are in the native frame, in bytes from its lowest word.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,10 +25,6 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub(super) fn state() -> Mem {
-        Mem::at(Gpr::Rsp, 0)
-    }
-
     pub(super) fn fuel(self) -> Mem {
         Mem::at(Gpr::Rsp, self.fuel)
     }
@@ -40,13 +36,6 @@ impl Frame {
     pub(super) fn scratch(self) -> Mem {
         Mem::at(Gpr::Rsp, self.scratch)
     }
-}
-
-/// The registers that the host's convention preserves and functions may change.
-const PRESERVED: [Gpr; 4] = [Gpr::Rbx, Gpr::R13, Gpr::R14, Gpr::R15];
-
-pub(super) fn state_field(state: Gpr, offset: i32) -> Mem {
-    Mem::at(state, offset)
 }
 
 impl Compiler<'_> {
@@ -61,57 +50,8 @@ impl Compiler<'_> {
     pub(super) fn enter(&mut self) {
         self.place(Place::NONE);
         let keeps = self.keeps_registers();
-        let asm = &mut self.asm;
-        asm.endbr64();
-        asm.push(Gpr::Rbp);
-        asm.push(WINDOW);
-        asm.push(Gpr::Rdi);
-        asm.mov(Bits::B64, STATE, Gpr::Rdi);
-        if keeps {
-            for (index, reg) in PRESERVED.into_iter().enumerate() {
-                let at = state_field(STATE, offset::EXIT_SAVED + index as i32 * 8);
-                asm.mov(Bits::B64, at, reg);
-            }
-        }
-        asm.mov(Bits::B64, state_field(STATE, offset::EXIT_SP), Gpr::Rsp);
-        asm.load(Bits::B64, WINDOW, state_field(STATE, offset::WINDOW));
-        asm.load(Bits::B64, gpr(Reg::R10), state_field(STATE, offset::FRAME_TOP));
-        if self.source.metered {
-            asm.load(Bits::B64, FUEL, state_field(STATE, offset::FUEL));
-        }
-        asm.load(Bits::B64, gpr(Reg::R2), state_field(STATE, offset::ARGS + 8));
-        asm.load(Bits::B64, gpr(Reg::R1), state_field(STATE, offset::ARGS));
-        if self.source.proof.is_none() {
-            let given = RegSet::arguments(2);
-            let undefined = RegSet::ARGUMENTS - given;
-            self.zero(self.flow.functions[0].live_in & undefined);
-        }
-        let asm = &mut self.asm;
-        asm.call(self.first_entry);
-        asm.pop(STATE);
-        asm.mov(Bits::B64, state_field(STATE, offset::R0), Gpr::Rax);
-        if self.source.metered {
-            asm.mov(Bits::B64, state_field(STATE, offset::FUEL), FUEL);
-        }
-        asm.zero(Gpr::Rax);
-        asm.pop(WINDOW);
-        asm.pop(Gpr::Rbp);
-        asm.ret();
-        // The way out after a trap; the state is in the lowest word of the frame.
-        asm.bind(self.shared.exit);
-        asm.load(Bits::B64, STATE, Frame::state());
-        asm.load(Bits::B64, Gpr::Rsp, state_field(STATE, offset::EXIT_SP));
-        if keeps {
-            for (index, reg) in PRESERVED.into_iter().enumerate() {
-                let at = state_field(STATE, offset::EXIT_SAVED + index as i32 * 8);
-                asm.load(Bits::B64, reg, at);
-            }
-        }
-        asm.mov_imm(Gpr::Rax, crate::abi::TRAPPED);
-        asm.pop(STATE);
-        asm.pop(WINDOW);
-        asm.pop(Gpr::Rbp);
-        asm.ret();
+        let program = (self.source, self.flow);
+        self.host.enter(&mut self.asm, program, self.first_entry, keeps);
     }
 
     /// Whether a function's code ever needs the state.

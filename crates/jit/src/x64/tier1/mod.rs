@@ -27,9 +27,10 @@ use skep_bpf::insn::{Imm64, Insn, Reg};
 use skep_bpf::program::Pc;
 
 use self::frame::Frame;
-use self::stubs::{Shared, Stub};
+use self::stubs::Stub;
 use super::Features;
 use super::asm::{Alu, Asm, Bits, Gpr, Label};
+use super::host::Host;
 use super::regs::{FUEL, gpr};
 use crate::abi::TrapCode;
 use crate::code::{Access, Code, Place};
@@ -54,7 +55,7 @@ pub fn compile(
     let mut asm = Asm::with_capacity(source.insns.len() * 8 + 512);
     let first_block = asm.label_range(flow.blocks.len());
     let entries = asm.label_range(flow.functions.len());
-    let shared = Shared::new(&mut asm);
+    let host = Host::new(&mut asm);
     let mut compiler = Compiler {
         source,
         flow: &flow,
@@ -63,7 +64,7 @@ pub fn compile(
         asm,
         first_block,
         first_entry: entries,
-        shared,
+        host,
         stubs: Vec::new(),
         code: Code::default(),
         frame: Frame::default(),
@@ -85,7 +86,7 @@ struct Compiler<'a> {
     first_block: Label,
     /// The same of the functions' entries.
     first_entry: Label,
-    shared: Shared,
+    host: Host,
     stubs: Vec<Stub>,
     code: Code,
     /// The frame of the function that is compiled.
@@ -120,7 +121,7 @@ impl Compiler<'_> {
 
     fn finish(mut self) -> Code {
         let offset = |asm: &Asm, label: Label| asm.offset_of(label).unwrap_or(0) as u32;
-        self.code.fault_exit = offset(&self.asm, self.shared.exit);
+        self.code.fault_exit = offset(&self.asm, self.host.exit());
         self.code.entries = (0..self.flow.functions.len())
             .map(|index| offset(&self.asm, self.first_entry.nth(index)))
             .collect();

@@ -9,9 +9,7 @@ use super::inst::Inst;
 use super::select::{Machine, preg};
 use crate::ssa::ir::Target;
 use crate::x64::asm::Gpr;
-
-/// The registers that a function preserves if it uses them.
-pub(super) const PRESERVED: [Gpr; 4] = [Gpr::Rbx, Gpr::R13, Gpr::R14, Gpr::R15];
+use crate::x64::regs::PRESERVED;
 
 /// The registers that a call may change.
 const CALLER_SAVED: [Gpr; 9] =

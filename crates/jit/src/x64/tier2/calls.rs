@@ -5,12 +5,13 @@ use skep_bpf::insn::Reg;
 use skep_bpf::op::Size;
 use skep_bpf::program::Pc;
 
-use super::emit::{Emitter, Frame};
+use super::emit::Emitter;
 use super::stubs::StubKind;
 use crate::abi::{FRAME_BYTES, TrapCode, offset};
 use crate::flow::RegSet;
 use crate::source::Binding;
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Mem};
+use crate::x64::host::STATE_WORD;
 use crate::x64::regs::{FUEL, SCRATCH, STATE, gpr};
 
 /// The sixth argument of C functions.
@@ -29,7 +30,7 @@ impl Emitter<'_, '_> {
     /// Moves the frame pointer down, with the state pointer where callees expect it.
     fn enter_frame(&mut self, pc: u32) {
         let frame_top = gpr(Reg::R10);
-        self.compiler.asm.load(Bits::B64, STATE, Frame::state());
+        self.compiler.asm.load(Bits::B64, STATE, STATE_WORD);
         // A proof says how deep calls are nested.
         if self.compiler.source.proof.is_none() {
             let too_deep = self.compiler.trap(TrapCode::CallDepth, pc);
@@ -44,7 +45,7 @@ impl Emitter<'_, '_> {
     pub(super) fn check_depth(&mut self, pc: u32, levels: u32, temp: Gpr) {
         let too_deep = self.compiler.trap(TrapCode::CallDepth, pc);
         let asm = &mut self.compiler.asm;
-        asm.load(Bits::B64, temp, Frame::state());
+        asm.load(Bits::B64, temp, STATE_WORD);
         asm.load(Bits::B64, temp, Mem::at(temp, offset::LOWEST_FRAME));
         if levels != 0 {
             asm.alu_imm(Alu::Add, Bits::B32, temp, (FRAME_BYTES * levels) as i32);
@@ -73,7 +74,7 @@ impl Emitter<'_, '_> {
 
     pub(super) fn call_helper(&mut self, pc: u32, binding: Binding) {
         self.keep_fuel();
-        self.compiler.asm.load(Bits::B64, SIXTH, Frame::state());
+        self.compiler.asm.load(Bits::B64, SIXTH, STATE_WORD);
         match binding {
             Binding::Generic { site, .. } => {
                 self.compiler.asm.mov_imm(Gpr::Rax, site);
@@ -92,22 +93,20 @@ impl Emitter<'_, '_> {
     /// After a runtime function.
     fn ask_for_trap(&mut self, pc: u32) {
         let trap = self.compiler.trap(TrapCode::Runtime, pc);
-        self.compiler.asm.load(Bits::B64, STATE, Frame::state());
+        self.compiler.asm.load(Bits::B64, STATE, STATE_WORD);
         self.compiler.asm.alu_imm(Alu::Cmp, Bits::B64, Mem::at(STATE, offset::TRAPPED), 0);
         self.compiler.asm.jcc(Cc::Ne, trap);
     }
 
     /// What is called is in the scratch register; the fuel was paid.
     pub(super) fn call_register(&mut self, pc: u32) {
-        self.compiler.shared.uses_resolve = true;
         let (is_function, done) = (self.compiler.asm.label(), self.compiler.asm.label());
-        let resolve = self.compiler.shared.resolve;
-        self.compiler.asm.call(resolve);
+        self.compiler.host.resolve(&mut self.compiler.asm);
         self.compiler.asm.test(Bits::B64, SCRATCH, SCRATCH);
         self.compiler.asm.jcc(Cc::Ne, is_function);
         // A helper by its number, or a trap. No fuel is asked for.
         self.keep_fuel();
-        self.compiler.asm.load(Bits::B64, SIXTH, Frame::state());
+        self.compiler.asm.load(Bits::B64, SIXTH, STATE_WORD);
         self.compiler.asm.call_rm(Mem::at(SIXTH, offset::NUMBERED));
         self.ask_for_trap(pc);
         self.fetch_fuel();
@@ -132,12 +131,12 @@ impl Emitter<'_, '_> {
         let site = self.compiler.source.site;
         let failed = self.compiler.asm.label();
         self.keep_fuel();
-        self.compiler.asm.load(Bits::B64, SIXTH, Frame::state());
+        self.compiler.asm.load(Bits::B64, SIXTH, STATE_WORD);
         self.compiler.asm.mov_imm(Gpr::Rax, site);
         self.compiler.asm.mov(Bits::B64, Mem::at(SIXTH, offset::SITE), Gpr::Rax);
         self.compiler.asm.call_rm(Mem::at(SIXTH, offset::TAIL_CALL));
         self.fetch_fuel();
-        self.compiler.asm.load(Bits::B64, STATE, Frame::state());
+        self.compiler.asm.load(Bits::B64, STATE, STATE_WORD);
         self.compiler.asm.test(Bits::B64, Gpr::Rax, Gpr::Rax);
         self.compiler.asm.jcc(Cc::E, failed);
         self.compiler.asm.mov(Bits::B64, SCRATCH, Gpr::Rax);
@@ -159,12 +158,7 @@ impl Emitter<'_, '_> {
     /// A load from the packet at the offset in the scratch register. Outside the packet the value
     /// is one that no load gives.
     pub(super) fn load_packet(&mut self, pc: u32, size: Size) {
-        self.compiler.shared.uses_load_packet = true;
-        let piece = self.compiler.shared.load_packet;
-        let asm = &mut self.compiler.asm;
-        asm.load(Bits::B64, STATE, Frame::state());
-        asm.store_imm(Bits::B64, Mem::at(STATE, offset::SITE), size.bytes() as i32);
-        asm.call(piece);
+        self.compiler.host.load_packet(&mut self.compiler.asm, size.bytes());
         let trap = self.compiler.trap(TrapCode::Runtime, pc);
         let asm = &mut self.compiler.asm;
         asm.jcc(Cc::Ne, trap);

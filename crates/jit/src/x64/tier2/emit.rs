@@ -12,7 +12,6 @@ use skep_bpf::op::{AtomicOp, Size};
 
 use self::jumps::{Plan, destinations};
 use super::Compiler;
-use super::allocate::PRESERVED;
 use super::inst::{Amode, Base, Flags, Inst};
 use super::layout::Placed;
 use super::select::{Chosen, Machine};
@@ -20,7 +19,7 @@ use super::stubs::StubKind;
 use crate::code::Place;
 use crate::ssa::ir::{Bin, Target};
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Label, Mem, Rm, Scale, Shift, Unary};
-use crate::x64::regs::{FUEL, STATE, WINDOW};
+use crate::x64::regs::{FUEL, PRESERVED, STATE, WINDOW};
 
 /// Where things are in the native frame, in bytes from its lowest word.
 #[derive(Clone, Debug, Default)]
@@ -34,11 +33,6 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The lowest word.
-    pub(super) fn state() -> Mem {
-        Mem::at(Gpr::Rsp, 0)
-    }
-
     pub(super) fn fuel(&self) -> Mem {
         Mem::at(Gpr::Rsp, self.fuel)
     }

@@ -19,19 +19,16 @@ mod select;
 
 mod stubs;
 
-use self::emit::Frame;
-use self::stubs::{Shared, Stub};
+use self::stubs::Stub;
 use super::Features;
-use super::asm::{Asm, Bits, Gpr, Label, Mem};
-use super::regs::{FUEL, STATE, WINDOW, gpr};
-use crate::abi::offset;
+use super::asm::{Asm, Label};
+use super::host::Host;
 use crate::code::{Access, Code, Place};
-use crate::flow::{Flow, RegSet};
+use crate::flow::Flow;
 use crate::source::Source;
 use crate::ssa::ir::Func;
 use crate::ssa::{self, Passes};
 use crate::{CompileError, CompileOptions};
-use skep_bpf::insn::Reg;
 
 /// The most bytes of code: distances in it fit in 31 bits with room to spare.
 const MAX_BYTES: usize = 1 << 30;
@@ -49,7 +46,7 @@ pub fn compile(
     let flow = Flow::new(source);
     let mut asm = Asm::with_capacity(source.insns.len() * 8 + 512);
     let entries = flow.functions.iter().map(|_| asm.label()).collect();
-    let shared = Shared::new(&mut asm);
+    let host = Host::new(&mut asm);
     let mut compiler = Compiler {
         source,
         flow: &flow,
@@ -58,7 +55,7 @@ pub fn compile(
         passes: options.passes,
         asm,
         entries,
-        shared,
+        host,
         stubs: Vec::new(),
         code: Code::default(),
     };
@@ -77,7 +74,7 @@ struct Compiler<'a> {
     passes: Passes,
     asm: Asm,
     entries: Vec<Label>,
-    shared: Shared,
+    host: Host,
     stubs: Vec<Stub>,
     code: Code,
 }
@@ -86,7 +83,7 @@ struct Compiler<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     asm: super::asm::Mark,
-    shared: Shared,
+    host: Host,
     stubs: usize,
     accesses: usize,
     places: usize,
@@ -125,7 +122,7 @@ impl Compiler<'_> {
 
     fn finish(mut self) -> Code {
         let offset = |asm: &Asm, label: Label| asm.offset_of(label).unwrap_or(0) as u32;
-        self.code.fault_exit = offset(&self.asm, self.shared.exit);
+        self.code.fault_exit = offset(&self.asm, self.host.exit());
         self.code.entries = self.entries.iter().map(|label| offset(&self.asm, *label)).collect();
         self.code.reads_stack = self.flow.reads_stack();
         self.code.bytes = self.asm.finish();
@@ -136,7 +133,7 @@ impl Compiler<'_> {
     fn mark(&self) -> Mark {
         Mark {
             asm: self.asm.mark(),
-            shared: self.shared,
+            host: self.host,
             stubs: self.stubs.len(),
             accesses: self.code.accesses.len(),
             places: self.code.places.len(),
@@ -146,7 +143,7 @@ impl Compiler<'_> {
     /// Forgets what was written since.
     fn reset(&mut self, mark: Mark) {
         self.asm.reset(mark.asm);
-        self.shared = mark.shared;
+        self.host = mark.host;
         self.stubs.truncate(mark.stubs);
         self.code.accesses.truncate(mark.accesses);
         self.code.places.truncate(mark.places);
@@ -172,54 +169,9 @@ impl Compiler<'_> {
 
     /// The code of type [`crate::abi::Enter`].
     fn enter(&mut self) {
-        let preserved = allocate::PRESERVED;
-        let saved = |index: usize| Mem::at(STATE, offset::EXIT_SAVED + index as i32 * 8);
         self.place(Place::NONE);
-        let asm = &mut self.asm;
-        asm.endbr64();
-        asm.push(Gpr::Rbp);
-        asm.push(WINDOW);
-        asm.push(Gpr::Rdi);
-        asm.mov(Bits::B64, STATE, Gpr::Rdi);
-        for (index, reg) in preserved.into_iter().enumerate() {
-            asm.mov(Bits::B64, saved(index), reg);
-        }
-        asm.mov(Bits::B64, Mem::at(STATE, offset::EXIT_SP), Gpr::Rsp);
-        asm.load(Bits::B64, WINDOW, Mem::at(STATE, offset::WINDOW));
-        asm.load(Bits::B64, gpr(Reg::R10), Mem::at(STATE, offset::FRAME_TOP));
-        if self.source.metered {
-            asm.load(Bits::B64, FUEL, Mem::at(STATE, offset::FUEL));
-        }
-        asm.load(Bits::B64, gpr(Reg::R2), Mem::at(STATE, offset::ARGS + 8));
-        asm.load(Bits::B64, gpr(Reg::R1), Mem::at(STATE, offset::ARGS));
-        if self.source.proof.is_none() {
-            let undefined = RegSet::ARGUMENTS - RegSet::arguments(2);
-            for reg in (self.flow.functions[0].live_in & undefined).iter() {
-                asm.zero(gpr(reg));
-            }
-        }
-        asm.call(self.entries[0]);
-        asm.pop(STATE);
-        asm.mov(Bits::B64, Mem::at(STATE, offset::R0), Gpr::Rax);
-        if self.source.metered {
-            asm.mov(Bits::B64, Mem::at(STATE, offset::FUEL), FUEL);
-        }
-        asm.zero(Gpr::Rax);
-        asm.pop(WINDOW);
-        asm.pop(Gpr::Rbp);
-        asm.ret();
-        // The way out after a trap; the state is in the lowest word of the frame.
-        asm.bind(self.shared.exit);
-        asm.load(Bits::B64, STATE, Frame::state());
-        asm.load(Bits::B64, Gpr::Rsp, Mem::at(STATE, offset::EXIT_SP));
-        for (index, reg) in preserved.into_iter().enumerate() {
-            asm.load(Bits::B64, reg, saved(index));
-        }
-        asm.mov_imm(Gpr::Rax, crate::abi::TRAPPED);
-        asm.pop(STATE);
-        asm.pop(WINDOW);
-        asm.pop(Gpr::Rbp);
-        asm.ret();
+        let program = (self.source, self.flow);
+        self.host.enter(&mut self.asm, program, self.entries[0], true);
     }
 }
 
