@@ -1,7 +1,7 @@
 //! The engines: their names on the command line, and how a kernel gets onto each.
 
 use skep::run::Engine as Own;
-use skep_benches::{Outcome, Subject};
+use skep_cli::measure::{Outcome, Subject};
 
 use crate::kernel::Kernel;
 use crate::linux::Linux;

@@ -5,7 +5,7 @@
 //! loads its address; what the verifier then says of the accesses is its own affair: it refuses a
 //! program whose indices it cannot follow.
 
-use skep_benches::{Outcome, Subject};
+use skep_cli::measure::{Outcome, Subject};
 use skep_kernel::{Map, MapSpec, ProgSpec, Program, TestRun, available, relocate, uapi};
 
 use crate::kernel::{Kernel, MEMORY_BYTES};

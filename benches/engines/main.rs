@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use skep_benches::{Outcome, Settings, Subject, measure};
+use skep_cli::measure::{Outcome, Settings, Subject, measure};
 
 use engine::{ENGINES, Engine, Expected};
 use kernel::{KERNELS, Kernel};
@@ -44,7 +44,7 @@ fn engines(list: &str) -> Result<Vec<Engine>, String> {
 }
 
 fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, String> {
-    let mut settings = Settings { rounds: 21, sample: Duration::from_millis(2) };
+    let mut settings = Settings { rounds: 21, sample: Duration::from_millis(2), compare: true };
     let (mut json, mut svg) = (false, None);
     let (mut kernels, mut chosen) = (Vec::new(), ENGINES.to_vec());
     while let Some(argument) = given.next() {
@@ -98,12 +98,12 @@ fn row(
             subject.run().map_err(|error| format!("{name}: {error}"))?;
         executed.push(own.unwrap_or(insns));
     }
-    let samples = measure(&mut subjects, settings).map_err(|error| error.to_string())?;
+    let measured = measure(&mut subjects, settings).map_err(|error| error.to_string())?;
     let names = subjects.iter().map(|(name, _)| (*name).to_owned());
     let engines = names
-        .zip(samples)
+        .zip(measured)
         .zip(executed)
-        .map(|((name, samples), executed)| Measured { name, samples, executed })
+        .map(|((name, measured), executed)| Measured { name, samples: measured.samples, executed })
         .collect();
     Ok(Row { kernel: kernel.name, insns, engines })
 }

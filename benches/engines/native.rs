@@ -7,7 +7,7 @@ use std::process::Command;
 use std::rc::Rc;
 
 use libloading::{Library, Symbol};
-use skep_benches::{Outcome, Subject};
+use skep_cli::measure::{Outcome, Subject};
 
 use crate::kernel::{KERNELS, Kernel};
 

@@ -13,10 +13,10 @@ use skep::memory::Perm;
 use skep::region::Purpose;
 use skep::run::{Engine, Options};
 use skep::runner::Runner;
-use skep_benches::{Outcome, Subject};
 use skep_bpf::codec::Slot;
 use skep_bpf::platform::{AttachType, HelperId, MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
+use skep_cli::measure::{Outcome, Subject};
 use skep_verifier::{Input, MapFacts, Profile, verify};
 
 use crate::kernel::{HELPER, Kernel, MEMORY_BYTES};

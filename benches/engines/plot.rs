@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use skep_benches::{Spread, geometric_mean, ratio};
+use skep_cli::measure::{Spread, geometric_mean, ratio};
 
 use crate::report::{APART, Row};
 

@@ -6,7 +6,7 @@
 use rbpf::lib::Error;
 use rbpf::{EbpfVmMbuff, EbpfVmRaw};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
-use skep_benches::{Outcome, Subject};
+use skep_cli::measure::{Outcome, Subject};
 
 use crate::kernel::{HELPER, Kernel};
 

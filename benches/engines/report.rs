@@ -1,7 +1,7 @@
 //! What is printed: a table for people, JSON for programs.
 
 use serde_json::{Value, json};
-use skep_benches::{Spread, geometric_mean, ratio};
+use skep_cli::measure::{Spread, geometric_mean, ratio};
 
 /// The engines that run machine code, which ours are compared to run by run.
 const MACHINE_CODE: [&str; 4] = ["native", "linux", "rbpf-jit", "sbpf-v4-jit"];

@@ -14,8 +14,8 @@ use std::convert::Infallible;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use skep_benches::{Outcome, Subject};
 use skep_bpf::codec::Slot;
+use skep_cli::measure::{Outcome, Subject};
 use solana_sbpf::aligned_memory::AlignedMemory;
 use solana_sbpf::ebpf;
 use solana_sbpf::elf::Executable;

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use skep::prepare::{PrepareOptions, Prepared, PreparedProgram, prepare};
 use skep_bpf::op::{call, class, code};
-use skep_kernel::{Btf, Map, MapSpec, ProgBtf, ProgSpec, relocate, uapi};
-use skep_object::{
-    CoreRelocations, GlobalData, KernelFunctions, LinkOptions, Linked, MapDef, MapOrigin, Object,
-};
+use skep_cli::live;
+use skep_cli::measure::median;
+use skep_kernel::{Btf, Map, ProgBtf, ProgSpec, relocate, uapi};
+use skep_object::{CoreRelocations, KernelFunctions, LinkOptions, Linked, Object};
 use skep_verifier::KernelTypes;
 
 const ROUNDS: usize = 9;
@@ -96,8 +96,8 @@ fn compare(
     println!(
         "{:40} {insns:>9} {:>12.0} {:>12.0} {:>8.3} {:>10} {memory:>6}",
         format!("{}:{name}", file.trim_end_matches(".bpf.o")),
-        median(kernels),
-        median(ours),
+        median(&kernels),
+        median(&ours),
         ratios[ROUNDS / 2],
         format!("{:.2}-{:.2}", ratios[1], ratios[ROUNDS - 2]),
     );
@@ -106,11 +106,6 @@ fn compare(
 
 fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// What the kernel's verification took.
@@ -123,7 +118,7 @@ fn kernel_micros(
     let maps = linked
         .maps
         .iter()
-        .map(|index| kernel_map(object, object.map(*index).ok_or("no such map")?))
+        .map(|index| Ok(live::map(object, object.map(*index).ok_or("no such map")?)?))
         .collect::<Result<Vec<Map>, Failure>>()?;
     let mut slots = linked.bytecode.slots.clone();
     for slot in &mut slots {
@@ -191,26 +186,6 @@ fn described(object: &Object, linked: &Linked) -> Result<(Btf, Vec<u8>), Failure
     bytes.extend(header.iter().chain(&words).flat_map(|word| word.to_le_bytes()));
     bytes.extend(strings);
     Ok((Btf::load(&bytes)?, func_info))
-}
-
-fn kernel_map(object: &Object, def: &MapDef) -> Result<Map, Failure> {
-    let map = Map::create(&MapSpec {
-        map_type: def.map_type.0,
-        key_size: def.key_size,
-        value_size: def.value_size,
-        max_entries: def.max_entries.max(1),
-        flags: def.flags.0,
-        ..MapSpec::default()
-    })?;
-    if let MapOrigin::Global(kind) = def.origin {
-        let mut bytes = object.initial_bytes(def).to_vec();
-        bytes.resize(def.value_size as usize, 0);
-        map.update(&0_u32.to_le_bytes(), &bytes, 0)?;
-        if kind == GlobalData::ReadOnly {
-            map.freeze()?;
-        }
-    }
-    Ok(map)
 }
 
 /// The processor time of this thread so far.

@@ -2,8 +2,8 @@
 //!
 //! [`run`] is all of the command but the process, so that tests can call it. One command is one
 //! file of [`cmd`]; what several of them need lies beside: disassembly in [`listing`], prepared
-//! programs in [`session`], verdicts in [`verdict`], map contents in [`contents`], values by C type in [`value`]. Nothing
-//! here knows ELF or runs code: the crates below do.
+//! programs in [`session`], verdicts in [`verdict`], map contents in [`contents`], values by C type
+//! in [`value`], timing in [`measure`]. Nothing here knows ELF or runs code: the crates below do.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,8 @@ pub mod failure;
 pub mod input;
 pub mod kernel;
 pub mod listing;
+pub mod live;
+pub mod measure;
 pub mod packet;
 pub mod render;
 pub mod session;

@@ -5,7 +5,6 @@
 //! behind, as in the kernel's own test runs, so that nothing but the program is measured.
 
 mod live;
-mod measure;
 mod show;
 mod subject;
 
@@ -19,9 +18,11 @@ use skep::prepare::Verification;
 use super::run::EngineName;
 use crate::failure::Failure;
 use crate::input::{Target, argument_bytes};
+use crate::measure::{Settings, measure};
 use crate::render::Render;
 use crate::session::Setting;
-use measure::{Measured, Pace};
+use show::Row;
+use subject::Made;
 
 /// Measures how long a program takes, engine beside engine.
 ///
@@ -100,9 +101,10 @@ impl Bench {
         if self.unverified { Verification::Off } else { Verification::Linux }
     }
 
-    fn pace(&self) -> Pace {
+    fn settings(&self) -> Settings {
         let sample = Duration::from_micros(self.sample.into());
-        Pace { rounds: self.rounds as usize, sample }
+        // A program goes on from what its last run left behind.
+        Settings { rounds: self.rounds as usize, sample, compare: false }
     }
 }
 
@@ -110,7 +112,7 @@ impl Bench {
 ///
 /// # Errors
 ///
-/// If something cannot be read or loaded, a run fails, or two engines have different results.
+/// If something cannot be read or loaded, a run fails.
 pub fn run(
     arguments: &Bench,
     input: &mut dyn Read,
@@ -121,18 +123,20 @@ pub fn run(
         None => subject::object(arguments)?,
     };
     let mut left_out = Vec::new();
+    let mut compiled = Vec::new();
     let mut subjects = Vec::new();
-    for engine in arguments.engines() {
-        match field.own(engine) {
-            Ok(subject) => subjects.push(subject),
-            Err(why) => left_out.push((engine.name(), why)),
+    let mut take = |name, made: Result<Made, String>| match made {
+        Ok(Made { subject, compile }) => {
+            compiled.push(compile);
+            subjects.push((name, subject));
         }
+        Err(why) => left_out.push((name, why)),
+    };
+    for engine in arguments.engines() {
+        take(engine.name(), field.own(engine));
     }
     if arguments.kernel {
-        match field.live() {
-            Ok(subject) => subjects.push(subject),
-            Err(why) => left_out.push((live::NAME, why)),
-        }
+        take(live::NAME, field.live());
     }
     for (name, why) in &left_out {
         render.note(format_args!("{name} is left out: {why}"));
@@ -140,11 +144,16 @@ pub fn run(
     if subjects.is_empty() {
         return Err(Failure::Load(format!("{}: no engine runs it", field.name)));
     }
-    let measured: Vec<Measured> = measure::measure(&mut subjects, arguments.pace())
+    let measured = measure(&mut subjects, arguments.settings())
         .map_err(|why| Failure::Load(format!("{}: {why}", field.name)))?;
+    let names = subjects.iter().map(|(name, _)| *name);
+    let rows = names.zip(compiled).zip(measured);
+    let rows = rows
+        .map(|((name, compile), measured)| Row { name, compile, measured })
+        .collect::<Vec<Row>>();
     match arguments.json {
-        true => render.json(&show::document(&field, &measured))?,
-        false => show::table(render, &field, &measured)?,
+        true => render.json(&show::document(&field, &rows))?,
+        false => show::table(render, &field, &rows)?,
     }
     Ok(())
 }

@@ -4,15 +4,14 @@
 use skep_bpf::codec::Slot;
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_kernel::{Map, MapSpec, ProgSpec, Program, TestRun, available, relocate, uapi};
-use skep_object::{GlobalData, Linked, MapDef, MapOrigin, Object};
+use skep_object::{Linked, Object};
 
-use super::measure::{Outcome, Subject};
+use super::subject::Made;
+use crate::live;
+use crate::measure::Outcome;
 
 /// What the engine is called.
 pub(super) const NAME: &str = "kernel";
-
-/// The key of the only element of a map of global data or memory.
-const FIRST: [u8; 4] = [0; 4];
 
 /// A program of an object.
 pub(super) fn object(
@@ -20,10 +19,11 @@ pub(super) fn object(
     linked: &Linked,
     (prog_type, attach_type): (ProgType, AttachType),
     packet: &[u8],
-) -> Result<Subject, String> {
+) -> Result<Made, String> {
     available().map_err(|reason| reason.to_string())?;
     let map = |index| object.map(index).ok_or("a map of the program is missing".to_owned());
-    let maps = linked.maps.iter().map(|index| create(object, map(*index)?));
+    let create = |def| live::map(object, def).map_err(|error| format!("map {}: {error}", def.name));
+    let maps = linked.maps.iter().map(|index| create(map(*index)?));
     let maps = maps.collect::<Result<Vec<Map>, String>>()?;
     let insns = linked.bytecode.slots.iter().map(|slot| slot.to_bytes()).collect();
     let licence = object.license().unwrap_or("");
@@ -31,7 +31,7 @@ pub(super) fn object(
 }
 
 /// Raw code on memory, which is the value of an array; `r1` is set to its address before.
-pub(super) fn raw(slots: &[Slot], memory: &[u8]) -> Result<Subject, String> {
+pub(super) fn raw(slots: &[Slot], memory: &[u8]) -> Result<Made, String> {
     available().map_err(|reason| reason.to_string())?;
     let mut insns: Vec<[u8; 8]> = Vec::with_capacity(slots.len() + 3);
     let mut maps = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn raw(slots: &[Slot], memory: &[u8]) -> Result<Subject, String> {
             ..MapSpec::default()
         };
         let map = Map::create(&spec).map_err(|error| error.to_string())?;
-        map.update(&FIRST, memory, uapi::update_flag::ANY).map_err(|error| error.to_string())?;
+        map.update(&[0; 4], memory, uapi::update_flag::ANY).map_err(|error| error.to_string())?;
         maps.push(map);
         // r1 = the address of the value of map 0 (RFC 9669, section 5.4); r2 = its length
         insns.extend([Slot::new(0x18, 1, 6, 0, 0).to_bytes(), [0; 8]]);
@@ -61,7 +61,7 @@ fn subject(
     licence: &str,
     (prog_type, expected_attach_type): (u32, u32),
     packet: Vec<u8>,
-) -> Result<Subject, String> {
+) -> Result<Made, String> {
     relocate(&mut insns, &maps).map_err(|error| error.to_string())?;
     let spec =
         ProgSpec { prog_type, expected_attach_type, insns: &insns, licence, ..ProgSpec::default() };
@@ -82,27 +82,5 @@ fn subject(
         let result = program.test_run(&run).map_err(|error| error.to_string())?;
         Ok(Outcome { r0: result.retval.into(), insns: None })
     };
-    Ok(Subject { name: NAME, compile, run: Box::new(run) })
-}
-
-fn create(object: &Object, def: &MapDef) -> Result<Map, String> {
-    let spec = MapSpec {
-        map_type: def.map_type.0,
-        key_size: def.key_size,
-        value_size: def.value_size,
-        max_entries: def.max_entries.max(1),
-        flags: def.flags.0,
-        ..MapSpec::default()
-    };
-    let fail = |error: skep_kernel::Error| format!("map {}: {error}", def.name);
-    let map = Map::create(&spec).map_err(fail)?;
-    if let MapOrigin::Global(kind) = def.origin {
-        let mut bytes = object.initial_bytes(def).to_vec();
-        bytes.resize(def.value_size as usize, 0);
-        map.update(&FIRST, &bytes, uapi::update_flag::ANY).map_err(fail)?;
-        if kind == GlobalData::ReadOnly {
-            map.freeze().map_err(fail)?;
-        }
-    }
-    Ok(map)
+    Ok(Made { subject: Box::new(run), compile })
 }

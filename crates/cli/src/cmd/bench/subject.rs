@@ -18,14 +18,20 @@ use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_object::Linked;
 
-use super::measure::{Outcome, Subject};
 use super::{Bench, live};
 use crate::cmd::conformance::missing_helpers;
 use crate::cmd::run::EngineName;
 use crate::context::Input;
 use crate::failure::Failure;
 use crate::input::{read_code, read_file, read_input};
+use crate::measure::{Outcome, Subject};
 use crate::session::{Opened, Printed, Session, Wanted, host, type_named};
+
+/// A program made ready for an engine, and how long that took, if it is known.
+pub(super) struct Made {
+    pub(super) subject: Box<dyn Subject>,
+    pub(super) compile: Option<Duration>,
+}
 
 /// A program that engines can be measured on.
 pub(super) struct Field {
@@ -115,18 +121,18 @@ fn repeat<E: ToString>(
 
 impl Field {
     /// One of our engines on the program.
-    pub(super) fn own(&mut self, engine: EngineName) -> Result<Subject, String> {
+    pub(super) fn own(&mut self, engine: EngineName) -> Result<Made, String> {
         let options = Options { engine: engine.engine(), ..Options::default() };
         let runner = Rc::clone(&self.runner);
         // What does not run at all is left out rather than ends the measurement.
         let compile = runner.borrow_mut().compile(options)?;
         runner.borrow_mut().run(1, options)?;
         let run = move |runs| runner.borrow_mut().run(runs, options);
-        Ok(Subject { name: engine.name(), compile, run: Box::new(run) })
+        Ok(Made { subject: Box::new(run), compile })
     }
 
     /// The live kernel on the program.
-    pub(super) fn live(&self) -> Result<Subject, String> {
+    pub(super) fn live(&self) -> Result<Made, String> {
         match (&self.live, &*self.runner.borrow()) {
             (Live::Object { linked, types, packet }, Runner::Object { session, .. }) => {
                 live::object(&session.prepared.object, linked, *types, packet)

@@ -1,4 +1,13 @@
-//! Subjects and the rounds in which they are measured.
+//! Measuring several engines against each other on a machine that others use as well.
+//!
+//! Engines take turns within one process, in an order that rotates from round to round; a sample
+//! is the thread's CPU time over so many runs that the clock's grain does not matter; figures are
+//! medians, and ratios are medians of the ratios within a round. Where runs do not depend on
+//! earlier ones, results and memory of all engines are compared in every round.
+
+mod sample;
+
+pub use sample::{Spread, geometric_mean, median, percentile, ratio};
 
 use std::fmt;
 use std::time::Duration;
@@ -33,12 +42,25 @@ pub trait Subject {
         self.run()
     }
 
-    /// The memory that the program was given, as it is now.
+    /// The memory that the program was given, as it is now: none by default.
     ///
     /// # Errors
     ///
     /// What the engine says if it cannot be read.
-    fn memory(&self) -> Result<Vec<u8>, String>;
+    fn memory(&self) -> Result<Vec<u8>, String> {
+        Ok(Vec::new())
+    }
+}
+
+/// A function that runs the program as often as it is told.
+impl<F: FnMut(u64) -> Result<Outcome, String>> Subject for F {
+    fn run(&mut self) -> Result<Outcome, String> {
+        self(1)
+    }
+
+    fn repeat(&mut self, runs: u64) -> Result<Outcome, String> {
+        self(runs)
+    }
 }
 
 /// How long to measure.
@@ -48,6 +70,18 @@ pub struct Settings {
     pub rounds: usize,
     /// The least CPU time of a sample.
     pub sample: Duration,
+    /// Whether subjects must have the same results and memory after every round. Not so where a
+    /// run depends on those before, of which faster subjects have more.
+    pub compare: bool,
+}
+
+/// What was measured of a subject.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Measured {
+    /// Nanoseconds of CPU time per run, one sample a round.
+    pub samples: Vec<f64>,
+    /// What the last run gave.
+    pub outcome: Outcome,
 }
 
 /// Why figures cannot be trusted.
@@ -100,7 +134,7 @@ fn now_ns() -> u64 {
     #[cfg(unix)]
     {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+        (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
     }
     #[cfg(not(unix))]
     {
@@ -109,11 +143,15 @@ fn now_ns() -> u64 {
     }
 }
 
-/// A named subject and how many of its runs fill a sample.
+/// More runs than any sample needs; the kernel counts those of a call in an `int`.
+const MOST_RUNS: u64 = 1 << 30;
+
+/// A named subject, how many of its runs fill a sample, and the samples.
 struct Paced<'a> {
     name: &'a str,
     subject: &'a mut dyn Subject,
     runs: u64,
+    samples: Vec<f64>,
 }
 
 impl Paced<'_> {
@@ -122,61 +160,66 @@ impl Paced<'_> {
     }
 
     /// Runs the subject as often as its pace says: the result and nanoseconds per run.
-    fn sample(&mut self) -> Result<(u64, f64), Disagreement> {
+    fn sample(&mut self) -> Result<(Outcome, f64), Disagreement> {
         let start = now_ns();
         let outcome = self.subject.repeat(self.runs);
-        let spent = now_ns() - start;
+        let spent = now_ns().saturating_sub(start);
         let outcome = outcome.map_err(|message| self.failed(message))?;
-        Ok((outcome.r0, spent as f64 / self.runs as f64))
+        Ok((outcome, spent as f64 / self.runs as f64))
     }
 
-    /// Doubles the runs until they fill a sample.
-    fn warm_up(&mut self, sample: Duration) -> Result<(), Disagreement> {
+    /// Doubles the runs until they fill a sample; gives the last outcome.
+    fn warm_up(&mut self, sample: Duration) -> Result<Outcome, Disagreement> {
         loop {
-            let (_, ns) = self.sample()?;
-            if ns * self.runs as f64 >= sample.as_nanos() as f64 || self.runs >= 1 << 40 {
-                return Ok(());
+            let (outcome, ns) = self.sample()?;
+            if ns * self.runs as f64 >= sample.as_nanos() as f64 || self.runs >= MOST_RUNS {
+                return Ok(outcome);
             }
             self.runs *= 2;
         }
     }
 }
 
-/// Measures subjects against each other: for each, nanoseconds per run, one sample a round.
+/// Measures subjects against each other, one sample of each a round.
 ///
 /// # Errors
 ///
-/// If a run fails, or subjects disagree in their result or the memory they leave.
-pub fn measure(
-    subjects: &mut [(&str, Box<dyn Subject>)],
+/// If a run fails, or subjects that are compared disagree.
+pub fn measure<S: AsRef<str>>(
+    subjects: &mut [(S, Box<dyn Subject>)],
     settings: Settings,
-) -> Result<Vec<Vec<f64>>, Disagreement> {
-    let mut paced: Vec<Paced<'_>> = subjects
-        .iter_mut()
-        .map(|(name, subject)| Paced { name, subject: subject.as_mut(), runs: 1 })
-        .collect();
-    for subject in &mut paced {
-        subject.warm_up(settings.sample)?;
+) -> Result<Vec<Measured>, Disagreement> {
+    let mut paced = Vec::with_capacity(subjects.len());
+    let mut outcomes = Vec::with_capacity(subjects.len());
+    for (name, subject) in subjects {
+        let samples = Vec::with_capacity(settings.rounds);
+        let name = (*name).as_ref();
+        let mut subject = Paced { name, subject: subject.as_mut(), runs: 1, samples };
+        outcomes.push(subject.warm_up(settings.sample)?);
+        paced.push(subject);
     }
     let count = paced.len();
-    let mut samples = vec![Vec::with_capacity(settings.rounds); count];
     for round in 0..settings.rounds {
-        let mut results = vec![0; count];
         for turn in 0..count {
             let index = (round + turn) % count;
-            let (r0, ns) = paced[index].sample()?;
-            results[index] = r0;
-            samples[index].push(ns);
+            let (outcome, ns) = paced[index].sample()?;
+            outcomes[index] = outcome;
+            paced[index].samples.push(ns);
         }
-        compare(&paced, &results)?;
+        if settings.compare {
+            compare(&paced, &outcomes)?;
+        }
     }
-    Ok(samples)
+    let measured = paced.into_iter().zip(outcomes);
+    Ok(measured.map(|(Paced { samples, .. }, outcome)| Measured { samples, outcome }).collect())
 }
 
-fn compare(paced: &[Paced<'_>], results: &[u64]) -> Result<(), Disagreement> {
-    let Some((first, &needed)) = paced.first().zip(results.first()) else { return Ok(()) };
+fn compare(paced: &[Paced<'_>], outcomes: &[Outcome]) -> Result<(), Disagreement> {
+    let Some((first, needed)) = paced.first().zip(outcomes.first()) else { return Ok(()) };
+    let needed = needed.r0;
     let memory = first.subject.memory().map_err(|message| first.failed(message))?;
-    for (other, &found) in paced.iter().zip(results).skip(1) {
+    for (other, found) in paced.iter().zip(outcomes).skip(1) {
+        let found = found.r0;
         let subject = || other.name.to_owned();
         if found != needed {
             return Err(Disagreement::Result { subject: subject(), found, needed });
@@ -208,17 +251,49 @@ mod tests {
         }
     }
 
-    fn run(a: Constant, b: Constant) -> Result<Vec<Vec<f64>>, Disagreement> {
-        let settings = Settings { rounds: 3, sample: Duration::from_micros(10) };
+    struct Work(u64);
+
+    impl Subject for Work {
+        fn run(&mut self) -> Result<Outcome, String> {
+            let mut sum = 0_u64;
+            for n in 0..self.0 {
+                sum = std::hint::black_box(sum.wrapping_add(n));
+            }
+            Ok(Outcome { r0: 7, insns: None })
+        }
+    }
+
+    fn run(a: Constant, b: Constant) -> Result<Vec<Measured>, Disagreement> {
+        let settings = Settings { rounds: 3, sample: Duration::from_micros(10), compare: true };
         measure(&mut [("a", Box::new(a)), ("b", Box::new(b))], settings)
     }
 
     #[test]
     fn every_round_gives_a_sample_of_every_subject() {
-        let samples = run(Constant(1, vec![1]), Constant(1, vec![1])).unwrap();
-        assert_eq!(samples.len(), 2);
-        assert!(samples.iter().all(|samples| samples.len() == 3));
-        assert!(samples.iter().flatten().all(|&ns| ns > 0.0));
+        let measured = run(Constant(1, vec![1]), Constant(1, vec![1])).unwrap();
+        assert_eq!(measured.len(), 2);
+        assert!(measured.iter().all(|subject| subject.samples.len() == 3));
+        assert!(measured.iter().flat_map(|subject| &subject.samples).all(|&ns| ns > 0.0));
+    }
+
+    #[test]
+    fn ten_times_the_work_takes_longer() {
+        let settings = Settings { rounds: 9, sample: Duration::from_micros(200), compare: true };
+        let mut subjects: [(_, Box<dyn Subject>); 2] =
+            [("a", Box::new(Work(100))), ("b", Box::new(Work(1000)))];
+        let measured = measure(&mut subjects, settings).unwrap();
+        let [a, b] = &measured[..] else { panic!("two subjects were measured") };
+        assert_eq!(a.outcome, Outcome { r0: 7, insns: None });
+        assert!(ratio(&b.samples, &a.samples) > 2.0);
+    }
+
+    #[test]
+    fn runs_that_depend_on_earlier_ones_are_not_compared() {
+        let settings = Settings { rounds: 3, sample: Duration::from_micros(10), compare: false };
+        let mut subjects: [(_, Box<dyn Subject>); 2] =
+            [("a", Box::new(Constant(1, vec![]))), ("b", Box::new(Constant(2, vec![1])))];
+        let measured = measure(&mut subjects, settings).unwrap();
+        assert_eq!(measured.iter().map(|subject| subject.outcome.r0).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

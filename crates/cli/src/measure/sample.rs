@@ -15,20 +15,33 @@ impl Spread {
     /// The spread of samples; nothing without any.
     #[must_use]
     pub fn of(samples: &[f64]) -> Option<Spread> {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let at = |percent: usize| {
-            let last = sorted.len().checked_sub(1)?;
-            sorted.get((last * percent + 50) / 100).copied()
-        };
+        let sorted = sorted(samples);
+        let at = |percent| at(&sorted, percent);
         Some(Spread { p10: at(10)?, median: at(50)?, p90: at(90)? })
     }
+}
+
+fn sorted(samples: &[f64]) -> Vec<f64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted
+}
+
+fn at(sorted: &[f64], percent: usize) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get((last * percent + 50) / 100).copied()
+}
+
+/// The sample that so many percent of the samples are not above; not a number without samples.
+#[must_use]
+pub fn percentile(samples: &[f64], percent: usize) -> f64 {
+    at(&sorted(samples), percent).unwrap_or(f64::NAN)
 }
 
 /// The median; not a number without samples.
 #[must_use]
 pub fn median(samples: &[f64]) -> f64 {
-    Spread::of(samples).map_or(f64::NAN, |spread| spread.median)
+    percentile(samples, 50)
 }
 
 /// The median of the ratios of samples that were taken in the same round.
@@ -55,6 +68,10 @@ mod tests {
         assert_eq!(Spread::of(&samples), Some(Spread { p10: 2.0, median: 10.0, p90: 18.0 }));
         assert_eq!(Spread::of(&[]), None);
         assert!(median(&[]).is_nan());
+        assert_eq!(
+            [0, 5, 99, 100].map(|percent| percentile(&samples, percent)),
+            [0.0, 1.0, 20.0, 20.0]
+        );
     }
 
     #[test]
