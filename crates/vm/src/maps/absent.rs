@@ -53,8 +53,8 @@ impl Map for Absent {
         &self.spec
     }
 
-    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
-        None
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     /// Programs have nothing to put in.
@@ -127,13 +127,5 @@ impl Map for Absent {
             _ if self.has_indices() => next_index(&self.spec, key),
             _ => Ok(None),
         }
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

@@ -42,6 +42,10 @@ impl Map for Array {
         &self.spec
     }
 
+    fn rights(&self) -> &HostRights {
+        &self.rights
+    }
+
     #[inline]
     fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         self.values.addr(cpu, self.index(key)?)
@@ -81,10 +85,6 @@ impl Map for Array {
         self.values.set_all(self.index_to_update(key, flags)?, value)
     }
 
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
-    }
-
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
@@ -100,20 +100,18 @@ impl Map for Array {
         let one = self.spec.map_type == MapType::ARRAY && self.spec.max_entries == 1;
         self.values.addr(0, 0).filter(|_| one)
     }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
-    }
 }
 
 /// A key as an index; none if it has not four bytes.
 #[inline]
 pub(super) fn read_index(key: &[u8]) -> Option<u32> {
     key.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// The index that a key is, if the map has an element of that index.
+pub(super) fn index_in(spec: &MapSpec, key: &[u8]) -> Result<u32, Errno> {
+    rules::check_key(spec, key)?;
+    read_index(key).filter(|index| *index < spec.max_entries).ok_or(Errno::E2BIG)
 }
 
 /// The index after another; the first after none and after one that is out of range.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::rules::{self, HostRights};
 use super::table::hash_bytes;
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{Map, MapSpec, Value};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
 use crate::memory::zeroed;
@@ -87,13 +87,8 @@ impl Map for BloomFilter {
         &self.spec
     }
 
-    /// Programs cannot look anything up (the verifier refuses it).
-    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
-        None
-    }
-
-    fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
@@ -124,10 +119,6 @@ impl Map for BloomFilter {
         self.add(&super::copy_value(&self.memory, &self.spec, Value::Host(value))?, flags)
     }
 
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
-    }
-
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
@@ -137,13 +128,5 @@ impl Map for BloomFilter {
     fn next_key(&self, _key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Errno> {
         self.rights.read()?;
         Err(Errno::EOPNOTSUPP)
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

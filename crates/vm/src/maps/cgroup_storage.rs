@@ -6,7 +6,7 @@
 
 use super::rules::{self, HostRights};
 use super::values::{Layout, Values};
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{CpuIndex, Map, MapSpec};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
 
@@ -55,22 +55,12 @@ impl Map for CgroupStorage {
         &self.spec
     }
 
-    /// Programs find their value with `bpf_get_local_storage`.
-    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
-        None
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     fn local_storage(&self, cpu: CpuIndex) -> Option<u32> {
         self.values.addr(cpu, 0)
-    }
-
-    /// Programs write to the value that they found.
-    fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
     }
 
     fn host_value_bytes(&self) -> usize {
@@ -92,10 +82,6 @@ impl Map for CgroupStorage {
         self.values.set_all(0, value)
     }
 
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
-    }
-
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
@@ -108,13 +94,5 @@ impl Map for CgroupStorage {
             rules::check_key(&self.spec, key)?;
         }
         Ok(key.is_none().then(|| self.key()))
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

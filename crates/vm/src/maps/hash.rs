@@ -93,6 +93,10 @@ impl Map for Hash {
         &self.spec
     }
 
+    fn rights(&self) -> &HostRights {
+        &self.rights
+    }
+
     #[inline]
     fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         self.found(cpu, self.table.find(key)?)
@@ -164,14 +168,6 @@ impl Map for Hash {
             rules::check_key(&self.spec, key)?;
         }
         Ok(self.table.next_key(key))
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }
 

@@ -311,6 +311,10 @@ impl Map for LpmTrie {
         &self.spec
     }
 
+    fn rights(&self) -> &HostRights {
+        &self.rights
+    }
+
     fn lookup(&self, _cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         let element = self.trie.read().find(Prefix::new(key)?)?;
         self.values.addr(0, element)
@@ -344,10 +348,6 @@ impl Map for LpmTrie {
         self.put(key, Value::Host(value), flags)
     }
 
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
-    }
-
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
@@ -360,13 +360,5 @@ impl Map for LpmTrie {
             rules::check_key(&self.spec, key)?;
         }
         Ok(self.trie.read().next(key.and_then(Prefix::new)))
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

@@ -9,7 +9,7 @@ use super::array::{next_index, read_index};
 use super::rules::{self, Expect, HostRights};
 use super::table::{Present, Table};
 use super::values::Layout;
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{CpuIndex, Map, MapSpec};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError, MapId};
 use crate::memory::zeroed;
@@ -80,18 +80,12 @@ impl Map for ArrayOfMaps {
         &self.spec
     }
 
+    fn rights(&self) -> &HostRights {
+        &self.rights
+    }
+
     fn lookup(&self, _cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         handle(self.slot(key)?)
-    }
-
-    /// Programs cannot change a map of maps (the verifier refuses it).
-    fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    /// Programs cannot change a map of maps (the verifier refuses it).
-    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
     }
 
     /// The number of the map in its machine, where the kernel gives its id.
@@ -111,10 +105,6 @@ impl Map for ArrayOfMaps {
         }
         self.slot(key).ok_or(Errno::E2BIG)?;
         Err(Errno::EBADF)
-    }
-
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
@@ -139,14 +129,6 @@ impl Map for ArrayOfMaps {
         check_kind(&self.spec, inner)?;
         store(slot, inner);
         Ok(())
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }
 
@@ -180,18 +162,12 @@ impl Map for HashOfMaps {
         &self.spec
     }
 
+    fn rights(&self) -> &HostRights {
+        &self.rights
+    }
+
     fn lookup(&self, _cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         handle(self.slot(self.table.find(key)?)?)
-    }
-
-    /// Programs cannot change a map of maps (the verifier refuses it).
-    fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    /// Programs cannot change a map of maps (the verifier refuses it).
-    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
     }
 
     /// The number of the map in its machine, where the kernel gives its id.
@@ -209,10 +185,6 @@ impl Map for HashOfMaps {
         rules::check_host_flags(flags)?;
         rules::check_key(&self.spec, key)?;
         Err(Errno::EBADF)
-    }
-
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
@@ -239,14 +211,6 @@ impl Map for HashOfMaps {
             store(self.slot(target.element).ok_or(Errno::ENOMEM)?, inner);
             Ok(())
         })
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }
 

@@ -48,6 +48,7 @@ use perf_events::PerfEventArray;
 use prog_array::ProgArray;
 use queue::Queue;
 use ring_buffer::RingBufferMap;
+use rules::HostRights;
 use targets::{InterfaceHash, Targets};
 use values::Layout;
 
@@ -88,13 +89,20 @@ const SHORT_KEY_BYTES: usize = 64;
 pub type CpuIndex = u32;
 
 /// What every kind of map can do. Operations of programs take the processor that the program
-/// runs on; operations of the host see all processors' values.
+/// runs on; operations of the host see all processors' values. What few kinds can do is refused
+/// unless a kind says otherwise.
 pub trait Map: Send + Sync + Debug {
     /// What the map is.
     fn spec(&self) -> &MapSpec;
 
-    /// The guest address of the value that a program on a processor sees, if there is one.
-    fn lookup(&self, cpu: CpuIndex, key: &[u8]) -> Option<u32>;
+    /// What the host may do with the map.
+    fn rights(&self) -> &HostRights;
+
+    /// The guest address of the value that a program on a processor sees, if there is one. Kinds
+    /// in which programs cannot look anything up, as the verifier sees to, find nothing.
+    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
+        None
+    }
 
     /// As [`Map::lookup`], with a key in guest memory at an address.
     ///
@@ -112,15 +120,25 @@ pub trait Map: Send + Sync + Debug {
     ///
     /// # Errors
     ///
-    /// The kernel's error numbers.
-    fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno>;
+    /// The kernel's error numbers; `EINVAL` of kinds that programs cannot change.
+    fn update(
+        &self,
+        _cpu: CpuIndex,
+        _key: &[u8],
+        _value: Value<'_>,
+        _flags: u64,
+    ) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
 
     /// Deletes an element for a program.
     ///
     /// # Errors
     ///
-    /// The kernel's error numbers.
-    fn delete(&self, key: &[u8]) -> Result<(), Errno>;
+    /// As [`Map::update`].
+    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
+        Err(Errno::EINVAL)
+    }
 
     /// The number of bytes of an element that [`Map::read`] gives and [`Map::write`] takes.
     fn host_value_bytes(&self) -> usize {
@@ -162,7 +180,9 @@ pub trait Map: Send + Sync + Debug {
     /// # Errors
     ///
     /// The kernel's error numbers; `ENOTSUPP` for types that cannot.
-    fn take(&self, key: &[u8]) -> Result<Vec<u8>, Errno>;
+    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
+        self.rights().cannot_take()
+    }
 
     /// Adds a value to a queue, stack or set for a program (`bpf_map_push_elem`).
     ///
@@ -255,10 +275,14 @@ pub trait Map: Send + Sync + Debug {
     /// # Errors
     ///
     /// The kernel's error numbers.
-    fn freeze(&self) -> Result<(), Errno>;
+    fn freeze(&self) -> Result<(), Errno> {
+        self.rights().freeze()
+    }
 
     /// Whether the host was forbidden all further writes.
-    fn is_frozen(&self) -> bool;
+    fn is_frozen(&self) -> bool {
+        self.rights().is_frozen()
+    }
 }
 
 /// Copies a key out of guest memory and looks it up.

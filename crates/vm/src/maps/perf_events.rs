@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use parking_lot::Mutex;
 
-use super::array::{next_index, read_index};
+use super::array::{index_in, next_index};
 use super::rules::{self, HostRights};
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{CpuIndex, Map, MapSpec};
 use crate::errno::Errno;
 use crate::machine::MapError;
 
@@ -121,12 +121,6 @@ impl PerfEventArray {
         let events = PerfEvents { max_entries: spec.max_entries, open: Mutex::default() };
         Ok(PerfEventArray { rights: HostRights::new(&spec), spec, events })
     }
-
-    fn index(&self, key: &[u8]) -> Result<u32, Errno> {
-        rules::check_key(&self.spec, key)?;
-        let index = read_index(key).filter(|index| *index < self.spec.max_entries);
-        index.ok_or(Errno::E2BIG)
-    }
 }
 
 impl Map for PerfEventArray {
@@ -134,19 +128,8 @@ impl Map for PerfEventArray {
         &self.spec
     }
 
-    /// Programs cannot look events up (the verifier refuses it).
-    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
-        None
-    }
-
-    /// Programs cannot change the array (the verifier refuses it).
-    fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    /// Programs cannot change the array (the verifier refuses it).
-    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     fn read(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
@@ -162,17 +145,13 @@ impl Map for PerfEventArray {
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
-        self.index(key)?;
+        index_in(&self.spec, key)?;
         Err(Errno::EBADF)
-    }
-
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
-        let index = self.index(key)?;
+        let index = index_in(&self.spec, key)?;
         if self.events.close(index) { Ok(()) } else { Err(Errno::ENOENT) }
     }
 
@@ -183,13 +162,5 @@ impl Map for PerfEventArray {
 
     fn perf_events(&self) -> Option<&PerfEvents> {
         Some(&self.events)
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

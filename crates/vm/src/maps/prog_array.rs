@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::RwLock;
 use skep_bpf::platform::ProgType;
 
-use super::array::{next_index, read_index};
+use super::array::{index_in, next_index};
 use super::rules::{self, HostRights};
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{Map, MapSpec};
 use crate::errno::Errno;
 use crate::linked::Linked;
 use crate::machine::MapError;
@@ -30,12 +30,6 @@ impl ProgArray {
         let rights = HostRights::new(&spec);
         Ok(ProgArray { spec, rights, programs: RwLock::default(), owner: OnceLock::new() })
     }
-
-    fn index(&self, key: &[u8]) -> Result<u32, Errno> {
-        rules::check_key(&self.spec, key)?;
-        let index = read_index(key).filter(|index| *index < self.spec.max_entries);
-        index.ok_or(Errno::E2BIG)
-    }
 }
 
 impl Map for ProgArray {
@@ -43,26 +37,15 @@ impl Map for ProgArray {
         &self.spec
     }
 
-    /// Programs cannot look programs up (the verifier refuses it).
-    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
-        None
-    }
-
-    /// Programs cannot change a map of programs (the verifier refuses it).
-    fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    /// Programs cannot change a map of programs (the verifier refuses it).
-    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     /// The kernel gives the number of the program, which programs here have not: whether there is
     /// one is what can be learnt.
     fn read(&self, key: &[u8]) -> Result<Vec<u8>, Errno> {
         self.rights.read()?;
-        let index = self.index(key).map_err(|_| Errno::ENOENT)?;
+        let index = index_in(&self.spec, key).map_err(|_| Errno::ENOENT)?;
         match self.programs.read().get(&index) {
             Some(_) => Err(Errno::EOPNOTSUPP),
             None => Err(Errno::ENOENT),
@@ -76,17 +59,13 @@ impl Map for ProgArray {
         if flags != 0 {
             return Err(Errno::EINVAL);
         }
-        self.index(key)?;
+        index_in(&self.spec, key)?;
         Err(Errno::EBADF)
-    }
-
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
     }
 
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
-        let index = self.index(key)?;
+        let index = index_in(&self.spec, key)?;
         self.programs.write().remove(&index).map(drop).ok_or(Errno::ENOENT)
     }
 
@@ -97,7 +76,7 @@ impl Map for ProgArray {
 
     fn set_program(&self, key: &[u8], program: Arc<Linked>) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
-        let index = self.index(key)?;
+        let index = index_in(&self.spec, key)?;
         self.used_by(program.prog_type())?;
         self.programs.write().insert(index, program);
         Ok(())
@@ -110,13 +89,5 @@ impl Map for ProgArray {
     fn used_by(&self, prog_type: ProgType) -> Result<(), Errno> {
         let owner = *self.owner.get_or_init(|| prog_type);
         if owner == prog_type { Ok(()) } else { Err(Errno::EINVAL) }
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use skep_bpf::platform::MapType;
 
 use super::rules::{self, HostRights};
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{Map, MapSpec, Value};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
 use crate::region::Memory;
@@ -95,16 +95,8 @@ impl Map for Queue {
         &self.spec
     }
 
-    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
-        None
-    }
-
-    fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
-    }
-
-    fn delete(&self, _key: &[u8]) -> Result<(), Errno> {
-        Err(Errno::EINVAL)
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     fn push(&self, value: Value<'_>, flags: u64) -> Result<(), Errno> {
@@ -149,13 +141,5 @@ impl Map for Queue {
     fn next_key(&self, _key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Errno> {
         self.rights.read()?;
         Err(Errno::EINVAL)
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

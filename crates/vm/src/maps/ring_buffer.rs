@@ -232,9 +232,8 @@ impl Map for RingBufferMap {
         &self.spec
     }
 
-    /// Programs cannot look anything up (the verifier refuses it).
-    fn lookup(&self, _cpu: CpuIndex, _key: &[u8]) -> Option<u32> {
-        None
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     fn update(&self, _: CpuIndex, _key: &[u8], _: Value<'_>, _flags: u64) -> Result<(), Errno> {
@@ -256,10 +255,6 @@ impl Map for RingBufferMap {
         Err(Errno::ENOTSUPP)
     }
 
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
-    }
-
     fn remove(&self, _key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         Err(Errno::ENOTSUPP)
@@ -272,13 +267,5 @@ impl Map for RingBufferMap {
 
     fn ring_buffer(&self) -> Option<&RingBuffer> {
         Some(&self.ring)
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }

@@ -343,7 +343,7 @@ fn too_large(what: &str, found: u64, most: u64) -> (String, Errno) {
 
 /// What the host may do with a map.
 #[derive(Debug)]
-pub(super) struct HostRights {
+pub struct HostRights {
     flags: MapFlags,
     frozen: RwLock<bool>,
 }

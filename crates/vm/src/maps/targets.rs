@@ -94,6 +94,10 @@ impl Map for Targets {
         &self.spec
     }
 
+    fn rights(&self) -> &HostRights {
+        &self.rights
+    }
+
     fn lookup(&self, _cpu: CpuIndex, key: &[u8]) -> Option<u32> {
         self.values.addr(0, self.find(key)?)
     }
@@ -139,10 +143,6 @@ impl Map for Targets {
         Ok(())
     }
 
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
-    }
-
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
@@ -154,14 +154,6 @@ impl Map for Targets {
     fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Errno> {
         self.rights.read()?;
         next_index(&self.spec, key)
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }
 
@@ -187,6 +179,10 @@ impl InterfaceHash {
 impl Map for InterfaceHash {
     fn spec(&self) -> &MapSpec {
         &self.spec
+    }
+
+    fn rights(&self) -> &HostRights {
+        &self.rights
     }
 
     fn lookup(&self, _cpu: CpuIndex, key: &[u8]) -> Option<u32> {
@@ -227,10 +223,6 @@ impl Map for InterfaceHash {
         })
     }
 
-    fn take(&self, _key: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.rights.cannot_take()
-    }
-
     fn remove(&self, key: &[u8]) -> Result<(), Errno> {
         let _writing = self.rights.write()?;
         rules::check_key(&self.spec, key)?;
@@ -243,13 +235,5 @@ impl Map for InterfaceHash {
             rules::check_key(&self.spec, key)?;
         }
         Ok(self.table.next_key(key))
-    }
-
-    fn freeze(&self) -> Result<(), Errno> {
-        self.rights.freeze()
-    }
-
-    fn is_frozen(&self) -> bool {
-        self.rights.is_frozen()
     }
 }
