@@ -157,7 +157,7 @@ fn run(case: &Case, engine: Engine, loaded: &Loaded) -> Result<Outcome, String> 
             &mut packet
         }
     };
-    match loaded.run(&mut cpu, context, Options { engine, fuel: case.fuel }) {
+    match loaded.run(&mut cpu, context, Options { engine, fuel: case.fuel, ..Options::default() }) {
         Ok(finished) => Ok(Outcome::Result { r0: finished.r0, memory: raw.bytes }),
         Err(RunError::Trap(trap)) => Ok(Outcome::Trap {
             kind: trap_name(&trap.kind),

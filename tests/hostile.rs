@@ -143,7 +143,8 @@ impl Arena {
             let loaded = machine.load("hostile", ProgType::UNSPEC, program.clone(), &[]);
             let loaded = loaded.map_err(|error| error.to_string())?;
             let mut memory = RawMemory { bytes: bytes.clone() };
-            let result = loaded.run(cpu, &mut memory, Options { engine, fuel: FUEL });
+            let result =
+                loaded.run(cpu, &mut memory, Options { engine, fuel: FUEL, ..Options::default() });
             let result = match result {
                 Ok(finished) => Ok(finished),
                 Err(RunError::Trap(trap)) => Err((trap.slot.0, trap.kind)),

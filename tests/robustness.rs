@@ -88,7 +88,8 @@ pub fn run_all(prepared: &Prepared, engine: Engine) -> usize {
             }
             _ => Box::new(RawMemory { bytes: packet }),
         };
-        let outcome = loaded.run(&mut cpu, &mut *input, Options { engine, fuel: FUEL });
+        let outcome =
+            loaded.run(&mut cpu, &mut *input, Options { engine, fuel: FUEL, ..Options::default() });
         if let Err(error) = outcome {
             // An error must be printable as well.
             assert!(!error.to_string().is_empty());
@@ -116,7 +117,8 @@ pub fn run(data: &[u8]) {
         let Ok(loaded) = machine.load("fuzz", ProgType::UNSPEC, program, &[]) else { return };
         let mut run = |engine| -> (Result<Finished, RunError>, Vec<u8>) {
             let mut input = RawMemory { bytes: memory.to_vec() };
-            let result = loaded.run(cpu, &mut input, Options { engine, fuel: FUEL });
+            let result =
+                loaded.run(cpu, &mut input, Options { engine, fuel: FUEL, ..Options::default() });
             (result, input.bytes)
         };
         let checked = run(Engine::Checked);

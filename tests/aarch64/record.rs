@@ -239,7 +239,7 @@ impl Recording {
         let recorder = Recorder::new()?;
         let Prepared { loaded, others, mut context } = prepare(&recorder.machine)?;
         let mut cpu = Cpu::new(&recorder.machine).map_err(|error| error.to_string())?;
-        let options = Options { engine: Engine::Fast, fuel };
+        let options = Options { engine: Engine::Fast, fuel, ..Options::default() };
         let programs = std::iter::once(&loaded).chain(&others);
         let programs = programs.map(|loaded| Arc::clone(loaded.linked())).collect();
         let mut watch = Watch { recorder: &recorder, programs, start: None, pending: None };

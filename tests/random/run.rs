@@ -137,7 +137,11 @@ impl Machines {
     pub fn run(&mut self, program: &RandomProgram, engine: Engine) -> Result<Vec<u8>, String> {
         let loaded = self.load(program)?;
         loaded
-            .run(&mut self.cpu, &mut RawMemory::default(), Options { engine, fuel: FUEL })
+            .run(
+                &mut self.cpu,
+                &mut RawMemory::default(),
+                Options { engine, fuel: FUEL, ..Options::default() },
+            )
             .map_err(|error| error.to_string())?;
         let map = self.machine.map(self.map).ok_or("the map is gone")?;
         map.read(&KEY).map_err(|errno| errno.to_string())

@@ -133,7 +133,7 @@ impl Bench {
         for _ in 0..times {
             self.fill_maps(random)?;
             let mut context = context(case.prog_type, random);
-            let options = Options { engine: Engine::Checked, fuel: FUEL };
+            let options = Options { engine: Engine::Checked, fuel: FUEL, ..Options::default() };
             match run(&loaded, &mut self.cpu, context.as_mut(), options) {
                 Ok(_) => {}
                 Err(RunError::Trap(trap)) => match trap.kind {

@@ -30,7 +30,7 @@ use crate::helpers::{self, Call, Implementation};
 use crate::linked::Linked;
 use crate::machine::Machine;
 use crate::memory::{Access, Fault};
-use crate::run::{CompileFailure, DEFAULT_FUEL, Finished, RunError, SLICE, Start};
+use crate::run::{Budget, CompileFailure, Finished, Options, RunError, SLICE, Start};
 use crate::trap::{Trap, TrapKind};
 
 const _: () = assert!(FRAME_BYTES == crate::cpu::FRAME_BYTES, "frames are as far apart");
@@ -103,9 +103,10 @@ fn bound(linked: &Linked) -> Option<u64> {
     (!insns.iter().any(drives_itself)).then(|| proof.stats().insns_processed)
 }
 
-/// Whether fuel of so many instructions need not be counted, since no run uses it up.
-fn is_bounded(linked: &Linked, fuel: u64) -> bool {
-    linked.native().bound.get_or_init(|| bound(linked)).is_some_and(|bound| bound <= fuel)
+/// Whether a run has to count its instructions: not if the fuel cannot be used up.
+fn is_metered(linked: &Linked, budget: Budget) -> bool {
+    let bound = || *linked.native().bound.get_or_init(|| bound(linked));
+    budget.count || bound().is_none_or(|bound| bound > budget.fuel)
 }
 
 impl Native {
@@ -129,11 +130,11 @@ impl Native {
     }
 }
 
-/// Which code a run with so much fuel should use when nobody prefers one: the optimising
+/// Which code a run that may take so much should use when nobody prefers one: the optimising
 /// compiler's if it is there, else the template compiler's; none if there is none. Runs that come
 /// often have the optimising compiler work, on a thread of its own.
-pub(crate) fn choose(linked: &Arc<Linked>, machine: &Arc<Machine>, fuel: u64) -> Option<Tier> {
-    let metered = !is_bounded(linked, fuel);
+pub(crate) fn choose(linked: &Arc<Linked>, machine: &Arc<Machine>, budget: Budget) -> Option<Tier> {
+    let metered = is_metered(linked, budget);
     let native = linked.native();
     let optimised = &native.code[tier_index(Tier::Optimising)][usize::from(metered)];
     match optimised.get() {
@@ -177,14 +178,14 @@ fn compile(
     Ok(Compiled { executable, _sites: sites })
 }
 
-/// Machine code to look at, as a run with so much fuel would want it.
+/// Machine code to look at, as a run that may take so much would want it.
 pub(crate) fn machine_code(
     linked: &Arc<Linked>,
     machine: &Machine,
     with: (Target, Tier),
-    fuel: u64,
+    budget: Budget,
 ) -> Result<Code, CompileFailure> {
-    generate(linked, machine, with, !is_bounded(linked, fuel)).map(|(code, _)| code)
+    generate(linked, machine, with, is_metered(linked, budget)).map(|(code, _)| code)
 }
 
 /// The optimising compiler's form of every function after some of its passes, to look at.
@@ -193,7 +194,7 @@ pub(crate) fn ssa(
     machine: &Machine,
     passes: Passes,
 ) -> Result<Vec<Func>, CompileFailure> {
-    let metered = !is_bounded(linked, DEFAULT_FUEL);
+    let metered = is_metered(linked, Options::default().budget());
     let form = |source: &Source<'_>| Ok(ssa::optimise(source, &Flow::new(source), passes));
     with_source(linked, machine, metered, form).map(|(form, _)| form)
 }
@@ -263,14 +264,14 @@ impl Site {
     }
 }
 
-/// Compiles a program now, as a run with so much fuel would want it.
+/// Compiles a program now, as a run that may take so much would want it.
 pub(crate) fn prepare(
     linked: &Arc<Linked>,
     machine: &Machine,
     tier: Tier,
-    fuel: u64,
+    budget: Budget,
 ) -> Result<(), CompileFailure> {
-    Native::get(linked, machine, tier, !is_bounded(linked, fuel)).map(|_| ())
+    Native::get(linked, machine, tier, is_metered(linked, budget)).map(|_| ())
 }
 
 /// A state for runs on a processor.
@@ -310,9 +311,9 @@ impl<'a> Runner<'a> {
         machine: &'a Machine,
         cpu: &'a mut CpuState,
         tier: Tier,
-        fuel: u64,
+        budget: Budget,
     ) -> Result<Runner<'a>, CompileFailure> {
-        let metered = !is_bounded(linked, fuel);
+        let metered = is_metered(linked, budget);
         let compiled = Native::get(linked, machine, tier, metered)?;
         let mut state = cpu.native.take().unwrap_or_else(new_state);
         state.window = machine.memory().window().base();
@@ -320,6 +321,7 @@ impl<'a> Runner<'a> {
         state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
         state.trapped = 0;
         let (entered, trap, panic) = (Vec::new(), None, None);
+        let fuel = budget.fuel;
         let first = linked;
         let owner = Owner { machine, cpu, first, entered, tier, trap, panic, fuel, given: 0 };
         Ok(Runner { owner, state, compiled, metered, slice: SLICE.min(fuel) })
@@ -382,7 +384,7 @@ pub(crate) fn run(
     tier: Tier,
     start: Start,
 ) -> Result<Finished, RunError> {
-    let mut runner = Runner::new(linked, machine, cpu, tier, start.fuel)
+    let mut runner = Runner::new(linked, machine, cpu, tier, start.budget)
         .map_err(|why| RunError::Compile { program: linked.name().to_owned(), why })?;
     let result = runner.run(start.args);
     let insns = runner.insns();

@@ -9,7 +9,7 @@ use skep_jit::{Target, Tier};
 use crate::cpu::CpuState;
 use crate::linked::Linked;
 use crate::machine::Machine;
-use crate::run::{CompileFailure, Finished, RunError, Start};
+use crate::run::{Budget, CompileFailure, Finished, RunError, Start};
 
 /// What a processor keeps of generated code between runs: nothing.
 pub(crate) type State = Option<std::convert::Infallible>;
@@ -19,7 +19,12 @@ pub(crate) type State = Option<std::convert::Infallible>;
 pub(crate) struct Native;
 
 /// Compiles a program now.
-pub(crate) fn prepare(_: &Arc<Linked>, _: &Machine, _: Tier, _: u64) -> Result<(), CompileFailure> {
+pub(crate) fn prepare(
+    _: &Arc<Linked>,
+    _: &Machine,
+    _: Tier,
+    _: Budget,
+) -> Result<(), CompileFailure> {
     Err(CompileFailure::NoTarget)
 }
 
@@ -28,7 +33,7 @@ pub(crate) fn machine_code(
     _: &Arc<Linked>,
     _: &Machine,
     _: (Target, Tier),
-    _: u64,
+    _: Budget,
 ) -> Result<Code, CompileFailure> {
     Err(CompileFailure::NoTarget)
 }
@@ -39,7 +44,7 @@ pub(crate) fn ssa(_: &Arc<Linked>, _: &Machine, _: Passes) -> Result<Vec<Func>, 
 }
 
 /// Which code a run should use: none.
-pub(crate) fn choose(_: &Arc<Linked>, _: &Arc<Machine>, _: u64) -> Option<Tier> {
+pub(crate) fn choose(_: &Arc<Linked>, _: &Arc<Machine>, _: Budget) -> Option<Tier> {
     None
 }
 

@@ -63,12 +63,32 @@ pub struct Options {
     pub engine: Engine,
     /// The most instructions. The run stops at the first backward jump or call after them.
     pub fuel: u64,
+    /// Whether instructions are counted where they need not be. Machine code of a program whose
+    /// proof says that it ends within the fuel leaves that out, and is the faster for it;
+    /// interpreters always count.
+    pub count: bool,
+}
+
+impl Options {
+    /// What a run may take.
+    pub(crate) fn budget(self) -> Budget {
+        Budget { fuel: self.fuel, count: self.count }
+    }
+}
+
+/// How many instructions a run may take, and whether it has to count them at any rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// The most instructions.
+    pub(crate) fuel: u64,
+    /// As [`Options::count`].
+    pub(crate) count: bool,
 }
 
 impl Default for Options {
     /// The fast interpreter, with a limit that an endless loop reaches within seconds.
     fn default() -> Self {
-        Options { engine: Engine::default(), fuel: DEFAULT_FUEL }
+        Options { engine: Engine::default(), fuel: DEFAULT_FUEL, count: false }
     }
 }
 
@@ -163,8 +183,8 @@ impl Drop for UnderWay<'_> {
 pub(crate) struct Start {
     /// The values of `r1` and `r2`.
     pub(crate) args: [u64; 2],
-    /// The most instructions.
-    pub(crate) fuel: u64,
+    /// What it may take.
+    pub(crate) budget: Budget,
 }
 
 impl Loaded {
@@ -195,10 +215,11 @@ impl Loaded {
         let engine = options.engine;
         if engine == Engine::Auto {
             // Where it cannot be compiled it is interpreted.
-            let _ = native::prepare(self.linked(), self.machine(), Tier::Template, options.fuel);
+            let _ =
+                native::prepare(self.linked(), self.machine(), Tier::Template, options.budget());
         }
         let Some(tier) = engine.tier() else { return Ok(()) };
-        native::prepare(self.linked(), self.machine(), tier, options.fuel)
+        native::prepare(self.linked(), self.machine(), tier, options.budget())
     }
 
     /// The machine code that a compiler makes of the program for a computer, which need not be
@@ -212,7 +233,12 @@ impl Loaded {
         target: Target,
         tier: Tier,
     ) -> Result<skep_jit::code::Code, CompileFailure> {
-        native::machine_code(self.linked(), self.machine(), (target, tier), DEFAULT_FUEL)
+        native::machine_code(
+            self.linked(),
+            self.machine(),
+            (target, tier),
+            Options::default().budget(),
+        )
     }
 
     /// The optimising compiler's form of every function after some of its passes: to look at.
@@ -249,7 +275,7 @@ impl Loaded {
         if options.engine != Engine::Auto {
             return options.engine;
         }
-        match native::choose(self.linked(), self.machine(), options.fuel) {
+        match native::choose(self.linked(), self.machine(), options.budget()) {
             Some(Tier::Optimising) => Engine::Optimising,
             Some(_) => Engine::Template,
             None => Engine::Fast,
@@ -280,7 +306,7 @@ impl Loaded {
         let window = machine.memory().window();
         window.fill(state.frame_top() - zeroed, zeroed, 0).map_err(ContextError::fault)?;
         state.tail_calls = 0;
-        let start = Start { args, fuel: options.fuel };
+        let start = Start { args, budget: options.budget() };
         let under_way = UnderWay::begin(machine, state.index);
         let result = match self.engine_now(options) {
             Engine::Fast | Engine::Auto => {
@@ -324,7 +350,7 @@ mod tests {
             .map(|engine| {
                 *memory = before.clone();
                 let mut cpu = Cpu::new(&machine).unwrap();
-                loaded.run(&mut cpu, memory, Options { engine, fuel })
+                loaded.run(&mut cpu, memory, Options { engine, fuel, ..Options::default() })
             })
             .collect()
     }
@@ -471,13 +497,13 @@ mod tests {
                 std::thread::sleep(std::time::Duration::from_millis(20));
                 stopper.stop();
             });
-            let options = Options { engine, fuel: u64::MAX };
+            let options = Options { engine, fuel: u64::MAX, ..Options::default() };
             let result = loaded.run(&mut cpu, &mut RawMemory::default(), options);
             let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
             assert_eq!((trap.kind, trap.slot.0), (TrapKind::Stopped, 0));
             stopping.join().unwrap();
             // One request stops one run.
-            let bounded = Options { engine, fuel: 10 };
+            let bounded = Options { engine, fuel: 10, ..Options::default() };
             let result = loaded.run(&mut cpu, &mut RawMemory::default(), bounded);
             let Err(RunError::Trap(trap)) = result else { panic!("{result:?}") };
             assert_eq!(trap.kind, TrapKind::OutOfFuel { fuel: 10 });

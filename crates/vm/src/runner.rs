@@ -54,8 +54,9 @@ impl Loaded {
             Some(tier) => {
                 let machine = self.machine();
                 let cpu = &mut cpu.state;
-                let runner = native::Runner::new(self.linked(), machine, cpu, tier, options.fuel)
-                    .map_err(|why| RunError::Compile { program: program(), why })?;
+                let runner =
+                    native::Runner::new(self.linked(), machine, cpu, tier, options.budget())
+                        .map_err(|why| RunError::Compile { program: program(), why })?;
                 let reads = runner.reads_stack().unwrap_or(FRAME_BYTES * MAX_FRAMES as u32);
                 With::Native(runner, reads)
             }
@@ -96,7 +97,7 @@ impl Runner<'_> {
                 clear_stack(self.loaded, cpu, FRAME_BYTES * MAX_FRAMES as u32)?;
                 cpu.tail_calls = 0;
                 let (linked, machine) = (self.loaded.linked(), self.loaded.machine());
-                let start = Start { args, fuel: options.fuel };
+                let start = Start { args, budget: options.budget() };
                 let finished = match options.engine {
                     Engine::Checked => checked::run(linked, machine, cpu, start, None)?,
                     _ => fast::run(linked, machine, cpu, start)?,

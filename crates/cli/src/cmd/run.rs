@@ -105,7 +105,8 @@ pub struct Run {
 /// What executes a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(crate) enum EngineName {
-    /// The fastest there is
+    /// Machine code where there is a compiler, by the optimising one once it is worth it; else
+    /// the fast interpreter
     Auto,
     /// The fast interpreter
     Interp,
@@ -136,7 +137,8 @@ impl EngineName {
 
     pub(crate) fn engine(self) -> Engine {
         match self {
-            EngineName::Auto | EngineName::Interp => Engine::Fast,
+            EngineName::Auto => Engine::Auto,
+            EngineName::Interp => Engine::Fast,
             EngineName::Checked => Engine::Checked,
             EngineName::Jit1 => Engine::Template,
             EngineName::Jit => Engine::Optimising,
@@ -152,6 +154,14 @@ fn engine_name(engine: Engine) -> &'static str {
         Engine::Checked => "checked",
         Engine::Template => "jit1",
         Engine::Optimising => "jit",
+    }
+}
+
+impl Run {
+    /// How the program is run. Its instructions are counted, since they are shown: what that costs
+    /// does not show beside what a packet costs.
+    fn options(&self) -> Options {
+        Options { engine: self.engine.engine(), fuel: self.fuel, count: true }
     }
 }
 
@@ -225,7 +235,7 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
     let packets = packets(arguments, &session)?;
     let mut writer = arguments.write.as_deref().map(|path| open(path, arguments)).transpose()?;
     let before = Contents::read(&session.prepared);
-    let options = Options { engine: arguments.engine.engine(), fuel: arguments.fuel };
+    let options = arguments.options();
     let mut totals = Totals::default();
     let mut document = json::Document::new(target, &session, options.engine);
     for (index, packet) in packets.enumerate() {

@@ -120,7 +120,7 @@ impl<'a> Checked<'a> {
             may_goto: MAY_GOTO_LIMIT,
             spilled: HashMap::new(),
             executed: 0,
-            fuel: start.fuel,
+            fuel: start.budget.fuel,
             ask_at: 0,
             machine,
             cpu,

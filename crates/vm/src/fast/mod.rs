@@ -115,7 +115,7 @@ pub(crate) fn run(
         may_goto: crate::run::MAY_GOTO_LIMIT,
         base: 0,
         given: 0,
-        limit: start.fuel,
+        limit: start.budget.fuel,
         trap: None,
         program: 0,
         entered: Vec::new(),

@@ -263,7 +263,7 @@ impl Lab {
             return Reach::Absent;
         };
         let mut memory = RawMemory { bytes: vec![0; 64] };
-        let options = Options { engine: Engine::Checked, fuel: 1000 };
+        let options = Options { engine: Engine::Checked, fuel: 1000, ..Options::default() };
         match loaded.run(cpu, &mut memory, options) {
             Err(RunError::Trap(trap)) if matches!(trap.kind, TrapKind::Unsupported { .. }) => {
                 Reach::Traps

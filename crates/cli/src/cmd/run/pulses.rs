@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 use skep::context::{Decoded, Lirc, Signal, parse_pulses};
-use skep::run::{Options, RunError};
+use skep::run::RunError;
 use skep_bpf::platform::ProgType;
 
 use super::json::TrapDocument;
@@ -85,7 +85,7 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let signals = signals(arguments, session)?;
     let before = Contents::read(&session.prepared);
-    let options = Options { engine: arguments.engine.engine(), fuel: arguments.fuel };
+    let options = arguments.options();
     let mut document = Document {
         object: target.file_name(),
         program: session.name().to_owned(),

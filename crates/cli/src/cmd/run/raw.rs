@@ -8,7 +8,7 @@ use serde_json::json;
 use skep::context::RawMemory;
 use skep::cpu::Cpu;
 use skep::machine::Machine;
-use skep::run::{Options, RunError};
+use skep::run::RunError;
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_verifier::report::{self, Report};
@@ -55,7 +55,7 @@ pub(super) fn run(
         }
     };
     let loaded = loaded.map_err(|error| fail(error.to_string()))?;
-    let options = Options { engine: arguments.engine.engine(), fuel: arguments.fuel };
+    let options = arguments.options();
     let mut memory = RawMemory { bytes: bytes.clone() };
     let mut result = loaded.run(&mut cpu, &mut memory, options);
     for _ in 1..arguments.repeat {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use skep::cpu::Cpu;
 use skep::host::Host;
 use skep::machine::{Loaded, Machine, MapId};
-use skep::run::{DEFAULT_FUEL, Engine, Options};
+use skep::run::{Engine, Options};
 use skep_verifier::{KernelTypes, Verified, verify};
 
 use crate::context::Input;
@@ -197,7 +197,7 @@ impl Ready {
             // As BPF_PROG_TEST_RUN leaves it when it is given no context.
             skb.wire_len = Some(0);
         }
-        let options = Options { engine, fuel: DEFAULT_FUEL };
+        let options = Options { engine, ..Options::default() };
         let finished = self.loaded.run(&mut self.cpu, input.context(), options);
         let finished = finished.map_err(|error| error.to_string())?;
         let after = input.bytes();

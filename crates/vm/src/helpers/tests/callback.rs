@@ -54,7 +54,9 @@ fn trap_of(bench: &mut Bench, loaded: &Loaded, options: Options) -> Trap {
 /// Both engines trap at the same instruction; of memory, they say different things.
 fn trap(bench: &mut Bench, text: &str, fuel: u64) -> Trap {
     let loaded = load_with(bench, text, &[]);
-    let of = |bench: &mut Bench, engine| trap_of(bench, &loaded, Options { engine, fuel });
+    let of = |bench: &mut Bench, engine| {
+        trap_of(bench, &loaded, Options { engine, fuel, ..Options::default() })
+    };
     let trap = of(bench, Engine::Fast);
     let checked = of(bench, Engine::Checked);
     assert_eq!((trap.slot, &trap.insn), (checked.slot, &checked.insn));
