@@ -25,6 +25,7 @@ mod robustness;
 mod damage;
 
 mod jit;
+mod kfuncs;
 
 mod readme;
 mod records;
