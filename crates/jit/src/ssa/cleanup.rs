@@ -229,6 +229,7 @@ fn skip_empty(func: &mut Func) {
 fn has_effect(op: &Op, proved: bool) -> bool {
     match op {
         Op::Load { .. } => !proved,
+        Op::Fuel => false,
         op => !op.is_pure(),
     }
 }

@@ -79,8 +79,8 @@ pub trait World {
     fn store(&mut self, addr: u32, size: Size, value: u64) -> Option<()>;
     /// Makes a call; `None` is a trap.
     fn call(&mut self, site: &CallSite, args: &[u64]) -> Option<u64>;
-    /// The outside is asked whether to go on with less than no fuel.
-    fn go_on(&mut self, pc: u32) -> bool;
+    /// The outside is asked for more fuel, there being less than none; `None` is a trap.
+    fn refuel(&mut self, pc: u32) -> Option<i64>;
 }
 
 /// How an evaluation ended.
@@ -205,12 +205,17 @@ impl Run<'_> {
                 self.fuel -= i64::from(count);
                 0
             }
+            Op::ChargeBy(amount) => {
+                self.fuel -= self.get(amount) as i64;
+                0
+            }
+            Op::Fuel => self.fuel as u64,
             // Evaluated functions are entered by nobody else.
             Op::CheckDepth(_) => 0,
             Op::ChargeAndCheck(count) => {
                 self.fuel -= i64::from(count);
-                if self.fuel < 0 && !self.world.go_on(node.pc) {
-                    return None;
+                while self.fuel < 0 {
+                    self.fuel += self.world.refuel(node.pc)?;
                 }
                 0
             }

@@ -193,6 +193,10 @@ pub enum Op {
     /// Takes instructions off the fuel; if that leaves less than none, asks the outside whether
     /// to go on. The node's position is the jump or call that runs out.
     ChargeAndCheck(i32),
+    /// Takes from the fuel as many instructions as a value says, which may be negative.
+    ChargeBy(Val),
+    /// What the fuel's register says is left.
+    Fuel,
     /// Traps if a call from so many frames below this function's would be too deep.
     CheckDepth(u32),
 }
@@ -457,8 +461,8 @@ impl Op {
     pub fn for_each_operand(&self, f: &mut impl FnMut(Val)) {
         match self {
             Op::Const(_) | Op::Param | Op::Entry(_) | Op::Call(_) => {}
-            Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => {}
-            Op::Unary(_, _, a) => f(*a),
+            Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) | Op::Fuel => {}
+            Op::Unary(_, _, a) | Op::ChargeBy(a) => f(*a),
             Op::Load { addr, .. } | Op::LoadAcquire { addr, .. } => f(*addr),
             Op::Binary(_, _, a, b) => {
                 f(*a);
@@ -484,7 +488,8 @@ impl Op {
     pub fn map_operands(self, f: impl Fn(Val) -> Val) -> Op {
         match self {
             Op::Const(_) | Op::Param | Op::Entry(_) | Op::Call(_) => self,
-            Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => self,
+            Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) | Op::Fuel => self,
+            Op::ChargeBy(amount) => Op::ChargeBy(f(amount)),
             Op::Unary(op, width, a) => Op::Unary(op, width, f(a)),
             Op::Binary(op, width, a, b) => Op::Binary(op, width, f(a), f(b)),
             Op::Select(cond, width, values) => Op::Select(cond, width, values.map(f)),

@@ -30,6 +30,8 @@ mod prepare;
 
 mod print;
 
+mod rounds;
+
 mod simplify;
 
 mod slots;
@@ -71,6 +73,8 @@ passes! {
     demand;
     /// Small functions take the place of their calls.
     inline;
+    /// Loops make rounds that cannot be the last without looking.
+    rounds;
     /// Loops with two bounds end at the smaller one.
     exits;
     /// Loop counters are compared after they count.
@@ -104,7 +108,11 @@ pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
         small[function] = inline::is_small(&func);
         done[function] = Some(func);
     }
-    done.into_iter().map(Option::unwrap_or_default).collect()
+    let mut done: Vec<Func> = done.into_iter().map(Option::unwrap_or_default).collect();
+    for func in &mut done {
+        improve_loops(func, source, passes);
+    }
+    done
 }
 
 fn improve(func: &mut Func, proved: bool, passes: Passes) {
@@ -118,6 +126,17 @@ fn improve(func: &mut Func, proved: bool, passes: Passes) {
     if passes.number {
         number::number(func, passes, true);
         cleanup::cleanup(func, proved);
+    }
+}
+
+fn improve_loops(func: &mut Func, source: &Source<'_>, passes: Passes) {
+    let proved = source.proof.is_some();
+    if passes.rounds && rounds::split(func, source.metered) {
+        cleanup::cleanup(func, proved);
+        if passes.number {
+            number::number(func, passes, true);
+            cleanup::cleanup(func, proved);
+        }
     }
     if passes.exits && exits::merge_exits(func) {
         cleanup::cleanup(func, proved);

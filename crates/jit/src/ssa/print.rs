@@ -130,6 +130,8 @@ impl Func {
             }
             Op::Charge(count) => write!(f, "charge {count}"),
             Op::CheckDepth(levels) => write!(f, "check depth {levels}"),
+            Op::ChargeBy(amount) => write!(f, "charge {}", operand(*amount)),
+            Op::Fuel => f.write_str("fuel"),
             Op::ChargeAndCheck(count) => write!(f, "charge {count} and check"),
         }
     }

@@ -56,7 +56,12 @@ pub(crate) fn simpler(n: &mut Numbering<'_>, op: Op) -> Simpler {
             }),
         Op::Const(_) | Op::Param | Op::Entry(_) => Simpler::No,
         Op::Call(_) | Op::Charge(_) => Simpler::No,
-        Op::ChargeAndCheck(_) | Op::CheckDepth(_) => Simpler::No,
+        Op::ChargeBy(amount) => match n.constant(amount).map(|amount| i32::try_from(amount as i64))
+        {
+            Some(Ok(amount)) => Simpler::Op(Op::Charge(amount)),
+            _ => Simpler::No,
+        },
+        Op::ChargeAndCheck(_) | Op::CheckDepth(_) | Op::Fuel => Simpler::No,
     }
 }
 
@@ -371,7 +376,7 @@ pub(crate) const fn negated(cond: Cond) -> Option<Cond> {
 }
 
 /// The comparison with its operands exchanged.
-const fn exchanged(cond: Cond) -> Cond {
+pub(crate) const fn exchanged(cond: Cond) -> Cond {
     match cond {
         Cond::Gt => Cond::Lt,
         Cond::Lt => Cond::Gt,

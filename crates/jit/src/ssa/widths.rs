@@ -75,7 +75,7 @@ impl Widths {
         match *op {
             Op::Const(number) => 64 - number.leading_zeros() as u8,
             Op::Entry(Reg::R10) => 32,
-            Op::Param | Op::Entry(_) | Op::Call(_) => 64,
+            Op::Param | Op::Entry(_) | Op::Call(_) | Op::Fuel => 64,
             Op::Load { size, extend: Extend::Zero, .. } | Op::LoadAcquire { size, .. } => {
                 8 * size.bytes() as u8
             }
@@ -88,7 +88,7 @@ impl Widths {
                 self.binary(op, width, a, b).min(limit)
             }
             Op::Store { .. } | Op::StoreRelease { .. } => 0,
-            Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) => 0,
+            Op::Charge(_) | Op::ChargeAndCheck(_) | Op::ChargeBy(_) | Op::CheckDepth(_) => 0,
         }
     }
 

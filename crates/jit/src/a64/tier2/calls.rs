@@ -161,6 +161,11 @@ impl Compiler<'_> {
         }
     }
 
+    /// Takes as many instructions from the fuel as a register says.
+    pub(super) fn charge_by(&mut self, amount: Gpr) {
+        self.asm.put(add(Width::W64, AddSub::Sub, FUEL, FUEL, amount));
+    }
+
     pub(super) fn refuel_stub(&mut self, insn: u32, back: Label) {
         self.asm.put(store_state(LR, LINK));
         self.asm.set(SCRATCH, insn.into());

@@ -20,7 +20,7 @@ use crate::a64::encode::{
     indirect, ldar, ldxr, logic, logic_imm, logic_shifted, mov, multiply, sbfx, select, shift_imm,
     stlr, stxr, transfer_register, transfer_scaled, ubfx, unary, x,
 };
-use crate::a64::regs::{FRAME, SCRATCH, SCRATCH2, SCRATCH3, WINDOW, gpr as guest, in_frame};
+use crate::a64::regs::{FRAME, FUEL, SCRATCH, SCRATCH2, SCRATCH3, WINDOW, gpr as guest, in_frame};
 use crate::abi::TrapCode;
 use crate::code::{Access, Place};
 use crate::ssa::ir::Target;
@@ -308,6 +308,8 @@ impl Emitter<'_, '_> {
             Inst::Atomic(op, width, amode) => self.atomic(chosen, op, width, amode, allocs),
             Inst::Call(site) => self.call(chosen.pc, site),
             Inst::Charge(count) => self.compiler.charge(count),
+            Inst::ChargeBy => self.compiler.charge_by(reg(0)),
+            Inst::Fuel => self.compiler.asm.put(mov(Width::W64, reg(0), FUEL)),
             Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
             Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels),
             Inst::Branch(test) => self.branch(block, test, allocs, next),

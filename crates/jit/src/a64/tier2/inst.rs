@@ -112,6 +112,10 @@ pub(super) enum Inst {
     Charge(i32),
     /// Takes from the fuel and asks for more if it is used up.
     ChargeAndCheck(i32),
+    /// Amount: takes it from the fuel.
+    ChargeBy,
+    /// Result: the fuel.
+    Fuel,
     /// Traps if a call from so many frames below this one would be too deep.
     CheckDepth(u32),
     /// Ends a block: what the test reads.

@@ -434,6 +434,14 @@ impl Selector<'_> {
             }
             Op::Call(site) => self.call(value, site),
             Op::Charge(count) => self.push(Inst::Charge(count), &[]),
+            Op::ChargeBy(amount) => {
+                let amount = self.reg(amount);
+                self.push(Inst::ChargeBy, &[use_of(amount)]);
+            }
+            Op::Fuel => {
+                let dst = self.def(value);
+                self.push(Inst::Fuel, &[dst]);
+            }
             Op::ChargeAndCheck(count) => self.push(Inst::ChargeAndCheck(count), &[]),
             Op::CheckDepth(levels) => self.push(Inst::CheckDepth(levels), &[]),
         }

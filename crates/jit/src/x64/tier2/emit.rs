@@ -80,6 +80,7 @@ fn needs_frame(inst: &Inst) -> bool {
         Inst::Rorx(..) | Inst::Shiftx(..) | Inst::ShiftCl(..) | Inst::Unary(..) => false,
         Inst::Bswap(_) | Inst::Swap16 | Inst::Movsx(..) | Inst::Movzx(_) => false,
         Inst::Count(..) | Inst::MulHigh | Inst::Divide { .. } | Inst::Charge(_) => false,
+        Inst::ChargeBy | Inst::Fuel => false,
         Inst::Jump | Inst::Return => false,
         Inst::Select(test, _) | Inst::Branch(test, _) => {
             matches!(test, Flags::CmpMem(..) | Flags::CmpMemImm(..) | Flags::TestMemImm(..))
@@ -391,6 +392,8 @@ impl Emitter<'_, '_> {
             Inst::Charge(count) => {
                 self.compiler.asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
             }
+            Inst::ChargeBy => self.compiler.asm.alu(Alu::Sub, Bits::B64, FUEL, reg(0)),
+            Inst::Fuel => self.compiler.asm.mov(Bits::B64, reg(0), FUEL),
             Inst::ChargeAndCheck(count) => self.charge_and_check(chosen.pc, count),
             Inst::CheckDepth(levels) => self.check_depth(chosen.pc, levels, reg(0)),
             Inst::Branch(test, cc) => {

@@ -139,6 +139,10 @@ pub(super) enum Inst {
     Charge(i32),
     /// Takes from the fuel and asks for more if it is used up.
     ChargeAndCheck(i32),
+    /// Amount: takes it from the fuel.
+    ChargeBy,
+    /// Result: the fuel.
+    Fuel,
     /// A temporary register: traps if a call from so many frames below would be too deep.
     CheckDepth(u32),
     /// Ends a block: what the test reads.

@@ -218,7 +218,7 @@ impl Selector<'_> {
     /// do not disturb each other; without, it matters which of them traps.
     fn weight(&self, op: &Op) -> u32 {
         match op {
-            Op::Charge(_) => 0,
+            Op::Charge(_) | Op::ChargeBy(_) | Op::Fuel => 0,
             Op::Load { .. } => u32::from(!self.proved),
             op => u32::from(!op.is_pure()),
         }
@@ -366,6 +366,14 @@ impl Selector<'_> {
             }
             Op::Call(site) => self.call(value, site),
             Op::Charge(count) => self.push(Inst::Charge(count), &[]),
+            Op::ChargeBy(amount) => {
+                let amount = self.reg(amount);
+                self.push(Inst::ChargeBy, &[use_of(amount)]);
+            }
+            Op::Fuel => {
+                let dst = Operand::reg_def(self.vreg(value));
+                self.push(Inst::Fuel, &[dst]);
+            }
             Op::ChargeAndCheck(count) => self.push(Inst::ChargeAndCheck(count), &[]),
             Op::CheckDepth(levels) => {
                 let temp = temporary(self.temp());
