@@ -3,10 +3,11 @@
 //! [`corpus`] reads the conformance cases, [`engines`] lists who must agree with them, [`oracle`]
 //! asks the live kernel, [`random`] makes programs to compare with it, [`hostile`] programs that
 //! nothing vouches for; [`verdicts`] compares what the verifiers say of them, [`membership`] what
-//! they hold when they run with what was proved of them. [`aarch64`] runs machine code for that
-//! target in an emulator.
+//! they hold when they run with what was proved of them. [`agreement`] runs
+//! programs in every way there is; [`aarch64`] runs machine code for that target in an emulator.
 
 pub mod aarch64;
+pub mod agreement;
 pub mod corpus;
 pub mod engines;
 pub mod hostile;

@@ -7,15 +7,19 @@
 mod code;
 mod execute;
 mod guided;
+mod input;
 mod judge;
 pub mod maps;
 mod mutant;
 mod precision;
+mod prover;
 mod pruning;
 mod shrink;
 
-pub use execute::{Ran, Runner, context};
+pub use execute::{Ran, Runner};
+pub use input::Input;
 pub use judge::{Answer, Judge, Opinion};
+pub use prover::Prover;
 pub use shrink::shrink;
 
 use crate::oracle::encode_all;
@@ -24,6 +28,7 @@ use skep_bpf::codec::{Slot, SlotIndex, decode};
 use skep_bpf::insn::Insn;
 use skep_bpf::platform::{AttachType, ProgType};
 use skep_bpf::text::c_like::Decimal;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A program of a type, to be judged.
@@ -51,6 +56,12 @@ const TYPES: [(ProgType, AttachType); 8] = [
     (ProgType::XDP, AttachType::UNSPECIFIED),
 ];
 
+/// The program types that cases have, each once.
+#[must_use]
+pub fn prog_types() -> BTreeSet<ProgType> {
+    TYPES.iter().map(|of| of.0).collect()
+}
+
 /// How programs are made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Generator {
@@ -69,17 +80,17 @@ impl Generator {
     pub const ALL: [Generator; 4] =
         [Generator::Guided, Generator::Mutant, Generator::Precision, Generator::Pruning];
 
-    /// The case of a seed. The judge's own verifier finds where precision ends.
+    /// The case of a seed. Our verifier finds where precision ends.
     ///
     /// # Errors
     ///
     /// If a jump is too far for its field.
-    pub fn case(self, seed: u64, judge: &Judge) -> Result<Case, String> {
+    pub fn case(self, seed: u64, prover: &Prover) -> Result<Case, String> {
         let mut random = Random::new(seed ^ ((self as u64) << 56));
         match self {
             Generator::Guided => guided::case(&mut random),
-            Generator::Mutant => mutant::case(&mut random, judge),
-            Generator::Precision => precision::case(&mut random, judge),
+            Generator::Mutant => mutant::case(&mut random, prover),
+            Generator::Precision => precision::case(&mut random, prover),
             Generator::Pruning => pruning::case(&mut random),
         }
     }

@@ -49,7 +49,7 @@ impl Case {
             part.write(out);
         }
         for (addr, page) in pages {
-            let is_zero = page.bytes.is_empty();
+            let is_zero = page.bytes.iter().all(|byte| *byte == 0);
             words(out, [u64::from(*addr), u64::from(page.writable) | u64::from(is_zero) << 1]);
             if !is_zero {
                 out.extend(&page.bytes);

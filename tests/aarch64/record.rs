@@ -51,7 +51,13 @@ impl Pages {
                 continue;
             };
             gap = 0;
-            let end = area.start + area.len;
+            // A ring buffer's second half is its first once more, which the runner does not map.
+            let len = match area.purpose {
+                Purpose::RingBuffer { .. } => area.len / 2,
+                _ => area.len,
+            };
+            let after = area.start + area.len.next_multiple_of(PAGE_BYTES);
+            let end = area.start + len;
             let table_end = area.start + TABLE_PAGES * PAGE_BYTES;
             while addr < end {
                 let mut bytes = Vec::new();
@@ -64,6 +70,7 @@ impl Pages {
                 pages.0.insert(addr, Page { writable, is_stack, bytes });
                 addr += PAGE_BYTES;
             }
+            addr = after;
         }
         pages
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use skep::context::{Context, RawMemory, Skb};
 use skep::machine::{Loaded, Machine};
 use skep::maps::MapSpec;
-use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
-use skep_bpf::program::{Bytecode, Program};
+use skep_bpf::platform::{MapFlags, MapType, ProgType};
+use skep_bpf::program::Program;
 use skep_bpf::text::parse::assemble;
 use skep_jit::Tier;
 use skep_jit::ssa::Passes;
@@ -15,7 +15,6 @@ use skep_tests::corpus::{self, Input as CaseInput};
 use skep_tests::engines;
 use skep_tests::hostile;
 use skep_tests::random::{Random, RandomProgram, layout};
-use skep_verifier::{Input, MapFacts, Profile};
 
 const fn subject(tier: Tier, lse: bool, metered: bool) -> Subject {
     Subject { tier, lse, metered, passes: Passes::ALL, proof: Proof::None }
@@ -39,7 +38,7 @@ const SUBJECTS: [Subject; 10] = [
 ];
 
 /// The runner and its folder, or a message that it cannot be had.
-fn runner() -> Option<(tempfile::TempDir, Runner)> {
+pub(crate) fn runner() -> Option<(tempfile::TempDir, Runner)> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let runner = Runner::build(folder.path()).unwrap_or_else(|error| panic!("{error}"));
     if runner.is_none() {
@@ -50,15 +49,16 @@ fn runner() -> Option<(tempfile::TempDir, Runner)> {
 
 /// Cases with what they are called and what is expected of them.
 #[derive(Default)]
-struct Batch {
+pub(crate) struct Batch {
     cases: Vec<Case>,
     about: Vec<(Subject, String, Program)>,
-    unrecorded: usize,
+    /// Runs that cannot be repeated.
+    pub(crate) unrecorded: usize,
 }
 
 impl Batch {
     /// Adds the runs of a program on all subjects.
-    fn add<'a>(
+    pub(crate) fn add<'a>(
         &mut self,
         name: &str,
         fuel: u64,
@@ -80,7 +80,7 @@ impl Batch {
     }
 
     /// Runs the cases; gives how many there were.
-    fn agree(self, runner: &Runner) -> usize {
+    pub(crate) fn agree(self, runner: &Runner) -> usize {
         let outcomes = runner.run(&self.cases).unwrap_or_else(|error| panic!("{error}"));
         let mut differences = 0;
         for ((case, outcome), (subject, name, program)) in
@@ -128,7 +128,7 @@ fn the_corpus_runs_on_aarch64() {
 /// How many random programs are made, unless `SKEP_AARCH64_PROGRAMS` says otherwise.
 const PROGRAMS: u64 = 300;
 
-fn programs() -> u64 {
+pub(crate) fn programs() -> u64 {
     let wanted = std::env::var("SKEP_AARCH64_PROGRAMS").ok();
     wanted.map_or(PROGRAMS, |wanted| wanted.parse().expect("SKEP_AARCH64_PROGRAMS is a number"))
 }
@@ -147,21 +147,7 @@ fn load_random(machine: &Arc<Machine>, random: &RandomProgram) -> Result<Loaded,
     let id = machine.create_map(spec).map_err(|error| error.to_string())?;
     let map = machine.map(id).ok_or("the map is gone")?;
     map.write(&[0; 4], &random.value, 0).map_err(|errno| errno.to_string())?;
-    let bytecode = Bytecode::from(random.slots()?);
-    let proof = skep_verifier::verify(&Input {
-        bytecode: &bytecode,
-        prog_type: ProgType::XDP,
-        attach_type: AttachType::UNSPECIFIED,
-        attach_target: None,
-        maps: &[MapFacts::new(MapType::ARRAY, 4, layout::VALUE_BYTES as u32, 1)],
-        functions: &[],
-        kernel: None,
-        gpl_compatible: true,
-        sleepable: false,
-        types: None,
-        profile: Profile::linux(machine.host().cpus),
-    });
-    let proof = proof.map_err(|rejection| rejection.message)?;
+    let proof = random.verify(machine.host().cpus)?;
     machine.load_verified("random", Arc::new(proof), &[id]).map_err(|error| error.to_string())
 }
 

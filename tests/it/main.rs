@@ -1,6 +1,11 @@
 //! One test binary for the whole workspace.
 
 mod aarch64;
+mod aarch64_accepted;
+
+mod agreement;
+mod agreement_objects;
+mod agreement_vectors;
 
 mod bench;
 mod cli;

@@ -7,7 +7,6 @@
 
 use std::path::{Path, PathBuf};
 
-use skep::context::Context;
 use skep::cpu::Cpu;
 use skep::prepare::{
     PrepareOptions, Prepared, PreparedProgram, Verification, function_facts, map_facts, prepare,
@@ -19,7 +18,7 @@ use skep_bpf::program::{Bytecode, Program};
 use skep_object::{CoreRelocations, LinkOptions};
 use skep_tests::membership::{Proof, Watch};
 use skep_tests::random::{Machines, Random, RandomProgram, layout};
-use skep_tests::verdicts::{Case, Generator, Judge, Ran, Runner, context, maps};
+use skep_tests::verdicts::{Case, Generator, Input as Given, Judge, Ran, Runner, maps};
 use skep_verifier::{Input, MapFacts, Profile};
 
 use crate::command::workspace;
@@ -114,7 +113,7 @@ fn registers_of_generated_programs_are_known() {
     for generator in Generator::ALL {
         let mut tally = Tally::default();
         for seed in 1..=programs() {
-            let case = generator.case(seed, &judge).expect("a program");
+            let case = generator.case(seed, judge.prover()).expect("a program");
             watch_case(&case, &facts, &mut runner, seed, &mut tally);
         }
         tally.print(&format!("{generator:?}"));
@@ -235,14 +234,15 @@ fn watch_program(
     };
     tally.programs += 1;
     for run in 0..RUNS as u64 {
-        let mut input: Box<dyn Context> = context(program.prog_type, &mut Random::new(run));
+        let mut given = Given::random(program.prog_type, &mut Random::new(run));
+        let input = given.context();
         if !input.suits(program.prog_type) {
             return;
         }
         let mut watch = Watch::new(&proof);
         // A helper that the machine does not have ends a run; what was seen before counts.
         let options = Options { fuel: FUEL, ..Options::default() };
-        let ended = loaded.observe(cpu, &mut *input, options, &mut watch);
+        let ended = loaded.observe(cpu, input, options, &mut watch);
         tally.runs += u64::from(ended.is_ok());
         tally.found += watch.found;
         let of = |why| format!("{}:{}: {why}", prepared.object.name(), program.name);

@@ -118,7 +118,7 @@ impl Tally {
     }
 
     fn judge(&mut self, seed: u64, judge: &Judge, runner: &mut Runner, show: bool) {
-        let Ok(case) = self.generator.case(seed, judge) else {
+        let Ok(case) = self.generator.case(seed, judge.prover()) else {
             self.unmade += 1;
             return;
         };
@@ -224,12 +224,12 @@ impl Tally {
         }
         for (class, (count, seed)) in &self.imprecise {
             println!("  imprecise {count} (seed {seed}): {class}");
-            if show && let Ok(case) = self.generator.case(*seed, judge) {
+            if show && let Ok(case) = self.generator.case(*seed, judge.prover()) {
                 println!("{}", describe(&case, judge, &Opinion::Imprecise));
             }
         }
         for seed in self.unsound.iter().take(6) {
-            if let Ok(case) = self.generator.case(*seed, judge)
+            if let Ok(case) = self.generator.case(*seed, judge.prover())
                 && let Ok(opinion) = judge.opinion(&case)
             {
                 println!("  seed {seed}: {}", describe(&case, judge, &opinion));

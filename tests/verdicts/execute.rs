@@ -1,9 +1,9 @@
 //! Running what was accepted in the checked interpreter: it must never trap.
 
-use super::{Case, TYPES, maps};
+use super::{Case, Input, maps, prog_types};
 use crate::membership::{Proof, Watch};
 use crate::random::Random;
-use skep::context::{Context, RawMemory, Skb, Xdp};
+use skep::context::Context;
 use skep::cpu::Cpu;
 use skep::host::Host;
 use skep::machine::{Loaded, Machine, MapId};
@@ -12,15 +12,10 @@ use skep::trap::TrapKind;
 use skep_bpf::insn::{Imm64, Insn};
 use skep_bpf::platform::ProgType;
 use skep_bpf::program::{Bytecode, Program};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Far more than verified programs of this kind need.
 const FUEL: u64 = 50_000_000;
-
-/// What programs may read of the context of a tracepoint at most (the kernel's
-/// `PERF_MAX_TRACE_SIZE`).
-const CONTEXT_BYTES: usize = 8192;
 
 /// What became of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,8 +49,7 @@ impl Runner {
     ///
     /// If the host does not give the memory.
     pub fn new() -> Result<Runner, String> {
-        let types: BTreeSet<ProgType> = TYPES.iter().map(|of| of.0).collect();
-        let machines = types.into_iter().map(|of| Ok((of, Bench::new()?)));
+        let machines = prog_types().into_iter().map(|of| Ok((of, Bench::new()?)));
         Ok(Runner { machines: machines.collect::<Result<_, String>>()? })
     }
 
@@ -131,10 +125,10 @@ impl Bench {
             Err(error) => return Ok(Ran::Unsupported(error.to_string())),
         };
         for _ in 0..times {
-            self.fill_maps(random)?;
-            let mut context = context(case.prog_type, random);
+            maps::fill(&self.machine, &self.maps, random)?;
+            let mut input = Input::random(case.prog_type, random);
             let options = Options { engine: Engine::Checked, fuel: FUEL, ..Options::default() };
-            match run(&loaded, &mut self.cpu, context.as_mut(), options) {
+            match run(&loaded, &mut self.cpu, input.context(), options) {
                 Ok(_) => {}
                 Err(RunError::Trap(trap)) => match trap.kind {
                     TrapKind::NoSuchHelper(_)
@@ -166,48 +160,5 @@ impl Bench {
         let all_there = uses.iter().zip(&self.maps).all(|(used, map)| !used || map.is_some());
         let maps = self.maps.iter().map(|map| map.unwrap_or(stand_in)).collect();
         all_there.then(|| (program.clone(), maps))
-    }
-
-    fn fill_maps(&self, random: &mut Random) -> Result<(), String> {
-        for (row, id) in maps::MAPS.iter().zip(&self.maps) {
-            let Some(map) = id.and_then(|id| self.machine.map(id)) else { continue };
-            let plain = row.flags.0 == 0 && row.value_bytes <= 64 && row.key_bytes > 0;
-            if !plain || row.map_type == skep_bpf::platform::MapType::PROG_ARRAY {
-                continue;
-            }
-            for key in 0..2_u64 {
-                let key = &key.to_ne_bytes()[..row.key_bytes as usize];
-                let value: Vec<u8> = (0..row.value_bytes.div_ceil(8))
-                    .flat_map(|_| random.word().to_ne_bytes())
-                    .collect();
-                let value = &value[..row.value_bytes as usize];
-                // A value of a per-CPU map is as many as there are processors; those keep theirs.
-                let _ = map.write(key, value, 0);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// An input for a program type.
-#[must_use]
-pub fn context(prog_type: ProgType, random: &mut Random) -> Box<dyn Context> {
-    let len = 14 + random.below(80);
-    let packet: Vec<u8> = (0..len).map(|_| random.word() as u8).collect();
-    match prog_type {
-        ProgType::XDP => Box::new(Xdp { rx_queue_index: random.bits() as u32, ..Xdp::new(packet) }),
-        ProgType::SOCKET_FILTER | ProgType::SCHED_CLS | ProgType::CGROUP_SKB => {
-            let mut packet = packet;
-            // An IP header would have to be whole.
-            packet[12..14].copy_from_slice(&[0x12, 0x34]);
-            let mut skb = Skb::new(prog_type, packet);
-            skb.mark = random.bits() as u32;
-            skb.priority = random.bits() as u32;
-            skb.hash = random.bits() as u32;
-            Box::new(skb)
-        }
-        _ => {
-            Box::new(RawMemory { bytes: (0..CONTEXT_BYTES).map(|_| random.bits() as u8).collect() })
-        }
     }
 }

@@ -1,14 +1,12 @@
 //! Asking both verifiers.
 
+use super::prover::Prover;
 use super::{Case, TYPES, maps};
 use skep_bpf::codec::{Slot, SlotIndex, decode};
 use skep_bpf::insn::{Callee, HelperId, Imm64, Insn};
 use skep_bpf::platform::{AttachType, ProgType};
-use skep_bpf::program::Bytecode;
 use skep_kernel::uapi::{errno, log_level, prog_flag};
 use skep_kernel::{Error, Map, ProgSpec, relocate};
-use skep_verifier::{Input, MapFacts, Profile, Rejection, Rule, Verified, verify};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a verifier says.
 #[derive(Clone, PartialEq, Debug)]
@@ -59,12 +57,11 @@ impl Opinion {
 /// Both verifiers and the maps.
 #[derive(Debug)]
 pub struct Judge {
-    facts: Vec<MapFacts>,
+    prover: Prover,
     /// The maps that all programs share.
     maps: Vec<Map>,
     /// A map of programs for each type: it belongs to the type of the first that names it.
     programs: Vec<((ProgType, AttachType), Map)>,
-    cpus: u32,
 }
 
 impl Judge {
@@ -77,10 +74,9 @@ impl Judge {
         let cpus = skep_kernel::possible_cpus().map_err(|error| error.to_string())?;
         let programs = |of: &(ProgType, AttachType)| Ok((*of, maps::programs_in_kernel()?));
         Ok(Judge {
-            facts: maps::facts()?,
+            prover: Prover::new(cpus as u32)?,
             maps: maps::in_kernel()?,
             programs: TYPES.iter().map(programs).collect::<Result<_, String>>()?,
-            cpus: cpus as u32,
         })
     }
 
@@ -93,50 +89,16 @@ impl Judge {
         maps
     }
 
-    /// Our verdict.
-    ///
-    /// # Errors
-    ///
-    /// The rejection.
-    pub fn verify(&self, case: &Case) -> Result<Verified, Box<Rejection>> {
-        self.verify_up_to(case, Profile::linux(self.cpus).max_insns)
-    }
-
-    fn verify_up_to(&self, case: &Case, max_insns: u64) -> Result<Verified, Box<Rejection>> {
-        let bytecode = Bytecode::from(case.slots.clone());
-        verify(&Input {
-            bytecode: &bytecode,
-            prog_type: case.prog_type,
-            attach_type: case.attach_type,
-            attach_target: None,
-            maps: &self.facts,
-            functions: &[],
-            kernel: None,
-            gpl_compatible: true,
-            sleepable: false,
-            types: None,
-            profile: Profile {
-                checkpoint_everywhere: case.checkpoint_everywhere,
-                max_insns,
-                ..Profile::linux(self.cpus)
-            },
-        })
+    /// Our verifier, with the kernel's number of processors.
+    #[must_use]
+    pub fn prover(&self) -> &Prover {
+        &self.prover
     }
 
     /// Our answer; `None` if the verifier panicked.
+    #[must_use]
     pub fn ours(&self, case: &Case) -> Option<Answer> {
-        let verdict = catch_unwind(AssertUnwindSafe(|| self.verify(case))).ok()?;
-        Some(match verdict {
-            Ok(verified) => Answer::Accepts(verified.stats().insns_processed),
-            Err(rejection) => Answer::Rejects(rejection.message),
-        })
-    }
-
-    /// Whether our verifier would walk more instructions than this.
-    pub(super) fn is_longer(&self, case: &Case, insns: u64) -> bool {
-        let verdict = catch_unwind(AssertUnwindSafe(|| self.verify_up_to(case, insns)));
-        let rule = verdict.ok().and_then(Result::err).map(|rejection| rejection.rule);
-        rule == Some(Rule::Budget)
+        self.prover.answer(case)
     }
 
     /// The kernel's answer, without its sentence.

@@ -1,5 +1,6 @@
 //! The maps that all programs work on: for the kernel, for the verifier and for the machine.
 
+use crate::random::Random;
 use skep::machine::{Machine, MapId};
 use skep_bpf::platform::{MapFlags, MapType};
 use skep_btf::{Btf, TypeId};
@@ -157,10 +158,35 @@ pub fn in_machine(machine: &Machine) -> Result<Vec<Option<MapId>>, String> {
         if row.is_frozen() {
             let map = machine.map(id).ok_or("the map is gone")?;
             map.write(&[0; 4], &constants(), 0).map_err(|errno| errno.to_string())?;
+            map.freeze().map_err(|errno| errno.to_string())?;
         }
         Ok(Some(id))
     };
     MAPS.iter().map(create).collect()
+}
+
+/// Gives the elements of the small maps random values.
+///
+/// # Errors
+///
+/// If a value cannot be written.
+pub fn fill(machine: &Machine, ids: &[Option<MapId>], random: &mut Random) -> Result<(), String> {
+    for (row, id) in MAPS.iter().zip(ids) {
+        let Some(map) = id.and_then(|id| machine.map(id)) else { continue };
+        let plain = row.flags == NONE && row.value_bytes <= 64 && row.key_bytes > 0;
+        if !plain || [MapType::PROG_ARRAY, MapType::PERF_EVENT_ARRAY].contains(&row.map_type) {
+            continue;
+        }
+        for key in 0..u64::from(row.max_entries.min(2)) {
+            let key = &key.to_ne_bytes()[..row.key_bytes as usize];
+            // Of a per-CPU map, the values of all processors.
+            let len = map.host_value_bytes();
+            let words = (0..len.div_ceil(8)).flat_map(|_| random.word().to_ne_bytes());
+            let value: Vec<u8> = words.take(len).collect();
+            map.write(key, &value, 0).map_err(|errno| format!("{row:?}: {errno}"))?;
+        }
+    }
+    Ok(())
 }
 
 const INT_TYPE: u32 = 1;

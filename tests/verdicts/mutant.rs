@@ -1,13 +1,13 @@
 //! Near misses: an accepted program of another generator with one thing changed.
 
 use super::shrink::without;
-use super::{Case, Generator, Judge};
+use super::{Case, Generator, Prover};
 use crate::random::Random;
 use skep_bpf::codec::Slot;
 use skep_bpf::op::class;
 
 /// The case that a sequence of random numbers leads to.
-pub(super) fn case(random: &mut Random, judge: &Judge) -> Result<Case, String> {
+pub(super) fn case(random: &mut Random, prover: &Prover) -> Result<Case, String> {
     const ATTEMPTS: usize = 8;
     let base = random.of(&[
         Generator::Guided,
@@ -15,18 +15,18 @@ pub(super) fn case(random: &mut Random, judge: &Judge) -> Result<Case, String> {
         Generator::Precision,
         Generator::Pruning,
     ]);
-    let mut case = base.case(random.bits(), judge)?;
+    let mut case = base.case(random.bits(), prover)?;
     for _ in 0..ATTEMPTS {
-        if judge.ours(&case).is_some_and(|answer| answer.accepts()) {
+        if prover.answer(&case).is_some_and(|answer| answer.accepts()) {
             break;
         }
-        case = base.case(random.bits(), judge)?;
+        case = base.case(random.bits(), prover)?;
     }
     change(random, &mut case);
     if random.one_in(4) {
         change(random, &mut case);
     }
-    if judge.is_longer(&case, LONG) && !random.one_in(64) {
+    if prover.is_longer(&case, LONG) && !random.one_in(64) {
         return Err("walking it takes too long".to_owned());
     }
     Ok(case)

@@ -6,7 +6,7 @@
 
 use super::code::Code;
 use super::maps::{LARGE_BYTES, place};
-use super::{Case, Judge, TYPES};
+use super::{Case, Prover, TYPES};
 use crate::random::Random;
 use skep_bpf::insn::{Extend, HelperId, Imm64, Insn, Mem, Reg, Src};
 use skep_bpf::op::{AluOp, Cond, Endian, Movsx, Size, SwapBits, Width};
@@ -28,13 +28,13 @@ enum Use {
 }
 
 /// The case that a sequence of random numbers leads to.
-pub(super) fn case(random: &mut Random, judge: &Judge) -> Result<Case, String> {
+pub(super) fn case(random: &mut Random, prover: &Prover) -> Result<Case, String> {
     let probe = Probe::new(random);
     // From the end that is always legal, if any is, to one that never is.
     let (mut legal, mut illegal) = probe.ends();
     while (illegal - legal).abs() > 1 {
         let middle = legal + (illegal - legal) / 2;
-        if judge.verify(&probe.at(middle)?).is_ok() {
+        if prover.verify(&probe.at(middle)?).is_ok() {
             legal = middle;
         } else {
             illegal = middle;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{HelperId, ProgType};
 use skep_bpf::program::{Program, ProgramError};
+use skep_jit::ssa::Passes;
 use skep_verifier::Verified;
 
 use crate::epoch::Epochs;
@@ -51,6 +52,7 @@ pub struct Machine {
     cpus: Mutex<Vec<bool>>,
     /// The guest addresses of the locks that processors hold.
     pub(crate) locks: Mutex<HashSet<u32>>,
+    passes: Mutex<Passes>,
 }
 
 /// Why a machine, a map or a processor could not be made.
@@ -225,6 +227,7 @@ impl Machine {
             handles,
             helpers,
             locks: Mutex::default(),
+            passes: Mutex::default(),
         })
     }
 
@@ -244,6 +247,18 @@ impl Machine {
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Says which passes the optimising compiler makes over programs that it compiles from now on,
+    /// for tests and measurements. What was compiled stays as it is.
+    pub fn set_passes(&self, passes: Passes) {
+        *self.passes.lock() = passes;
+    }
+
+    /// The passes that the optimising compiler makes.
+    #[must_use]
+    pub fn passes(&self) -> Passes {
+        *self.passes.lock()
     }
 
     /// Makes a map.

@@ -207,7 +207,8 @@ fn generate(
     metered: bool,
 ) -> Result<(Code, Box<[Site]>), CompileFailure> {
     with_source(linked, machine, metered, |source| {
-        Ok(skep_jit::compile(source, target, tier, &CompileOptions::default())?)
+        let options = CompileOptions { passes: machine.passes(), ..CompileOptions::default() };
+        Ok(skep_jit::compile(source, target, tier, &options)?)
     })
 }
 

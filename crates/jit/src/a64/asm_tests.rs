@@ -1,6 +1,6 @@
 //! The assembler: numbers come out as they went in, branches lead where they should.
 
-use skep_bpf::op::Width;
+use skep_bpf::op::{Size, Width};
 
 use super::asm::{Asm, Reach, TooFar};
 use super::encode::*;
@@ -157,4 +157,54 @@ fn additions_take_few_instructions() {
         asm.add_number(Width::W64, x(0), x(1), number, x(2));
         assert_eq!(asm.finish().unwrap().len(), words, "{number}");
     }
+}
+
+/// Of an offset in bytes, the form that has it: LLVM confirms the forms.
+#[test]
+fn displacements_choose_their_form() {
+    let sizes = [Size::B, Size::H, Size::W, Size::Dw];
+    let stores = sizes.map(Transfer::store);
+    let signed = [Size::B, Size::H, Size::W].map(|size| Transfer::load_signed(size, Width::W64));
+    let ops = stores.into_iter().chain(sizes.map(Transfer::load)).chain(signed);
+    for op in ops {
+        let size = op.bytes() as i32;
+        for bytes in [-70_000, -257, -256, -1, 0, 1, 2, 4, 7, 8, 255, 256, 257, 264]
+            .into_iter()
+            .chain([4095 * size, 4095 * size - 1, 4096 * size, i32::MAX, i32::MIN])
+        {
+            let expected = match bytes {
+                0.. if bytes % size == 0 && bytes / size < 4096 => {
+                    Some(transfer_scaled(op, x(3), x(4), (bytes / size) as u32))
+                }
+                -256..=255 => Some(transfer_unscaled(op, x(3), x(4), bytes, Index::None)),
+                _ => None,
+            };
+            assert_eq!(transfer_displaced(op, x(3), x(4), bytes), expected, "{op:?} {bytes}");
+        }
+    }
+}
+
+/// Every function that makes a word has samples, which LLVM confirms: a new one needs some, too.
+#[test]
+fn every_encoder_is_tested() {
+    let sources = [
+        include_str!("encode/control.rs"),
+        include_str!("encode/integer.rs"),
+        include_str!("encode/memory.rs"),
+        include_str!("encode/vector.rs"),
+    ];
+    let tests = [include_str!("encode_tests.rs"), include_str!("asm_tests.rs")].concat();
+    let signatures = sources.iter().flat_map(|source| source.split("\npub ").skip(1));
+    let mut encoders = 0;
+    for signature in signatures {
+        let signature = signature.split('{').next().unwrap_or_default();
+        let Some((_, rest)) = signature.split_once("fn ") else { continue };
+        let (name, rest) = rest.split_once('(').expect("a function has parameters");
+        let makes_words = rest.contains("-> u32") && rest.contains("Gpr") || rest.contains("words");
+        if makes_words {
+            encoders += 1;
+            assert!(tests.contains(&format!("{name}(")), "no sample of {name}");
+        }
+    }
+    assert!(encoders >= 40, "only {encoders} encoders were found");
 }

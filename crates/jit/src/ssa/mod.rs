@@ -58,6 +58,19 @@ macro_rules! passes {
             /// For each pass, its name and what switches it on and off.
             pub const SETTERS: &'static [(&'static str, fn(&mut Passes, bool))] =
                 &[$((stringify!($name), |passes, on| passes.$name = on),)+];
+
+            /// Every pass but one, for each; and none.
+            #[must_use]
+            pub fn reduced() -> Vec<(String, Passes)> {
+                let without = |(name, set): &(&str, fn(&mut Passes, bool))| {
+                    let mut passes = Passes::ALL;
+                    set(&mut passes, false);
+                    (format!("without {name}"), passes)
+                };
+                let mut all: Vec<_> = Passes::SETTERS.iter().map(without).collect();
+                all.push(("without passes".to_owned(), Passes::NONE));
+                all
+            }
         }
     };
 }

@@ -1,8 +1,6 @@
 //! `skep verify --jsonl`: raw programs with their surroundings, one a line, for test suites and
 //! fuzzers. Every line has an answer, in the same order; accepted programs are run as it asks.
 
-mod record;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -11,15 +9,15 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 use skep::cpu::Cpu;
 use skep::host::Host;
-use skep::machine::{Loaded, Machine, MapId};
+use skep::machine::Loaded;
 use skep::run::{Engine, Options};
 use skep_verifier::{KernelTypes, Verified, verify};
 
 use crate::context::Input;
 use crate::failure::Failure;
+use crate::record::{self, Case, Record, Surroundings, hex};
 use crate::render::Render;
 use crate::session::{Printed, host};
-use record::{Case, Record, Surroundings, Update, hex};
 
 /// The packet of a run that gives none.
 const ZEROS: [u8; 64] = [0; 64];
@@ -166,22 +164,10 @@ impl Ready {
         around: &Surroundings,
         host: Host,
     ) -> Result<Ready, String> {
-        let machine = Arc::new(Machine::new(host).map_err(|error| error.to_string())?);
-        let maps = around.specs.iter().map(|spec| machine.create_map(spec.clone()));
-        let maps: Vec<MapId> = maps.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let (machine, maps) = around.machine(host)?;
         let loaded = machine.load_verified("main", Arc::new(verified), &maps);
         let loaded = loaded.map_err(|error| error.to_string())?;
-        let auxiliary = record.auxiliary()?;
-        let load = |case: &Case| {
-            let verified = verify(&case.input(around)).map_err(|error| error.to_string())?;
-            let loaded = machine.load_verified("aux", Arc::new(verified), &maps);
-            loaded.map_err(|error| error.to_string())
-        };
-        let auxiliary: Vec<Result<Loaded, String>> = auxiliary.iter().map(load).collect();
-        for (index, update) in record.map_updates.iter().enumerate() {
-            fill(&machine, &maps, &auxiliary, update)
-                .map_err(|why| format!("map_updates[{index}]: {why}"))?;
-        }
+        record.fill_maps(&machine, &maps, around)?;
         let cpu = Cpu::new(&machine).map_err(|error| error.to_string())?;
         Ok(Ready { cpu, loaded })
     }
@@ -207,28 +193,4 @@ impl Ready {
             error: None,
         })
     }
-}
-
-/// Puts a value or a program into a map.
-fn fill(
-    machine: &Machine,
-    maps: &[MapId],
-    auxiliary: &[Result<Loaded, String>],
-    update: &Update,
-) -> Result<(), String> {
-    let map = maps.get(update.map).and_then(|id| machine.map(*id));
-    let map = map.ok_or_else(|| format!("there is no maps[{}]", update.map))?;
-    let key = hex("key", &update.key)?;
-    let done = match (&update.value, update.aux_prog) {
-        (Some(value), None) => map.write(&key, &hex("value", value)?, 0),
-        (None, Some(program)) => {
-            let found = auxiliary.get(program);
-            let found = found.ok_or_else(|| format!("there is no aux_progs[{program}]"))?;
-            let loaded =
-                found.as_ref().map_err(|why| format!("aux_progs[{program}] is rejected: {why}"))?;
-            map.set_program(&key, Arc::clone(loaded.linked()))
-        }
-        _ => return Err("one of value and aux_prog is needed".to_owned()),
-    };
-    done.map_err(|errno| errno.to_string())
 }

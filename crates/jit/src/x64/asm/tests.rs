@@ -567,3 +567,21 @@ fn conditions_are_negated() {
     }
     assert_eq!((Cc::L.negated(), Cc::Be.negated()), (Cc::Ge, Cc::A));
 }
+
+/// Every method that emits an instruction is called above: a new one needs a test, too.
+#[test]
+fn every_instruction_is_tested() {
+    let tests = include_str!("tests.rs");
+    let mut methods = 0;
+    for source in [include_str!("integer.rs"), include_str!("special.rs")] {
+        for signature in source.split("    pub fn ").skip(1) {
+            let (name, _) = signature.split_once('(').expect("a method has parameters");
+            methods += 1;
+            let is_called = [format!("asm.{name}("), format!("Asm::{name},")]
+                .iter()
+                .any(|call| tests.contains(call));
+            assert!(is_called, "no test of {name}");
+        }
+    }
+    assert!(methods >= 45, "only {methods} methods were found");
+}

@@ -1,4 +1,6 @@
-//! A raw program with its surroundings, as a line of JSON has it.
+//! A raw program with its surroundings, as a line of JSON has it, and the machine that it asks for.
+
+mod machine;
 
 use std::sync::Arc;
 
@@ -29,8 +31,9 @@ const KNOWN_FLAGS: u32 = 0xff;
 
 /// A line. Members that are not named here are left alone.
 #[derive(Deserialize, Debug)]
-pub(super) struct Record {
-    pub(super) name: Option<String>,
+pub struct Record {
+    /// What the program is called.
+    pub name: Option<String>,
     prog_type: u32,
     #[serde(default)]
     expected_attach_type: u32,
@@ -45,17 +48,18 @@ pub(super) struct Record {
     #[serde(default)]
     maps: Vec<Map>,
     #[serde(default)]
-    pub(super) aux_progs: Vec<Auxiliary>,
+    aux_progs: Vec<Auxiliary>,
     #[serde(default)]
-    pub(super) map_updates: Vec<Update>,
+    map_updates: Vec<Update>,
     #[serde(default)]
     btfs: Vec<String>,
     prog_btf: Option<i64>,
     #[serde(default)]
     func_info: Vec<(usize, u32)>,
     license: Option<String>,
+    /// The runs that are asked for, one after the other in the same maps.
     #[serde(default)]
-    pub(super) runs: Vec<Run>,
+    pub runs: Vec<Run>,
 }
 
 /// An `ld_imm64` whose immediate is the index of a map.
@@ -87,7 +91,7 @@ struct Map {
 
 /// A program that is loaded before, for a map of programs.
 #[derive(Deserialize, Debug)]
-pub(super) struct Auxiliary {
+struct Auxiliary {
     prog_type: u32,
     insns: String,
     #[serde(default)]
@@ -96,25 +100,27 @@ pub(super) struct Auxiliary {
 
 /// What is put into a map before the runs.
 #[derive(Deserialize, Debug)]
-pub(super) struct Update {
-    pub(super) map: usize,
-    pub(super) key: String,
-    pub(super) value: Option<String>,
-    pub(super) aux_prog: Option<usize>,
+struct Update {
+    map: usize,
+    key: String,
+    value: Option<String>,
+    aux_prog: Option<usize>,
 }
 
 /// A run.
 #[derive(Deserialize, Debug)]
-pub(super) struct Run {
+pub struct Run {
     /// The packet in hexadecimal digits; if empty, 64 zeros.
     #[serde(default)]
-    pub(super) data: String,
+    pub data: String,
 }
 
 /// A program as the verifier takes it.
-pub(super) struct Case {
-    pub(super) bytecode: Bytecode,
-    pub(super) prog_type: ProgType,
+#[derive(Debug)]
+pub struct Case {
+    bytecode: Bytecode,
+    /// Its type.
+    pub prog_type: ProgType,
     attach_type: AttachType,
     functions: Vec<FunctionFacts>,
     sleepable: bool,
@@ -123,16 +129,19 @@ pub(super) struct Case {
 }
 
 /// What the programs of a line have in common.
-pub(super) struct Surroundings {
-    pub(super) facts: Vec<MapFacts>,
-    pub(super) specs: Vec<MapSpec>,
+#[derive(Debug)]
+pub struct Surroundings {
+    facts: Vec<MapFacts>,
+    specs: Vec<MapSpec>,
     gpl_compatible: bool,
     kernel: Arc<KernelTypes>,
-    pub(super) cpus: u32,
+    cpus: u32,
 }
 
 impl Case {
-    pub(super) fn input<'a>(&'a self, around: &'a Surroundings) -> Input<'a> {
+    /// What the verifier is asked.
+    #[must_use]
+    pub fn input<'a>(&'a self, around: &'a Surroundings) -> Input<'a> {
         Input {
             bytecode: &self.bytecode,
             prog_type: self.prog_type,
@@ -155,7 +164,11 @@ impl Case {
 
 impl Record {
     /// The program.
-    pub(super) fn case(&self) -> Result<Case, String> {
+    ///
+    /// # Errors
+    ///
+    /// Which member is wrong.
+    pub fn case(&self) -> Result<Case, String> {
         let unknown = self.load_flags & !KNOWN_FLAGS;
         if unknown != 0 {
             return Err(format!("load_flags: {unknown:#x} are no flags of Linux 6.18"));
@@ -194,7 +207,7 @@ impl Record {
     }
 
     /// The programs that are loaded before.
-    pub(super) fn auxiliary(&self) -> Result<Vec<Case>, String> {
+    fn auxiliary(&self) -> Result<Vec<Case>, String> {
         let case = |(index, program): (usize, &Auxiliary)| {
             let fail = |why| format!("aux_progs[{index}]: {why}");
             Ok(Case {
@@ -213,7 +226,11 @@ impl Record {
     }
 
     /// Maps, licence and machine.
-    pub(super) fn surroundings(
+    ///
+    /// # Errors
+    ///
+    /// Which member is wrong.
+    pub fn surroundings(
         &self,
         cpus: u32,
         kernel: &Arc<KernelTypes>,
@@ -350,7 +367,11 @@ fn bytecode(bytes: Vec<u8>, relocs: &[Reloc]) -> Result<Bytecode, String> {
 }
 
 /// Bytes in hexadecimal digits; none if there are no digits.
-pub(super) fn hex(what: &str, text: &str) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+///
+/// That there are other characters, or an odd number.
+pub fn hex(what: &str, text: &str) -> Result<Vec<u8>, String> {
     if text.is_empty() {
         return Ok(Vec::new());
     }

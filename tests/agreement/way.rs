@@ -1,0 +1,78 @@
+//! The ways to run a program.
+
+use std::fmt;
+
+use skep::machine::Loaded;
+use skep::run::Engine;
+use skep_jit::ssa::Passes;
+
+/// A way to run a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// What executes it.
+    pub engine: Engine,
+    /// Whether the engine is told the proof.
+    pub proof: bool,
+    /// Whether fuel is counted although the proof bounds the run.
+    pub metered: bool,
+    /// The passes of the optimising compiler, and what is said of them.
+    passes: (String, Passes),
+}
+
+impl Way {
+    const fn new(engine: Engine, proof: bool, metered: bool) -> Way {
+        Way { engine, proof, metered, passes: (String::new(), Passes::ALL) }
+    }
+
+    /// All ways: the checked interpreter first, whose runs the others must repeat, then the fast
+    /// one, whose traps machine code must repeat.
+    #[must_use]
+    pub fn all() -> Vec<Way> {
+        let mut ways =
+            vec![Way::new(Engine::Checked, false, true), Way::new(Engine::Fast, false, true)];
+        for engine in [Engine::Template, Engine::Optimising] {
+            let kinds = [(false, true), (true, true), (true, false)];
+            ways.extend(kinds.map(|(proof, metered)| Way::new(engine, proof, metered)));
+        }
+        for passes in Passes::reduced() {
+            for (proof, metered) in [(false, true), (true, false)] {
+                let passes = passes.clone();
+                ways.push(Way { passes, ..Way::new(Engine::Optimising, proof, metered) });
+            }
+        }
+        ways.retain(|way| way.engine.is_available());
+        ways
+    }
+
+    /// The passes of the optimising compiler.
+    #[must_use]
+    pub fn passes(&self) -> Passes {
+        self.passes.1
+    }
+
+    /// The fuel of a run that takes so many instructions, as far as that is known, and may take as
+    /// many as `most`. A run is not metered if its proof says that it takes no more than the fuel.
+    pub(super) fn fuel(&self, loaded: &Loaded, needed: Option<u64>, most: u64) -> u64 {
+        let bound = loaded.verified().map(|proof| proof.stats().insns_processed);
+        let less = bound.filter(|_| self.metered).and_then(|bound| bound.checked_sub(1));
+        less.filter(|less| needed.is_some_and(|needed| needed <= *less)).unwrap_or(most)
+    }
+
+    /// Whether what the program leaves on its stack is what interpreters leave there. Optimised
+    /// code need not keep in memory what nobody reads.
+    pub(super) fn keeps_stack(&self) -> bool {
+        self.engine != Engine::Optimising
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Way { engine, proof, metered, passes: (passes, _) } = self;
+        write!(f, "{engine:?}")?;
+        if *proof {
+            f.write_str(if *metered { ", proved, metered" } else { ", proved" })?;
+        }
+        let comma = if passes.is_empty() { "" } else { ", " };
+        write!(f, "{comma}{passes}")
+    }
+}
