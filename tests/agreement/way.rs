@@ -24,8 +24,7 @@ impl Way {
         Way { engine, proof, metered, passes: (String::new(), Passes::ALL) }
     }
 
-    /// All ways: the checked interpreter first, whose runs the others must repeat, then the fast
-    /// one, whose traps machine code must repeat.
+    /// All ways: the checked interpreter first, whose runs the others must repeat.
     #[must_use]
     pub fn all() -> Vec<Way> {
         let mut ways =

@@ -35,6 +35,14 @@ struct Tally {
     not_run: BTreeMap<String, u64>,
 }
 
+impl Tally {
+    fn count(&mut self, bench: &Bench) {
+        let (runs, left_out) = bench.lanes.runs();
+        self.runs += runs;
+        self.left_out += left_out;
+    }
+}
+
 fn options(host: Host, verification: Verification) -> PrepareOptions {
     let link = LinkOptions {
         core_relocations: CoreRelocations::AsCompiled,
@@ -91,12 +99,13 @@ impl Bench {
     }
 
     /// Runs a program in all lanes and compares everything.
-    fn agree(&mut self, accepted: &Accepted, tally: &mut Tally) -> Result<(), String> {
+    /// Gives whether the lanes are still alike.
+    fn agree(&mut self, accepted: &Accepted, tally: &mut Tally) -> Result<bool, String> {
         let loaded = match self.load(accepted) {
             Ok(loaded) => loaded,
             Err(why) => {
                 *tally.not_run.entry(why).or_default() += 1;
-                return Ok(());
+                return Ok(true);
             }
         };
         for run in 0..RUNS {
@@ -104,7 +113,7 @@ impl Bench {
             let mut input = Input::random(prog_type, &mut Random::new(run));
             if !input.context().suits(prog_type) {
                 *tally.not_run.entry(format!("no input for {prog_type}")).or_default() += 1;
-                return Ok(());
+                return Ok(true);
             }
             let outcome = self.lanes.run(&loaded, &input, FUEL)?;
             match outcome.end {
@@ -112,10 +121,15 @@ impl Bench {
                 Err((_, TrapKind::OutOfFuel { .. })) => {
                     *tally.not_run.entry("it takes too long".to_owned()).or_default() += 1;
                 }
+                Err((_, TrapKind::Region(_))) => {
+                    let why = "it needs more than a random context".to_owned();
+                    *tally.not_run.entry(why).or_default() += 1;
+                    return Ok(false);
+                }
                 Err((_, kind)) => *tally.not_run.entry(kind.to_string()).or_default() += 1,
             }
         }
-        self.lanes.compare_memory()
+        self.lanes.compare_memory().map(|()| true)
     }
 }
 
@@ -150,15 +164,17 @@ fn directory(path: &Path, name: &str) -> Tally {
         let mut bench = Bench::new(&bytes, &file).expect("it was prepared before");
         for program in &accepted {
             tally.accepted += 1;
-            if let Err(difference) = bench.agree(program, &mut tally) {
-                failures.push(format!("{file}: {}: {difference}", program.name));
-                // What differs would differ in all that follows.
-                bench = Bench::new(&bytes, &file).expect("it was prepared before");
+            let agreed = bench.agree(program, &mut tally);
+            if agreed == Ok(true) {
+                continue;
             }
+            if let Err(difference) = agreed {
+                failures.push(format!("{file}: {}: {difference}", program.name));
+            }
+            tally.count(&bench);
+            bench = Bench::new(&bytes, &file).expect("it was prepared before");
         }
-        let (runs, left_out) = bench.lanes.runs();
-        tally.runs += runs;
-        tally.left_out += left_out;
+        tally.count(&bench);
     }
     println!(
         "{name}: {} objects, {} programs accepted, {} runs came to their exit; {} runs in {} other \

@@ -51,8 +51,11 @@ impl Input {
         if prog_type == ProgType::XDP {
             return Some(Input::Xdp(Xdp::new(packet)));
         }
+        // The machine has no input of these types.
+        let others = [ProgType::SK_SKB, ProgType::FLOW_DISSECTOR];
         let takes_skb = context_of(prog_type).is_some_and(|row| row.c_type.contains("__sk_buff"));
-        takes_skb.then(|| Input::Skb(Box::new(Skb::new(prog_type, packet))))
+        (takes_skb && !others.contains(&prog_type))
+            .then(|| Input::Skb(Box::new(Skb::new(prog_type, packet))))
     }
 
     /// What an engine takes.
