@@ -95,7 +95,7 @@ impl Lane {
         mut input: Input,
         fuel: u64,
     ) -> Result<(Outcome, bool), String> {
-        let options = Options { engine: self.way.engine, fuel };
+        let options = self.way.options(fuel);
         let mut ended = loaded.run(&mut self.cpu, input.context(), options);
         let left_out = match &ended {
             Err(RunError::Compile { why: CompileFailure::CallsBack { .. }, .. }) => true,
@@ -103,7 +103,7 @@ impl Lane {
             Err(other) => return Err(other.to_string()),
         };
         if left_out {
-            let options = Options { engine: Engine::Fast, fuel };
+            let options = Options { engine: Engine::Fast, ..options };
             ended = loaded.run(&mut self.cpu, input.context(), options);
         }
         let end = match ended {
@@ -161,9 +161,7 @@ impl Lanes {
     pub fn run(&mut self, loaded: &[Loaded], input: &Input, fuel: u64) -> Result<Outcome, String> {
         let mut expected: Option<Outcome> = None;
         for (lane, loaded) in self.lanes.iter_mut().zip(loaded) {
-            let needed = expected.as_ref().and_then(|outcome| outcome.end.as_ref().ok()?.insns);
-            let given = lane.way.fuel(loaded, needed, fuel);
-            let ran = lane.run(loaded, input.clone(), given);
+            let ran = lane.run(loaded, input.clone(), fuel);
             let (outcome, left_out) = ran.map_err(|error| format!("{}: {error}", lane.way))?;
             let Some(reference) = &expected else {
                 if matches!(outcome.end, Err((_, TrapKind::Region(_)))) {
@@ -174,7 +172,7 @@ impl Lanes {
             };
             self.runs.0 += 1;
             self.runs.1 += u64::from(left_out);
-            if let Some(difference) = difference(reference, &outcome) {
+            if let Some(difference) = difference(reference, &outcome, lane.way.metered) {
                 return Err(format!("{}: {difference}", lane.way));
             }
         }
@@ -197,16 +195,19 @@ impl Lanes {
     }
 }
 
-/// How an outcome differs from what is expected.
-fn difference(expected: &Outcome, found: &Outcome) -> Option<String> {
+/// How an outcome differs from what is expected; instructions must have been counted if `metered`.
+fn difference(expected: &Outcome, found: &Outcome, metered: bool) -> Option<String> {
     let mut text = String::new();
     let mut differ = |what: &str, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| {
         let _ = writeln!(text, "{what} {found:x?}, expected {expected:x?}");
     };
     match (&expected.end, &found.end) {
         (Ok(expected), Ok(found)) => {
-            let counted = found.insns.is_none() || found.insns == expected.insns;
-            if found.r0 != expected.r0 || !counted {
+            let counts = match found.insns {
+                Some(_) => found.insns == expected.insns,
+                None => !metered,
+            };
+            if found.r0 != expected.r0 || !counts {
                 differ("the exit is", found, expected);
             }
         }

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use skep::machine::Loaded;
-use skep::run::Engine;
+use skep::run::{Engine, Options};
 use skep_jit::ssa::Passes;
 
 /// A way to run a program.
@@ -13,7 +12,7 @@ pub struct Way {
     pub engine: Engine,
     /// Whether the engine is told the proof.
     pub proof: bool,
-    /// Whether fuel is counted although the proof bounds the run.
+    /// Whether instructions are counted although the proof bounds the run.
     pub metered: bool,
     /// The passes of the optimising compiler, and what is said of them.
     passes: (String, Passes),
@@ -49,12 +48,9 @@ impl Way {
         self.passes.1
     }
 
-    /// The fuel of a run that takes so many instructions, as far as that is known, and may take as
-    /// many as `most`. A run is not metered if its proof says that it takes no more than the fuel.
-    pub(super) fn fuel(&self, loaded: &Loaded, needed: Option<u64>, most: u64) -> u64 {
-        let bound = loaded.verified().map(|proof| proof.stats().insns_processed);
-        let less = bound.filter(|_| self.metered).and_then(|bound| bound.checked_sub(1));
-        less.filter(|less| needed.is_some_and(|needed| needed <= *less)).unwrap_or(most)
+    /// How a run with so much fuel is made.
+    pub(super) fn options(&self, fuel: u64) -> Options {
+        Options { engine: self.engine, fuel, count: self.metered }
     }
 
     /// Whether what the program leaves on its stack is what interpreters leave there. Optimised

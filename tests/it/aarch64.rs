@@ -128,7 +128,7 @@ fn the_corpus_runs_on_aarch64() {
 /// How many random programs are made, unless `SKEP_AARCH64_PROGRAMS` says otherwise.
 const PROGRAMS: u64 = 300;
 
-pub(crate) fn programs() -> u64 {
+fn programs() -> u64 {
     let wanted = std::env::var("SKEP_AARCH64_PROGRAMS").ok();
     wanted.map_or(PROGRAMS, |wanted| wanted.parse().expect("SKEP_AARCH64_PROGRAMS is a number"))
 }
