@@ -206,5 +206,5 @@ fn every_encoder_is_tested() {
             assert!(tests.contains(&format!("{name}(")), "no sample of {name}");
         }
     }
-    assert!(encoders >= 40, "only {encoders} encoders were found");
+    assert!(encoders >= 38, "only {encoders} encoders were found");
 }
