@@ -9,7 +9,7 @@ pub use fields::{FieldTarget, SpecialField, SpecialKind, object_fields, special_
 
 use crate::kernel::KernelTypes;
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType, context_of};
+use skep_bpf::platform::{AttachType, HelperId, MapFlags, MapType, ProgType, context_of};
 use skep_bpf::program::Bytecode;
 use skep_btf::{Btf, Kind, Param, TypeId};
 
@@ -50,6 +50,8 @@ pub struct Profile {
     /// Whether the loader may see kernel addresses (`CAP_PERFMON`). The rules for those who may
     /// not are not modelled: without it every program is refused.
     pub perfmon: bool,
+    /// Which of the [`OPTIONAL_HELPERS`](skep_bpf::platform::OPTIONAL_HELPERS) the kernel has.
+    pub optional_helpers: &'static [HelperId],
     /// Whether all accesses must be aligned (`BPF_F_STRICT_ALIGNMENT`).
     pub strict_alignment: bool,
     /// Whether a checkpoint is made wherever one may be (`BPF_F_TEST_STATE_FREQ`).
@@ -64,12 +66,14 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Linux 6.18 on x86-64 with this many processors, for a privileged loader.
+    /// Linux 6.18 on x86-64 with this many processors, for a privileged loader; it has no helpers
+    /// that others do not have.
     #[must_use]
     pub const fn linux(cpus: u32) -> Self {
         Self {
             cpus,
             perfmon: true,
+            optional_helpers: &[],
             strict_alignment: false,
             checkpoint_everywhere: false,
             pruning: true,

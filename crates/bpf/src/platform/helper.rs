@@ -14,7 +14,7 @@ use core::fmt;
 use super::number::KernelVersion;
 use super::prog_type::ProgType;
 
-pub use allowed::{HelperSet, helper_allowed, helpers_of};
+pub use allowed::{HelperSet, OPTIONAL_HELPERS, helper_allowed, helpers_of};
 pub use rows::HELPERS;
 
 /// The number of a helper function: the `imm` of its call instruction.

@@ -31,7 +31,10 @@ pub mod typed_kfunc;
 pub use context::{
     Access, ContextAccess, ContextRow, FieldAccess, FieldKind, FieldRow, context_for, context_of,
 };
-pub use helper::{ArgKind, HelperId, HelperRow, HelperSet, ReturnKind, helper_allowed, helpers_of};
+pub use helper::{
+    ArgKind, HelperId, HelperRow, HelperSet, OPTIONAL_HELPERS, ReturnKind, helper_allowed,
+    helpers_of,
+};
 pub use licence::{GPL_COMPATIBLE, is_gpl_compatible};
 pub use map_type::{MapFlags, MapType};
 pub use number::{KernelVersion, NumberRow};

@@ -11,7 +11,9 @@ use crate::state::value::{Kind, Slice, Value};
 use crate::state::{Lock, LockOwner, Reference};
 use skep_bpf::insn::{HelperId, Reg};
 use skep_bpf::platform::helper::HelperRow;
-use skep_bpf::platform::{AttachType, MapType, ProgType, ReturnKind, helper_allowed};
+use skep_bpf::platform::{
+    AttachType, MapType, OPTIONAL_HELPERS, ProgType, ReturnKind, helper_allowed,
+};
 
 /// Helpers that return at most the size they were passed, or an error.
 const SIZED: &[HelperId] = &[
@@ -78,8 +80,10 @@ impl Walk<'_> {
         // Only a program on a single probe can replace the probed function's result.
         let overrides_many =
             id == HelperId::OVERRIDE_RETURN && self.input.attach_type != AttachType::UNSPECIFIED;
+        let is_absent =
+            OPTIONAL_HELPERS.contains(&id) && !self.input.profile.optional_helpers.contains(&id);
         let (prog_type, attach_type) = (self.input.prog_type, self.input.attach_type);
-        if !helper_allowed(prog_type, attach_type, id) || overrides_many {
+        if !helper_allowed(prog_type, attach_type, id) || overrides_many || is_absent {
             return fault(
                 Rule::HelperNotAllowed,
                 format!("program of this type cannot use helper {id}#{}", id.0),

@@ -4,7 +4,7 @@ use super::place::{Places, assigned};
 use crate::history::{Base, Called, Focus, Related, RelatedKind};
 use crate::input::Input;
 use crate::rejection::{Rejection, Rule};
-use skep_bpf::platform::{HelperId, ProgType};
+use skep_bpf::platform::{HelperId, OPTIONAL_HELPERS, ProgType, helper_allowed};
 
 /// What to do, the best advice first.
 pub(crate) fn help(rejection: &Rejection, input: &Input<'_>, places: &Places<'_>) -> Vec<String> {
@@ -58,6 +58,9 @@ impl Advice<'_> {
             }
             Rule::HelperNotAllowed if message.contains("sleep") => {
                 "make the program sleepable, if its type allows that, as in `SEC(\"fentry.s/...\")`; or use a helper that does not wait".to_owned()
+            }
+            Rule::HelperNotAllowed if self.lacks_optional_helper() => {
+                "do without it: only kernels that are built and booted for it have this helper".to_owned()
             }
             Rule::HelperNotAllowed => {
                 format!("`skep explain {}` lists the program types that have it", self.helper()?)
@@ -155,6 +158,14 @@ impl Advice<'_> {
             Insn::Call { callee: Callee::Helper(id) } => Some(id),
             _ => None,
         }
+    }
+
+    /// Whether the program could call the helper if the kernel had it.
+    fn lacks_optional_helper(&self) -> bool {
+        let Input { prog_type, attach_type, .. } = *self.input;
+        self.helper().is_some_and(|id| {
+            OPTIONAL_HELPERS.contains(&id) && helper_allowed(prog_type, attach_type, id)
+        })
     }
 
     fn related(&self, wanted: impl Fn(&RelatedKind) -> bool) -> Option<&Related> {

@@ -2,7 +2,7 @@
 //! ones. What the kernel says stands beside each.
 
 use skep_bpf::codec::{Slot, SlotIndex};
-use skep_bpf::platform::{AttachType, MapType, ProgType};
+use skep_bpf::platform::{AttachType, HelperId, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_bpf::text::parse::assemble;
 use skep_verifier::input::FunctionFacts;
@@ -29,11 +29,39 @@ fn verdict_with(bytecode: &Bytecode, functions: &[FunctionFacts]) -> Option<Stri
         types: None,
         profile: Profile::linux(4),
     };
-    verify(&input).err().map(|rejection| rejection.message)
+    sentence(&input)
+}
+
+fn sentence(input: &Input<'_>) -> Option<String> {
+    verify(input).err().map(|rejection| rejection.message)
 }
 
 fn of_text(text: &str) -> Option<String> {
     verdict(&assemble(text).expect("assembly").bytecode("test"))
+}
+
+/// A kernel has some helpers only if it is built or booted for them; the one that was asked has not.
+#[test]
+fn optional_helpers_are_the_profiles() {
+    let text = "r2 = 0\ncall 58\nr0 = 0\nexit";
+    let bytecode = assemble(text).expect("assembly").bytecode("test");
+    let input = Input {
+        bytecode: &bytecode,
+        prog_type: ProgType::KPROBE,
+        attach_type: AttachType::UNSPECIFIED,
+        attach_target: None,
+        maps: &[],
+        functions: &[],
+        kernel: None,
+        gpl_compatible: true,
+        sleepable: false,
+        types: None,
+        profile: Profile::linux(4),
+    };
+    let refused = "program of this type cannot use helper bpf_override_return#58";
+    assert_eq!(sentence(&input).as_deref(), Some(refused));
+    let profile = Profile { optional_helpers: &[HelperId::OVERRIDE_RETURN], ..input.profile };
+    assert_eq!(sentence(&Input { profile, ..input }), None);
 }
 
 /// A tail call that comes back leaves nothing in r0.

@@ -65,7 +65,11 @@ impl fmt::Debug for HelperSet {
     }
 }
 
-/// Whether a program of these types may call the helper.
+/// Helpers that not every kernel of a release has: `bpf_probe_write_user` goes when the kernel is
+/// locked down, `bpf_override_return` needs `CONFIG_BPF_KPROBE_OVERRIDE`.
+pub const OPTIONAL_HELPERS: [HelperId; 2] = [HelperId::PROBE_WRITE_USER, HelperId::OVERRIDE_RETURN];
+
+/// Whether a program of these types may call the helper, if the kernel has it.
 ///
 /// An `EXT` program has the helpers of the program it replaces: ask with the types of that.
 /// Where the kernel looks at the attach target as well (iterators and `STRUCT_OPS`), a helper
