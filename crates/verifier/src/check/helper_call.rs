@@ -10,6 +10,7 @@ use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, Slice, Value};
 use crate::state::{Lock, LockOwner, Reference};
 use skep_bpf::insn::{HelperId, Reg};
+use skep_bpf::platform::dynptr::DynptrClass;
 use skep_bpf::platform::helper::HelperRow;
 use skep_bpf::platform::{
     AttachType, MapType, OPTIONAL_HELPERS, ProgType, ReturnKind, helper_allowed,
@@ -64,9 +65,11 @@ impl Walk<'_> {
         if let Some(map) = arguments.map {
             self.check_map_helper(map, id)?;
         }
-        // A write through a dynamic pointer to the packet may move the packet.
+        // A write through a dynamic pointer to a socket buffer may move the packet; not so in XDP,
+        // where the packet is written to in place.
         let written = arguments.dynptr.filter(|_| id == HelperId::DYNPTR_WRITE);
-        if row.traits.changes_packet || written.is_some_and(|dynptr| dynptr.class.is_packet()) {
+        let moves = |class| matches!(class, DynptrClass::Skb | DynptrClass::SkbMeta);
+        if row.traits.changes_packet || written.is_some_and(|dynptr| moves(dynptr.class)) {
             self.forget_packet();
         }
         Ok(())

@@ -64,6 +64,50 @@ fn optional_helpers_are_the_profiles() {
     assert_eq!(sentence(&Input { profile, ..input }), None);
 }
 
+/// A write through a dynamic pointer moves a socket buffer, after which slices of it are gone; the
+/// packet of an XDP program stays where it is.
+#[test]
+fn writes_through_dynamic_pointers_move_socket_buffers() {
+    let call = |name: i32| Slot::new(0x85, 0, 2, 0, name);
+    let frame = |dst, offset| [Slot::new(0xbf, dst, 10, 0, 0), Slot::new(0x07, dst, 0, 0, offset)];
+    let number = |dst, imm| Slot::new(0xb7, dst, 0, 0, imm);
+    let mut slots = vec![number(2, 0)];
+    // The pointer is at r10 - 16; a slice of 8 bytes with a buffer at r10 - 24 goes to r6.
+    slots.extend(frame(3, -16));
+    slots.extend([call(0), Slot::new(0x7a, 10, 0, -24, 0)]);
+    slots.extend(frame(1, -16));
+    slots.push(number(2, 0));
+    slots.extend(frame(3, -24));
+    slots.extend([number(4, 8), call(1), Slot::new(0x55, 0, 0, 1, 0), Slot::new(0x95, 0, 0, 0, 0)]);
+    slots.push(Slot::new(0xbf, 6, 0, 0, 0));
+    // bpf_dynptr_write(r10 - 16, 0, r10 - 24, 8, 0), then a byte of the slice.
+    slots.extend(frame(1, -16));
+    slots.push(number(2, 0));
+    slots.extend(frame(3, -24));
+    slots.extend([number(4, 8), number(5, 0), Slot::new(0x85, 0, 0, 0, 202)]);
+    slots.extend([Slot::new(0x71, 0, 6, 0, 0), number(0, 0), Slot::new(0x95, 0, 0, 0, 0)]);
+    let verdict = |prog_type, make: &str| {
+        let mut bytecode = Bytecode::from(slots.clone());
+        bytecode.kernel_functions = vec![make.into(), "bpf_dynptr_slice".into()];
+        sentence(&Input {
+            bytecode: &bytecode,
+            prog_type,
+            attach_type: AttachType::UNSPECIFIED,
+            attach_target: None,
+            maps: &[],
+            functions: &[],
+            kernel: None,
+            gpl_compatible: true,
+            sleepable: false,
+            types: None,
+            profile: Profile::linux(4),
+        })
+    };
+    assert_eq!(verdict(ProgType::XDP, "bpf_dynptr_from_xdp"), None);
+    let refused = verdict(ProgType::SCHED_CLS, "bpf_dynptr_from_skb");
+    assert_eq!(refused.as_deref(), Some("R6 invalid mem access 'scalar'"));
+}
+
 /// A tail call that comes back leaves nothing in r0.
 #[test]
 fn tail_calls_return_nothing() {
