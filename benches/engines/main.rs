@@ -1,10 +1,11 @@
 //! Our engines against others', on the programs in `kernels/`:
 //! `cargo bench -p skep-benches --bench engines -- [--json] [--rounds N] [--sample-us N]
-//! [--engines NAME,..] [--svg FILE] [KERNEL..]`.
+//! [--engines NAME,..] [--svg FILE] [KERNEL|LOOKUP..]`.
 
 mod engine;
 mod kernel;
 mod linux;
+mod lookups;
 mod native;
 mod ours;
 mod plot;
@@ -20,6 +21,7 @@ use skep_cli::measure::{Outcome, Settings, Subject, measure};
 
 use engine::{ENGINES, Engine, Expected};
 use kernel::{KERNELS, Kernel};
+use lookups::{LOOKUPS_MEASURED, Lookup};
 use native::Native;
 use report::{Measured, Row};
 
@@ -29,6 +31,7 @@ struct Arguments {
     settings: Settings,
     engines: Vec<Engine>,
     kernels: Vec<&'static Kernel>,
+    lookups: Vec<&'static Lookup>,
 }
 
 /// The engines that a list names.
@@ -47,6 +50,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
     let mut settings = Settings { rounds: 21, sample: Duration::from_millis(2), compare: true };
     let (mut json, mut svg) = (false, None);
     let (mut kernels, mut chosen) = (Vec::new(), ENGINES.to_vec());
+    let mut lookups: Vec<&'static Lookup> = Vec::new();
     while let Some(argument) = given.next() {
         let mut value = || given.next().ok_or_else(|| format!("{argument} needs a value"));
         let number = |value: String| {
@@ -62,18 +66,27 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
             "--sample-us" => settings.sample = Duration::from_micros(number(value()?)?.into()),
             "--engines" => chosen = engines(&value()?)?,
             name => {
+                if let Some(lookup) = LOOKUPS_MEASURED.iter().find(|lookup| lookup.name == name) {
+                    lookups.push(lookup);
+                    continue;
+                }
                 let found = KERNELS.iter().find(|kernel| kernel.name == name);
                 kernels.push(found.ok_or_else(|| {
-                    let names: Vec<&str> = KERNELS.iter().map(|kernel| kernel.name).collect();
-                    format!("no kernel or option {name:?}; kernels are {}", names.join(", "))
+                    let names: Vec<&str> = KERNELS
+                        .iter()
+                        .map(|kernel| kernel.name)
+                        .chain(LOOKUPS_MEASURED.iter().map(|lookup| lookup.name))
+                        .collect();
+                    format!("no kernel or option {name:?}; there are {}", names.join(", "))
                 })?);
             }
         }
     }
-    if kernels.is_empty() {
+    if kernels.is_empty() && lookups.is_empty() {
         kernels = KERNELS.iter().collect();
+        lookups = LOOKUPS_MEASURED.iter().collect();
     }
-    Ok(Arguments { json, svg, settings, engines: chosen, kernels })
+    Ok(Arguments { json, svg, settings, engines: chosen, kernels, lookups })
 }
 
 /// A kernel on the engines that take it.
@@ -141,6 +154,11 @@ fn run() -> Result<(), String> {
         let row = row(kernel, &arguments.engines, native.as_ref(), arguments.settings);
         rows.push(row.map_err(|error| format!("{}: {error}", kernel.name))?);
     }
+    let mut lookups = Vec::new();
+    for lookup in arguments.lookups {
+        let row = lookups::row(lookup, arguments.settings);
+        lookups.push(row.map_err(|error| format!("{}: {error}", lookup.name))?);
+    }
     if let Some(path) = &arguments.svg {
         let caption = caption(&arguments.settings, native.as_ref());
         let picture = plot::svg(&rows, &report::names(&rows), &caption);
@@ -148,9 +166,12 @@ fn run() -> Result<(), String> {
         std::fs::write(path, picture).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if arguments.json {
-        report::json(&rows)
+        report::json(&rows, lookups::json(&lookups));
     } else {
-        report::table(&rows)
+        if !rows.is_empty() {
+            report::table(&rows);
+        }
+        lookups::table(&lookups);
     }
     Ok(())
 }

@@ -132,7 +132,7 @@ fn section(rows: &[Row], title: &str, names: &[&str], value: impl Fn(&Row, &str)
 }
 
 /// Prints one JSON object.
-pub(crate) fn json(rows: &[Row]) {
+pub(crate) fn json(rows: &[Row], lookups: Value) {
     let names = names(rows);
     let engines = |row: &Row| -> Value {
         let engine = |engine: &Measured| {
@@ -165,6 +165,7 @@ pub(crate) fn json(rows: &[Row]) {
     };
     let report = json!({
         "kernels": kernels,
+        "lookups": lookups,
         "geometric_means": { "without": APART, "engines": means(false), "engines_all": means(true) },
     });
     println!("{report:#}");

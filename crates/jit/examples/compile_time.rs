@@ -9,7 +9,7 @@ use skep_bpf::codec::Slot;
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::{Bytecode, Program};
 use skep_jit::exec::Executable;
-use skep_jit::source::{Binding, Source};
+use skep_jit::source::{Binding, Source, no_lookup};
 use skep_jit::{CompileOptions, Target, Tier, compile};
 
 const TIMES: usize = 201;
@@ -25,8 +25,15 @@ fn measure(name: &str, slots: Vec<Slot>) -> Result<(), Box<dyn std::error::Error
     let insns = program.insns();
     let helper = |_: HelperId| Binding::Generic { site: 0, args: 5 };
     for metered in [false, true] {
-        let source =
-            Source { program: &program, insns, proof: None, metered, helper: &helper, site: 0 };
+        let source = Source {
+            program: &program,
+            insns,
+            proof: None,
+            metered,
+            helper: &helper,
+            lookup: &no_lookup,
+            site: 0,
+        };
         let (mut compiling, mut all, mut bytes) = (Vec::new(), Vec::new(), 0);
         for _ in 0..TIMES {
             let start = Instant::now();

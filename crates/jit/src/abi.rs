@@ -57,6 +57,8 @@ pub struct RunState {
     pub exit_saved: [u64; 12],
     /// Registers that a slow call preserves.
     pub slow_saved: [u64; 10],
+    /// The number of the processor.
+    pub processor: u64,
     /// The embedder's own.
     pub owner: u64,
     /// The functions that generated code calls.
@@ -175,6 +177,8 @@ pub mod offset {
         TRAPPED = RunState.trapped;
         /// [`RunState::site`]
         SITE = RunState.site;
+        /// [`RunState::processor`]
+        PROCESSOR = RunState.processor;
         /// [`RunState::exit_sp`]
         EXIT_SP = RunState.exit_sp;
         /// [`RunState::exit_saved`], the first.

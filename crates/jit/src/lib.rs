@@ -16,6 +16,8 @@ pub mod flow;
 
 pub mod code;
 
+mod lookup;
+
 pub mod ssa;
 
 pub mod x64;

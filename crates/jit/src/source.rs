@@ -22,6 +22,9 @@ pub struct Source<'a> {
     pub metered: bool,
     /// How a helper is called.
     pub helper: &'a (dyn Fn(HelperId) -> Binding + 'a),
+    /// What `bpf_map_lookup_elem` does with the map that a value of `r1` means, if that can be
+    /// done without calling the helper.
+    pub lookup: &'a (dyn Fn(u64) -> Option<Lookup> + 'a),
     /// What [`crate::abi::RunState::site`] is for tail calls and calls through registers.
     pub site: u64,
 }
@@ -64,4 +67,42 @@ impl Binding {
             Binding::Generic { args, .. } | Binding::Plain { args, .. } => args,
         }
     }
+}
+
+/// How an element of a known map is looked up. The key's address is `r2`; a key that cannot be
+/// read traps at the call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// The key is a number of 32 bits; the element's guest address follows from it, or is 0 if the
+    /// number is not below that of the elements.
+    Array(Array),
+    /// A function finds it, of type [`crate::abi::HelperFn`] that does not unwind: `r1` is the
+    /// object, and it gives the guest address or 0, or a number whose highest bit is set for a
+    /// trap.
+    Call {
+        /// The function's host address.
+        address: u64,
+        /// What it works on, as a number that does not change.
+        object: u64,
+    },
+}
+
+/// Elements at guest addresses that follow from their numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Array {
+    /// How many there are; not 0.
+    pub entries: u32,
+    /// The guest address of the first, not 0. All of them lie in the window.
+    pub start: u32,
+    /// The distance between two, in bytes.
+    pub stride: u32,
+    /// If each processor has its own: how many there are, and the distance between those of two.
+    pub per_cpu: Option<(u32, u32)>,
+}
+
+/// A lookup that knows no map: for programs without any.
+#[must_use]
+pub fn no_lookup(_: u64) -> Option<Lookup> {
+    None
 }

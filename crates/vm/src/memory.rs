@@ -209,6 +209,19 @@ impl Window {
         self.view.check(addr, len, access)
     }
 
+    /// Asks for huge pages for a large range that is accessed at random.
+    pub(crate) fn prefer_huge(&self, start: u32, len: u32) {
+        if len as usize >= HUGE_FROM_BYTES {
+            advise_huge(self.view.at(start), len as usize);
+        }
+    }
+
+    /// Has the memory at an address come closer, since it will be accessed.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, addr: u32) {
+        prefetch(self.view.at(addr));
+    }
+
     /// Copies guest memory out.
     ///
     /// # Errors
@@ -420,6 +433,24 @@ impl View {
         let len = size.bytes();
         if addr.is_multiple_of(len) { Ok(()) } else { Err(AtomicFault::Misaligned { addr, len }) }
     }
+}
+
+/// Asks the processor to fetch what an address leads to. It is no access: nothing can fail.
+#[inline(always)]
+fn prefetch(at: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching has no effect but on time.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
 }
 
 /// A value of any alignment, so that a volatile access needs none.

@@ -8,6 +8,7 @@
 #![allow(unsafe_code, reason = "generated code is entered here, and calls back with raw pointers")]
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,11 +18,11 @@ use skep_bpf::insn::{Callee, Imm64, Insn};
 use skep_bpf::op::Size;
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::Pc;
-use skep_jit::abi::{EXITED, FRAME_BYTES, RunState, Runtime, TrapCode, TrapRecord};
+use skep_jit::abi::{EXITED, FRAME_BYTES, HelperFn, RunState, Runtime, TrapCode, TrapRecord};
 use skep_jit::code::Code;
 use skep_jit::exec::Executable;
 use skep_jit::flow::Flow;
-use skep_jit::source::{Binding, Source};
+use skep_jit::source::{Array, Binding, Lookup, Source};
 use skep_jit::ssa::{self, Passes, ir::Func};
 use skep_jit::{CompileOptions, Target, Tier};
 
@@ -29,6 +30,7 @@ use crate::cpu::{CpuState, MAX_FRAMES};
 use crate::helpers::{self, Call, Implementation};
 use crate::linked::Linked;
 use crate::machine::Machine;
+use crate::maps::{Direct, Hash, Map, Way};
 use crate::memory::{Access, Fault};
 use crate::run::{Budget, CompileFailure, Finished, Options, RunError, SLICE, Start};
 use crate::trap::{Trap, TrapKind};
@@ -57,6 +59,8 @@ struct Compiled {
     executable: Executable,
     /// Generated code holds their addresses.
     _sites: Box<[Site]>,
+    /// As are those of maps, in lookups.
+    _maps: Vec<Arc<dyn Map>>,
 }
 
 /// A call in generated code: whose it is and what it calls.
@@ -172,10 +176,10 @@ fn compile(
     metered: bool,
 ) -> Result<Compiled, CompileFailure> {
     let target = Target::host().ok_or(CompileFailure::NoTarget)?;
-    let (code, sites) = generate(linked, machine, (target, tier), metered)?;
+    let (code, (sites, maps)) = generate(linked, machine, (target, tier), metered)?;
     let executable = Executable::new(&code)
         .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
-    Ok(Compiled { executable, _sites: sites })
+    Ok(Compiled { executable, _sites: sites, _maps: maps })
 }
 
 /// Machine code to look at, as a run that may take so much would want it.
@@ -205,21 +209,24 @@ fn generate(
     machine: &Machine,
     (target, tier): (Target, Tier),
     metered: bool,
-) -> Result<(Code, Box<[Site]>), CompileFailure> {
+) -> Result<(Code, Referred), CompileFailure> {
     with_source(linked, machine, metered, |source| {
         let options = CompileOptions { passes: machine.passes(), ..CompileOptions::default() };
         Ok(skep_jit::compile(source, target, tier, &options)?)
     })
 }
 
-/// Does something with a program as the compilers take it; beside the result are the sites that
-/// it may refer to.
+/// What code refers to by addresses.
+type Referred = (Box<[Site]>, Vec<Arc<dyn Map>>);
+
+/// Does something with a program as the compilers take it; beside the result is what it may refer
+/// to.
 fn with_source<T>(
     linked: &Arc<Linked>,
     machine: &Machine,
     metered: bool,
     work: impl FnOnce(&Source<'_>) -> Result<T, CompileFailure>,
-) -> Result<(T, Box<[Site]>), CompileFailure> {
+) -> Result<(T, Referred), CompileFailure> {
     let owner = Arc::as_ptr(linked);
     let mut sites = vec![Site { linked: owner, helper: None }];
     for insn in linked.insns() {
@@ -247,16 +254,26 @@ fn with_source<T>(
             _ => Binding::Generic { site: site.map_or(0, address), args },
         }
     };
+    let helper = machine.helper(HelperId::MAP_LOOKUP_ELEM);
+    let is_ours = helper.is_some_and(|helper| helpers::is_lookup(&helper));
+    let maps = RefCell::new(Vec::new());
+    let lookup = |value: u64| {
+        let (_, map) = machine.map_at(value).filter(|_| is_ours)?;
+        let lookup = lookup_in(map.direct()?)?;
+        maps.borrow_mut().push(Arc::clone(map));
+        Some(lookup)
+    };
     let source = Source {
         program: linked.program(),
         insns: linked.insns(),
         proof: linked.verified().map(|proof| &**proof),
         metered,
         helper: &bind,
+        lookup: &lookup,
         site: address(&sites[0]),
     };
     let done = work(&source)?;
-    Ok((done, sites))
+    Ok((done, (sites, maps.into_inner())))
 }
 
 impl Site {
@@ -286,6 +303,7 @@ fn new_state() -> Box<RunState> {
         r0: 0,
         trapped: 0,
         site: 0,
+        processor: 0,
         trap: TrapRecord::default(),
         exit_sp: 0,
         exit_saved: [0; 12],
@@ -321,6 +339,7 @@ impl<'a> Runner<'a> {
         state.frame_top = cpu.frame_top().into();
         state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
         state.trapped = 0;
+        state.processor = cpu.index.into();
         let (entered, trap, panic) = (Vec::new(), None, None);
         let fuel = budget.fuel;
         let first = linked;
@@ -418,7 +437,14 @@ impl Owner<'_> {
         let kind = match code {
             Some(TrapCode::Memory) => {
                 let access = if write == 0 { Access::Read } else { Access::Write };
-                Fault { addr, len, access }.into()
+                let fault = Fault { addr, len, access };
+                return self.located(place, insn, |insn| match insn {
+                    // The key of a lookup that is no call.
+                    Insn::Call { callee: Callee::Helper(helper) } => {
+                        TrapKind::HelperMemory { helper: *helper, arg: 2, fault }
+                    }
+                    _ => fault.into(),
+                });
             }
             // Whether memory may be touched at all comes first.
             Some(TrapCode::MisalignedAtomic) => match window.check(addr, len, Access::Write) {
@@ -432,9 +458,21 @@ impl Owner<'_> {
             Some(TrapCode::Unreachable) => TrapKind::Unproved,
             _ => self.trap.take().unwrap_or(TrapKind::Stopped),
         };
+        self.located(place, insn, |_| kind)
+    }
+
+    /// The trap at an instruction of the program that a place in its code belongs to.
+    fn located(
+        &self,
+        place: u64,
+        insn: u32,
+        kind: impl FnOnce(&Insn<Pc>) -> TrapKind,
+    ) -> Box<Trap> {
         let mut programs = [self.first].into_iter().chain(&self.entered);
         let linked = programs.find(|linked| linked.native().contains(place));
-        linked.unwrap_or(self.first).trap(Pc::from_index(insn as usize), kind)
+        let linked = linked.unwrap_or(self.first);
+        let at = linked.insns().get(insn as usize).unwrap_or(&Insn::Exit);
+        linked.trap(Pc::from_index(insn as usize), kind(at))
     }
 
     /// Calls a helper and gives what `r0` will hold.
@@ -508,6 +546,53 @@ unsafe extern "C" fn call_helper(
     let (site, linked) = unsafe { site_of(state.site) };
     let Some((id, implementation)) = &site.helper else { return 0 };
     owner.invoke(state, linked, *id, implementation, [r1, r2, r3, r4, r5])
+}
+
+/// What the compilers make of lookups in a map.
+fn lookup_in(direct: Direct<'_>) -> Option<Lookup> {
+    match direct.0 {
+        Way::Array { entries, start, stride, per_cpu } => {
+            Some(Lookup::Array(Array { entries, start, stride, per_cpu }))
+        }
+        Way::Hash(hash) => {
+            let run: HelperFn = match hash.key_bytes() {
+                4 => lookup_hash::<1>,
+                8 => lookup_hash::<2>,
+                12 => lookup_hash::<3>,
+                16 => lookup_hash::<4>,
+                _ => return None,
+            };
+            let object = std::ptr::from_ref(hash).expose_provenance() as u64;
+            Some(Lookup::Call { address: run as usize as u64, object })
+        }
+    }
+}
+
+/// What a lookup gives for a trap.
+const LOOKUP_TRAPPED: u64 = u64::MAX;
+
+/// Looks up an element of a hash whose keys have so many words.
+unsafe extern "C" fn lookup_hash<const WORDS: usize>(
+    hash: u64,
+    key: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    state: *mut RunState,
+) -> u64 {
+    // SAFETY: called by generated code.
+    let (state, owner) = unsafe { run_of(state) };
+    // SAFETY: the code keeps the map, which is this hash.
+    let hash = unsafe { &*std::ptr::with_exposed_provenance::<Hash>(hash as usize) };
+    let window = owner.machine.memory().window();
+    match hash.lookup_words::<WORDS>(window, owner.cpu.index, key as u32) {
+        Ok(found) => found.map_or(0, u64::from),
+        Err(fault) => {
+            let helper = HelperId::MAP_LOOKUP_ELEM;
+            owner.stop(state, TrapKind::HelperMemory { helper, arg: 2, fault });
+            LOOKUP_TRAPPED
+        }
+    }
 }
 
 unsafe extern "C" fn numbered(

@@ -137,6 +137,9 @@ impl Memory {
         let mut areas = self.areas.write();
         let (start, needed) = self.gap(&areas, len)?;
         self.window.protect(start, needed, perm)?;
+        if matches!(purpose, Purpose::MapValues { .. }) {
+            self.window.prefer_huge(start, needed);
+        }
         areas.insert(start, Area { start, len, perm, purpose });
         Ok(start)
     }

@@ -6,6 +6,8 @@
 //! because one of them comes later. `cleanup` removes the parameters that were not needed after
 //! all. Fuel is paid as `payment` says.
 
+mod lookup;
+
 mod stack;
 
 mod ways;
@@ -62,6 +64,8 @@ struct Builder<'a> {
     /// The instruction that the builder is at.
     pc: u32,
     frame: Val,
+    /// What the block stored to the frame so far.
+    stored: lookup::Stored,
 }
 
 /// No block of `flow`.
@@ -112,6 +116,7 @@ impl<'a> Builder<'a> {
             block: 0,
             pc: entry_pc,
             frame,
+            stored: lookup::Stored::default(),
         }
     }
 
@@ -321,6 +326,7 @@ impl<'a> Builder<'a> {
     /// The instructions of a block and the edges that leave it.
     fn instructions(&mut self, block: usize) {
         self.make_params(block);
+        self.stored.forget();
         let range = self.flow.blocks[block].range();
         let mut debt = self.debts.at_start(block);
         for index in range {
@@ -401,6 +407,7 @@ impl<'a> Builder<'a> {
             }
             Insn::StoreRelease { size, mem, src } => {
                 let (addr, value) = (self.get(mem.base), self.get(src));
+                self.stored.forget();
                 self.add(Op::StoreRelease { size, addr, disp: mem.offset.into(), value });
             }
             Insn::Atomic { op, width, mem, src } => self.atomic(op, width, mem, src),
@@ -515,6 +522,11 @@ impl<'a> Builder<'a> {
         let Some((slot, at)) = slot else {
             let addr = self.get(mem.base);
             self.add(Op::Store { size, addr, disp: mem.offset.into(), value });
+            if mem.base == Reg::R10 {
+                self.stored.note(mem.offset.into(), size, value);
+            } else {
+                self.stored.forget();
+            }
             return;
         };
         let part = self.masked(value, bytes);
@@ -537,6 +549,7 @@ impl<'a> Builder<'a> {
 
     fn atomic(&mut self, op: AtomicOp, width: Width, mem: Mem, src: Reg) {
         let compares = matches!(op, AtomicOp::Cmpxchg);
+        self.stored.forget();
         let (addr, operand) = (self.get(mem.base), self.get(src));
         let expected = if compares { self.get(Reg::R0) } else { operand };
         let disp = mem.offset.into();

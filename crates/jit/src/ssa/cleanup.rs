@@ -1,6 +1,7 @@
 //! Removes what does not matter: parameters that always bring the same value, nodes that nobody
 //! reads, blocks that only lead on.
 
+use super::dominators::Dominators;
 use super::ir::{BlockId, Edge, Func, Op, Term, Val};
 
 /// Does all of it.
@@ -35,6 +36,29 @@ pub(crate) fn replace(func: &mut Func, order: &[BlockId], replaced: &mut [Val]) 
     for &id in order {
         let block = &mut func.blocks[id.index()];
         block.nodes.retain(|value| to(*value) == *value);
+        for value in &block.nodes {
+            let node = &mut func.nodes[value.index()];
+            node.op = node.op.map_operands(to);
+            if let Op::Call(site) = node.op {
+                for arg in &mut func.calls[site as usize].args {
+                    *arg = to(*arg);
+                }
+            }
+        }
+        block.term.map_uses(to);
+    }
+}
+
+/// Replaces a value by another in a block and all that it dominates.
+pub(crate) fn replace_below(
+    func: &mut Func,
+    dominators: &Dominators,
+    above: BlockId,
+    (old, new): (Val, Val),
+) {
+    let to = |value: Val| if value == old { new } else { value };
+    for &id in dominators.order.iter().filter(|id| dominators.dominates(above, **id)) {
+        let block = &mut func.blocks[id.index()];
         for value in &block.nodes {
             let node = &mut func.nodes[value.index()];
             node.op = node.op.map_operands(to);

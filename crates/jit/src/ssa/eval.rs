@@ -172,6 +172,8 @@ impl Run<'_> {
             Op::Const(number) => number,
             Op::Param => self.get(value),
             Op::Entry(reg) => self.entry[reg.index()],
+            // Evaluated functions run on the first.
+            Op::Processor(_) => 0,
             Op::Binary(op, width, a, b) => op.eval(width, self.get(a), self.get(b)),
             Op::Unary(op, width, a) => op.eval(width, self.get(a)),
             Op::Select(cond, width, [a, b, then, other]) => {

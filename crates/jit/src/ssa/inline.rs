@@ -62,7 +62,9 @@ pub(crate) fn is_small(func: &Func) -> bool {
     let nodes: usize = blocks().map(|block| block.nodes.len()).sum();
     let calls = blocks().flat_map(|block| &block.nodes).any(|value| match func.op(*value) {
         // Packet loads end the function that they stand in, but as a branch of its own.
-        Op::Call(site) => !matches!(func.calls[site as usize].target, Target::Helper(_)),
+        Op::Call(site) => {
+            !matches!(func.calls[site as usize].target, Target::Helper(_) | Target::Lookup(_))
+        }
         _ => false,
     });
     nodes <= MOST_NODES && order.len() <= MOST_BLOCKS && !calls

@@ -123,6 +123,8 @@ pub enum Op {
     Param,
     /// What a register holds when the function is entered; of `r10`, the top of its frame.
     Entry(Reg),
+    /// The number of the processor that runs the program, which is below the one given.
+    Processor(u32),
     /// Arithmetic on two operands.
     Binary(Bin, Width, Val, Val),
     /// Arithmetic on one operand.
@@ -206,6 +208,8 @@ pub enum Op {
 pub enum Target {
     /// A helper.
     Helper(HelperId),
+    /// A function that looks up an element: [`crate::source::Lookup::Call`], its address.
+    Lookup(u64),
     /// A function of the program, by its entry.
     Local(Pc),
     /// The function or helper that a value, the last argument, names.
@@ -460,7 +464,7 @@ impl Op {
     /// Calls a function with every value that is read, except the arguments of calls.
     pub fn for_each_operand(&self, f: &mut impl FnMut(Val)) {
         match self {
-            Op::Const(_) | Op::Param | Op::Entry(_) | Op::Call(_) => {}
+            Op::Const(_) | Op::Param | Op::Entry(_) | Op::Processor(_) | Op::Call(_) => {}
             Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) | Op::Fuel => {}
             Op::Unary(_, _, a) | Op::ChargeBy(a) => f(*a),
             Op::Load { addr, .. } | Op::LoadAcquire { addr, .. } => f(*addr),
@@ -487,7 +491,7 @@ impl Op {
     #[must_use]
     pub fn map_operands(self, f: impl Fn(Val) -> Val) -> Op {
         match self {
-            Op::Const(_) | Op::Param | Op::Entry(_) | Op::Call(_) => self,
+            Op::Const(_) | Op::Param | Op::Entry(_) | Op::Processor(_) | Op::Call(_) => self,
             Op::Charge(_) | Op::ChargeAndCheck(_) | Op::CheckDepth(_) | Op::Fuel => self,
             Op::ChargeBy(amount) => Op::ChargeBy(f(amount)),
             Op::Unary(op, width, a) => Op::Unary(op, width, f(a)),
@@ -517,6 +521,7 @@ impl Op {
             Op::Const(_)
                 | Op::Param
                 | Op::Entry(_)
+                | Op::Processor(_)
                 | Op::Binary(..)
                 | Op::Unary(..)
                 | Op::Select(..)

@@ -14,6 +14,8 @@ pub mod eval;
 
 mod exits;
 
+mod found;
+
 pub(crate) mod hash;
 
 mod inline;
@@ -82,6 +84,8 @@ passes! {
     number;
     /// Division by constants is multiplication. Needs `number`.
     divide;
+    /// What lookups found is not asked twice. Needs `number`.
+    found;
     /// Operations compute no more bits than are looked at.
     demand;
     /// Small functions take the place of their calls.
@@ -131,6 +135,9 @@ pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
 fn improve(func: &mut Func, proved: bool, passes: Passes) {
     if passes.number {
         number::number(func, passes, false);
+        cleanup::cleanup(func, proved);
+    }
+    if passes.found && passes.number && found::follow(func) {
         cleanup::cleanup(func, proved);
     }
     if passes.demand {

@@ -80,6 +80,7 @@ impl Func {
             Op::Const(number) => write!(f, "{number:#x}"),
             Op::Param => f.write_str("param"),
             Op::Entry(reg) => write!(f, "entry {reg}"),
+            Op::Processor(count) => write!(f, "processor of {count}"),
             Op::Binary(op, width, a, b) => {
                 let name = format!("{op:?}").to_lowercase();
                 write!(f, "{name}{} {}, {}", bits(*width), operand(*a), operand(*b))
@@ -121,6 +122,7 @@ impl Func {
                 let site = &self.calls[*site as usize];
                 match site.target {
                     Target::Helper(id) => write!(f, "call helper {}", id.0)?,
+                    Target::Lookup(_) => f.write_str("call lookup")?,
                     Target::Local(pc) => write!(f, "call function at {pc}")?,
                     Target::TailCall => f.write_str("tail call")?,
                     Target::Register => f.write_str("call register")?,

@@ -54,7 +54,7 @@ pub(crate) fn simpler(n: &mut Numbering<'_>, op: Op) -> Simpler {
             .map_or(Simpler::No, |(addr, disp)| {
                 Simpler::Op(Op::Atomic { op, width, addr, disp, src, expected })
             }),
-        Op::Const(_) | Op::Param | Op::Entry(_) => Simpler::No,
+        Op::Const(_) | Op::Param | Op::Entry(_) | Op::Processor(_) => Simpler::No,
         Op::Call(_) | Op::Charge(_) => Simpler::No,
         Op::ChargeBy(amount) => match n.constant(amount).map(|amount| i32::try_from(amount as i64))
         {

@@ -13,7 +13,7 @@ use super::eval::{End, World, evaluate};
 use super::ir::{CallSite, Func, Target};
 use super::{Passes, optimise};
 use crate::flow::Flow;
-use crate::source::{Binding, Source};
+use crate::source::{Binding, Source, no_lookup};
 
 mod loops;
 
@@ -331,8 +331,15 @@ fn check(seed: u64, program: &Program, passes: Passes, metered: bool, fuel: &[i6
         }
     };
     let helper = |_: HelperId| Binding::Generic { site: 0, args: 5 };
-    let source =
-        Source { program, insns: program.insns(), proof: None, metered, helper: &helper, site: 0 };
+    let source = Source {
+        program,
+        insns: program.insns(),
+        proof: None,
+        metered,
+        helper: &helper,
+        lookup: &no_lookup,
+        site: 0,
+    };
     let flow = Flow::new(&source);
     let func = optimise(&source, &flow, passes).remove(0);
     validate(&func);

@@ -75,6 +75,7 @@ impl Widths {
         match *op {
             Op::Const(number) => 64 - number.leading_zeros() as u8,
             Op::Entry(Reg::R10) => 32,
+            Op::Processor(count) => 32 - count.saturating_sub(1).leading_zeros() as u8,
             Op::Param | Op::Entry(_) | Op::Call(_) | Op::Fuel => 64,
             Op::Load { size, extend: Extend::Zero, .. } | Op::LoadAcquire { size, .. } => {
                 8 * size.bytes() as u8

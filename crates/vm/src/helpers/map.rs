@@ -2,7 +2,7 @@
 
 use skep_bpf::platform::{HelperId, MapFlags, MapType};
 
-use super::{Call, Standard};
+use super::{Call, Implementation, Standard};
 use crate::errno::Errno;
 use crate::maps::{Map, Value};
 use crate::memory::Access;
@@ -29,6 +29,12 @@ fn lookup(call: &mut Call<'_>) -> Result<u64, TrapKind> {
     let found = call.map(0)?.lookup_at(window, call.cpu.index, key);
     let fault = |fault| TrapKind::HelperMemory { helper: call.helper, arg: 2, fault };
     Ok(found.map_err(fault)?.map_or(0, u64::from))
+}
+
+/// Whether a helper is the one above, and no embedder's.
+pub(crate) fn is_lookup(helper: &Implementation) -> bool {
+    let own: fn(&mut Call<'_>) -> Result<u64, TrapKind> = lookup;
+    matches!(helper, Implementation::Standard(run) if std::ptr::fn_addr_eq(*run, own))
 }
 
 fn update(call: &mut Call<'_>) -> Result<u64, TrapKind> {

@@ -5,6 +5,7 @@
 //! for verified programs.
 
 mod lirc;
+
 mod map;
 
 mod callback;
@@ -73,6 +74,7 @@ use crate::trap::TrapKind;
 pub(crate) use callback::{Caller, Passed, call_back, calls_back};
 pub use kfunc::names as kernel_functions;
 pub(crate) use kfunc::{name as kfunc_name, number as kfunc_number};
+pub(crate) use map::is_lookup;
 pub(crate) use spin_lock::release as release_lock;
 pub(crate) use tail_call::{TAIL_CALL, tail_call};
 

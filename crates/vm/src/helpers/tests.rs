@@ -7,6 +7,8 @@ mod checksum;
 mod dynptr;
 mod kfunc;
 
+mod lookup;
+
 mod map;
 
 mod plain;

@@ -6,7 +6,7 @@ use skep_bpf::platform::MapType;
 
 use super::rules::{self, HostRights};
 use super::values::{Layout, Values};
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{CpuIndex, Direct, Map, MapSpec, Value, Way};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
 use crate::memory::{Fault, Window};
@@ -56,6 +56,11 @@ impl Map for Array {
         let index = window.load(key, Size::W)? as u32;
         let exists = index < self.spec.max_entries;
         Ok(if exists { self.values.addr(cpu, index) } else { None })
+    }
+
+    fn direct(&self) -> Option<Direct<'_>> {
+        let (start, stride, per_cpu) = self.values.places();
+        Some(Direct(Way::Array { entries: self.spec.max_entries, start, stride, per_cpu }))
     }
 
     fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno> {

@@ -8,7 +8,7 @@ use super::lru::Lru;
 use super::rules::{self, Expect, HostRights};
 use super::table::{Present, Short, Table, Target};
 use super::values::{Layout, Values};
-use super::{CpuIndex, Map, MapSpec, Value};
+use super::{CpuIndex, Direct, Map, MapSpec, Value, Way};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
 use crate::memory::{Access, Fault, Window};
@@ -16,7 +16,7 @@ use crate::memory::{Access, Fault, Window};
 /// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`, and both as `LRU`. Memory is committed as it is used, with or
 /// without `BPF_F_NO_PREALLOC`.
 #[derive(Debug)]
-pub(super) struct Hash {
+pub(crate) struct Hash {
     spec: MapSpec,
     rights: HostRights,
     layout: Layout,
@@ -69,6 +69,29 @@ impl Hash {
         }
     }
 
+    /// The number of bytes of a key.
+    pub(crate) fn key_bytes(&self) -> u32 {
+        self.spec.key_bytes
+    }
+
+    /// As [`Map::lookup_at`], of a map whose keys have so many words of four bytes.
+    #[inline(always)]
+    pub(crate) fn lookup_words<const WORDS: usize>(
+        &self,
+        window: &Window,
+        cpu: CpuIndex,
+        key: u32,
+    ) -> Result<Option<u32>, Fault> {
+        // The value is fetched while the keys are compared.
+        let soon = |element| {
+            if let Some(value) = self.values.addr(cpu, element) {
+                window.prefetch(value);
+            }
+        };
+        let element = self.table.find_key_soon(&short::<WORDS>(window, key)?, soon);
+        Ok(element.and_then(|element| self.found(cpu, element)))
+    }
+
     /// The address of the value that a processor sees in an element that was looked up.
     #[inline]
     fn found(&self, cpu: CpuIndex, element: u32) -> Option<u32> {
@@ -103,14 +126,17 @@ impl Map for Hash {
     }
 
     fn lookup_at(&self, window: &Window, cpu: CpuIndex, key: u32) -> Result<Option<u32>, Fault> {
-        let element = match self.spec.key_bytes {
-            4 => self.table.find_key(&short::<1>(window, key)?),
-            8 => self.table.find_key(&short::<2>(window, key)?),
-            12 => self.table.find_key(&short::<3>(window, key)?),
-            16 => self.table.find_key(&short::<4>(window, key)?),
-            _ => return super::lookup_bytes_at(self, window, cpu, key),
-        };
-        Ok(element.and_then(|element| self.found(cpu, element)))
+        match self.spec.key_bytes {
+            4 => self.lookup_words::<1>(window, cpu, key),
+            8 => self.lookup_words::<2>(window, cpu, key),
+            12 => self.lookup_words::<3>(window, cpu, key),
+            16 => self.lookup_words::<4>(window, cpu, key),
+            _ => super::lookup_bytes_at(self, window, cpu, key),
+        }
+    }
+
+    fn direct(&self) -> Option<Direct<'_>> {
+        Some(Direct(Way::Hash(self)))
     }
 
     fn update(&self, cpu: CpuIndex, key: &[u8], value: Value<'_>, flags: u64) -> Result<(), Errno> {

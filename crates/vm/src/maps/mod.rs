@@ -18,6 +18,7 @@ mod absent;
 mod array;
 mod bloom_filter;
 mod cgroup_storage;
+mod direct;
 mod hash;
 mod lpm_trie;
 mod lru;
@@ -32,6 +33,8 @@ mod table;
 mod targets;
 mod values;
 
+pub use direct::Direct;
+pub(crate) use direct::Way;
 pub use map_of_maps::Inner;
 pub use perf_events::PerfEvents;
 pub(crate) use ring_buffer::{FORCE_WAKEUP, NO_WAKEUP};
@@ -41,7 +44,7 @@ use absent::Absent;
 use array::Array;
 use bloom_filter::BloomFilter;
 use cgroup_storage::CgroupStorage;
-use hash::Hash;
+pub(crate) use hash::Hash;
 use lpm_trie::LpmTrie;
 use map_of_maps::{ArrayOfMaps, HashOfMaps};
 use perf_events::PerfEventArray;
@@ -114,6 +117,11 @@ pub trait Map: Send + Sync + Debug {
     /// If the key cannot be read.
     fn lookup_at(&self, window: &Window, cpu: CpuIndex, key: u32) -> Result<Option<u32>, Fault> {
         lookup_bytes_at(self, window, cpu, key)
+    }
+
+    /// How machine code can look up elements without asking the map.
+    fn direct(&self) -> Option<Direct<'_>> {
+        None
     }
 
     /// Sets the value that a program on a processor sees. `flags` as the helper takes them.

@@ -145,17 +145,35 @@ impl Table {
     /// As [`Table::find`], of a key that has the table's length.
     #[inline(always)]
     pub(super) fn find_key(&self, key: &(impl Key + ?Sized)) -> Option<u32> {
+        self.find_key_soon(key, |_| {})
+    }
+
+    /// As [`Table::find_key`]; a function is told which element it might be, before that is known.
+    #[inline(always)]
+    pub(super) fn find_key_soon(
+        &self,
+        key: &(impl Key + ?Sized),
+        soon: impl Fn(u32),
+    ) -> Option<u32> {
         let hash = hash(key);
-        match self.try_find(hash, key) {
+        match self.try_find(hash, key, soon) {
             Ok(found) => found,
             Err(Disturbed) => self.find_disturbed(hash, key),
         }
     }
 
     #[inline(always)]
-    fn try_find(&self, hash: u32, key: &(impl Key + ?Sized)) -> Result<Option<u32>, Disturbed> {
+    fn try_find(
+        &self,
+        hash: u32,
+        key: &(impl Key + ?Sized),
+        soon: impl Fn(u32),
+    ) -> Result<Option<u32>, Disturbed> {
         let bucket = self.bucket(hash);
         let seen = bucket.load(Ordering::Acquire);
+        if let Some(index) = first(seen).checked_sub(1) {
+            soon(index);
+        }
         let found = self.walk(seen, hash, key);
         fence(Ordering::Acquire);
         if version(bucket.load(Ordering::Relaxed)) != version(seen) {
@@ -168,7 +186,7 @@ impl Table {
     #[inline(never)]
     fn find_disturbed(&self, hash: u32, key: &(impl Key + ?Sized)) -> Option<u32> {
         for _ in 0..TRIES {
-            if let Ok(found) = self.try_find(hash, key) {
+            if let Ok(found) = self.try_find(hash, key, |_| {}) {
                 return found;
             }
         }

@@ -118,6 +118,16 @@ impl Values {
         self.start + (cpu * self.per_cpu + element) * self.stride
     }
 
+    /// The guest address of the first value, the distance between two, and, if each processor
+    /// has its own, how many processors there are and the distance between the values of two.
+    pub(super) fn places(&self) -> (u32, u32, Option<(u32, u32)>) {
+        let per_cpu = match self.layout {
+            Layout::Shared => None,
+            Layout::PerCpu(cpus) => Some((cpus, self.per_cpu * self.stride)),
+        };
+        (self.start, self.stride, per_cpu)
+    }
+
     /// The guest address of the value that a processor sees in an element that exists; none if
     /// there is no such processor.
     #[inline]

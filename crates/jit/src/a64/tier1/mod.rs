@@ -14,6 +14,8 @@ mod control;
 
 mod frame;
 
+mod lookup;
+
 mod memory;
 
 use skep_bpf::insn::{Callee, Imm64, Insn};
@@ -186,7 +188,7 @@ impl<'a> Compiler<'a> {
                     self.leave_block(&insn, &block);
                 }
                 _ => {
-                    self.insn(&insn);
+                    self.insn(&insn, &block);
                     if pays(&insn) {
                         self.debt = 0;
                     }
@@ -199,7 +201,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// An instruction that goes on to the next one.
-    fn insn(&mut self, insn: &Insn<Pc>) {
+    fn insn(&mut self, insn: &Insn<Pc>, block: &Block) {
         match *insn {
             Insn::Alu { op, width, dst, src } => self.alu(op, width, gpr(dst), src),
             Insn::Neg { width, dst } => self.negate(width, gpr(dst)),
@@ -221,7 +223,12 @@ impl<'a> Compiler<'a> {
                 Callee::Local(entry) => self.call_local(entry),
                 Callee::Reg(reg) => self.call_register(reg),
                 Callee::Kfunc { .. } => self.trap_always(TrapCode::KernelFunction),
-                Callee::Helper(id) => self.call_helper(id),
+                Callee::Helper(id) => {
+                    match crate::lookup::known(self.source, self.flow, block, self.at) {
+                        Some(lookup) => self.lookup(lookup),
+                        None => self.call_helper(id),
+                    }
+                }
             },
             Insn::Jump { .. } | Insn::Branch { .. } | Insn::MayGoto { .. } | Insn::Exit => {}
         }

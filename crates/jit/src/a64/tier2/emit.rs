@@ -20,6 +20,7 @@ use crate::a64::encode::{
     indirect, ldar, ldxr, logic, logic_imm, logic_shifted, mov, multiply, sbfx, select, shift_imm,
     stlr, stxr, transfer_register, transfer_scaled, ubfx, unary, x,
 };
+use crate::a64::host::load_state;
 use crate::a64::regs::{FRAME, FUEL, SCRATCH, SCRATCH2, SCRATCH3, WINDOW, gpr as guest, in_frame};
 use crate::abi::TrapCode;
 use crate::code::{Access, Place};
@@ -204,6 +205,9 @@ impl Emitter<'_, '_> {
         match chosen.inst {
             Inst::Args => {}
             Inst::Imm(number) => asm.set(reg(0), number),
+            Inst::Processor => {
+                self.compiler.asm.put(load_state(reg(0), crate::abi::offset::PROCESSOR))
+            }
             Inst::FrameAddress(disp) => {
                 asm.add_number(Width::W64, reg(0), guest(Reg::R10), disp.into(), SCRATCH);
             }
@@ -579,6 +583,7 @@ impl Emitter<'_, '_> {
                 let binding = (self.compiler.source.helper)(id);
                 self.call_helper(pc, binding);
             }
+            Target::Lookup(address) => self.call_lookup(pc, address),
             Target::Register => self.call_register(pc),
             Target::TailCall => self.tail_call(pc),
             Target::Packet(size) => self.load_packet(pc, size),

@@ -13,6 +13,8 @@ mod emit;
 
 mod inst;
 
+mod lookup;
+
 mod select;
 
 use regalloc2::Output;

@@ -403,6 +403,7 @@ impl Selector<'_> {
     fn node(&mut self, value: Val, op: Op) {
         match op {
             Op::Const(_) | Op::Param | Op::Entry(_) => {}
+            Op::Processor(_) => self.push_result(value, Inst::Processor, &[]),
             Op::Binary(bin, width, a, b) => self.binary(value, bin, width, a, b),
             Op::Unary(un, width, a) => self.unary(value, un, width, a),
             Op::Select(cond, width, [a, b, then, other]) => {
@@ -475,7 +476,7 @@ impl Selector<'_> {
         let args: Vec<VReg> = call.args.iter().map(|arg| self.reg(*arg)).collect();
         // Helpers give their result where C has it.
         let result = match call.target {
-            Target::Helper(_) => x(0),
+            Target::Helper(_) | Target::Lookup(_) => x(0),
             Target::Local(_) | Target::Register | Target::TailCall | Target::Packet(_) => {
                 gpr(Reg::R0)
             }
@@ -488,7 +489,7 @@ impl Selector<'_> {
         let last = match call.target {
             Target::Register => Some(CALLEE),
             Target::Packet(_) => Some(x(0)),
-            Target::Helper(_) | Target::Local(_) | Target::TailCall => None,
+            Target::Helper(_) | Target::Lookup(_) | Target::Local(_) | Target::TailCall => None,
         };
         if let (Some(place), Some(last)) = (last, args.next()) {
             operands.push(Operand::reg_fixed_use(last, preg(place)));

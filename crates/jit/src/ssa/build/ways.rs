@@ -11,6 +11,12 @@ use crate::flow::RegSet;
 impl Builder<'_> {
     /// Adds a call; false if nothing comes after it.
     pub(super) fn call(&mut self, index: usize, callee: Callee<Pc>, debt: i32) -> bool {
+        if let Callee::Helper(id) = callee
+            && self.lookup(id)
+        {
+            return true;
+        }
+        self.stored.forget();
         let regs = self.flow.effects(index).reads & RegSet::ARGUMENTS;
         let mut args: Vec<Val> = Vec::with_capacity(6);
         for reg in regs.iter() {
@@ -36,7 +42,7 @@ impl Builder<'_> {
                 }
                 // Whether fuel is asked for depends on what is called.
                 Target::Register => self.charge(debt),
-                Target::Helper(_) | Target::Packet(_) => {}
+                Target::Helper(_) | Target::Lookup(_) | Target::Packet(_) => {}
             }
         }
         self.func.calls.push(CallSite { target, regs, args });

@@ -7,6 +7,7 @@ use super::Compiler;
 use super::stubs::StubKind;
 use crate::abi::{FRAME_BYTES, TrapCode, offset};
 use crate::flow::RegSet;
+use crate::lookup;
 use crate::source::Binding;
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Label, Mem};
 use crate::x64::host::{STATE_WORD, state_field};
@@ -16,12 +17,18 @@ use crate::x64::regs::{FUEL, SCRATCH, STATE, gpr};
 const SIXTH: Gpr = Gpr::R9;
 
 impl Compiler<'_> {
-    pub(super) fn call(&mut self, at: usize, callee: Callee<Pc>) {
+    pub(super) fn call(&mut self, at: usize, block: usize, callee: Callee<Pc>) {
         match callee {
             Callee::Local(entry) => self.call_local(at, entry),
             Callee::Reg(reg) => self.call_register(at, reg),
             Callee::Helper(HelperId::TAIL_CALL) => self.tail_call(at),
-            Callee::Helper(id) => self.call_helper(at, (self.source.helper)(id)),
+            Callee::Helper(id) => {
+                let block = self.flow.blocks[block];
+                match lookup::known(self.source, self.flow, &block, at) {
+                    Some(lookup) => self.lookup(at, lookup),
+                    None => self.call_helper(at, (self.source.helper)(id)),
+                }
+            }
             Callee::Kfunc { .. } => {
                 let trap = self.trap(TrapCode::KernelFunction, at);
                 self.asm.jmp(trap);
@@ -67,22 +74,28 @@ impl Compiler<'_> {
         self.asm.alu_imm(Alu::Add, Bits::B32, gpr(Reg::R10), FRAME_BYTES as i32);
     }
 
-    fn call_helper(&mut self, at: usize, binding: Binding) {
+    /// Calls a C function, whose arguments are in place.
+    pub(super) fn call_plain(&mut self, address: u64) {
         self.keep_fuel();
         self.asm.load(Bits::B64, SIXTH, STATE_WORD);
+        self.asm.mov_imm(Gpr::Rax, address);
+        self.asm.call_rm(Gpr::Rax);
+        self.fetch_fuel();
+    }
+
+    fn call_helper(&mut self, at: usize, binding: Binding) {
         match binding {
+            Binding::Plain { address, .. } => self.call_plain(address),
             Binding::Generic { site, .. } => {
+                self.keep_fuel();
+                self.asm.load(Bits::B64, SIXTH, STATE_WORD);
                 self.asm.mov_imm(Gpr::Rax, site);
                 self.asm.mov(Bits::B64, state_field(SIXTH, offset::SITE), Gpr::Rax);
                 self.asm.call_rm(state_field(SIXTH, offset::HELPER));
                 self.ask_for_trap(at);
-            }
-            Binding::Plain { address, .. } => {
-                self.asm.mov_imm(Gpr::Rax, address);
-                self.asm.call_rm(Gpr::Rax);
+                self.fetch_fuel();
             }
         }
-        self.fetch_fuel();
     }
 
     fn keep_fuel(&mut self) {

@@ -17,6 +17,8 @@ mod fuse;
 
 mod jumps;
 
+mod lookup;
+
 mod magic;
 
 mod memory;
@@ -261,7 +263,7 @@ impl Compiler<'_> {
                 self.branch(at, block, branch, target);
             }
             Insn::MayGoto { target } => self.may_goto(at, block, target),
-            Insn::Call { callee } => self.call(at, callee),
+            Insn::Call { callee } => self.call(at, block, callee),
             Insn::Exit => self.exit(block),
         }
     }

@@ -54,7 +54,11 @@ impl View<'_> {
         let mut clobbers = match target {
             // A piece of code that saves what calls may change.
             Target::Packet(_) => set(&[Gpr::R10, Gpr::R11]),
-            Target::Helper(_) | Target::Local(_) | Target::Register | Target::TailCall => {
+            Target::Helper(_)
+            | Target::Lookup(_)
+            | Target::Local(_)
+            | Target::Register
+            | Target::TailCall => {
                 let mut all = set(&CALLER_SAVED);
                 all.remove(preg(Gpr::Rax));
                 all

@@ -72,22 +72,28 @@ impl Emitter<'_, '_> {
         }
     }
 
-    pub(super) fn call_helper(&mut self, pc: u32, binding: Binding) {
+    /// Calls a C function, whose arguments are in place.
+    pub(super) fn call_plain(&mut self, address: u64) {
         self.keep_fuel();
         self.compiler.asm.load(Bits::B64, SIXTH, STATE_WORD);
+        self.compiler.asm.mov_imm(Gpr::Rax, address);
+        self.compiler.asm.call_rm(Gpr::Rax);
+        self.fetch_fuel();
+    }
+
+    pub(super) fn call_helper(&mut self, pc: u32, binding: Binding) {
         match binding {
+            Binding::Plain { address, .. } => self.call_plain(address),
             Binding::Generic { site, .. } => {
+                self.keep_fuel();
+                self.compiler.asm.load(Bits::B64, SIXTH, STATE_WORD);
                 self.compiler.asm.mov_imm(Gpr::Rax, site);
                 self.compiler.asm.mov(Bits::B64, Mem::at(SIXTH, offset::SITE), Gpr::Rax);
                 self.compiler.asm.call_rm(Mem::at(SIXTH, offset::HELPER));
                 self.ask_for_trap(pc);
-            }
-            Binding::Plain { address, .. } => {
-                self.compiler.asm.mov_imm(Gpr::Rax, address);
-                self.compiler.asm.call_rm(Gpr::Rax);
+                self.fetch_fuel();
             }
         }
-        self.fetch_fuel();
     }
 
     /// After a runtime function.

@@ -278,6 +278,7 @@ impl Emitter<'_, '_> {
             Inst::FrameAddress(disp) => {
                 self.compiler.asm.lea(Bits::B64, reg(0), Mem::at(Gpr::Rbp, disp));
             }
+            Inst::Processor => self.processor(reg(0)),
             Inst::Zext => self.compiler.asm.mov(Bits::B32, reg(0), reg(1)),
             Inst::Add(bits) => {
                 let b = self.rm(allocs[2]);
@@ -576,6 +577,7 @@ impl Emitter<'_, '_> {
                 let binding = (self.compiler.source.helper)(id);
                 self.call_helper(pc, binding);
             }
+            Target::Lookup(address) => self.call_lookup(pc, address),
             Target::Register => self.call_register(pc),
             Target::TailCall => self.tail_call(pc),
             Target::Packet(size) => self.load_packet(pc, size),

@@ -56,6 +56,8 @@ pub(super) enum Inst {
     Imm(u64),
     /// Result: the frame pointer plus a displacement.
     FrameAddress(i32),
+    /// Result: the number of the processor.
+    Processor,
     /// Result, operand: the low half.
     Zext,
     /// Result, two operands.

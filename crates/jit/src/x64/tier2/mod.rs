@@ -15,6 +15,8 @@ mod inst;
 
 mod layout;
 
+mod lookup;
+
 mod select;
 
 mod stubs;

@@ -342,6 +342,10 @@ impl Selector<'_> {
     fn node(&mut self, value: Val, op: Op) {
         match op {
             Op::Const(_) | Op::Param | Op::Entry(_) => {}
+            Op::Processor(_) => {
+                let dst = Operand::reg_def(self.vreg(value));
+                self.push(Inst::Processor, &[dst]);
+            }
             Op::Binary(bin, width, a, b) => self.binary(value, bin, width, a, b),
             Op::Unary(un, width, a) => self.unary(value, un, width, a),
             Op::Select(cond, width, values) => self.select(value, cond, width, values),
