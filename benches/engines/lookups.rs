@@ -14,10 +14,10 @@ use skep::cpu::Cpu;
 use skep::host::Host;
 use skep::machine::{Loaded, Machine, MapId};
 use skep::run::{Engine, Options};
-use skep_benches::{Outcome, Settings, Spread, Subject, measure, ratio};
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_bpf::text::parse::assemble;
+use skep_cli::measure::{Outcome, Settings, Spread, Subject, measure, ratio};
 use skep_kernel::{ProgSpec, TestRun, available, relocate, uapi};
 use skep_verifier::{Input, MapFacts, Profile, verify};
 
