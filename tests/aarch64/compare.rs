@@ -12,7 +12,7 @@ use skep_bpf::insn::{HelperId, Insn};
 use skep_bpf::program::{Pc, Program};
 use skep_jit::a64::Features;
 use skep_jit::abi::TrapCode;
-use skep_jit::source::{Binding, Source};
+use skep_jit::source::{Binding, Source, no_function, no_lookup};
 use skep_jit::ssa::Passes;
 use skep_jit::{CompileOptions, Target, Tier, compile};
 use skep_verifier::Verified;
@@ -66,7 +66,16 @@ impl Subject {
         };
         let metered = self.metered;
         let proof = proof.filter(|_| self.proof != Proof::None);
-        let source = Source { program, insns, proof, metered, helper: &helper, site };
+        let source = Source {
+            program,
+            insns,
+            proof,
+            metered,
+            helper: &helper,
+            lookup: &no_lookup,
+            function: &no_function,
+            site,
+        };
         let target = Target::A64(Features { lse: self.lse });
         let contained = self.proof != Proof::Trusted;
         let passes = self.passes;

@@ -9,7 +9,7 @@ use skep_bpf::codec::Slot;
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::{Bytecode, Program};
 use skep_jit::exec::Executable;
-use skep_jit::source::{Binding, Source, no_lookup};
+use skep_jit::source::{Binding, Source, no_function, no_lookup};
 use skep_jit::{CompileOptions, Target, Tier, compile};
 
 const TIMES: usize = 201;
@@ -32,6 +32,7 @@ fn measure(name: &str, slots: Vec<Slot>) -> Result<(), Box<dyn std::error::Error
             metered,
             helper: &helper,
             lookup: &no_lookup,
+            function: &no_function,
             site: 0,
         };
         let (mut compiling, mut all, mut bytes) = (Vec::new(), Vec::new(), 0);

@@ -57,12 +57,26 @@ pub struct RunState {
     pub exit_saved: [u64; 12],
     /// Registers that a slow call preserves.
     pub slow_saved: [u64; 10],
+    /// The function that [`Runtime::call_back`] calls.
+    pub callback: Callback,
     /// The number of the processor.
     pub processor: u64,
     /// The embedder's own.
     pub owner: u64,
     /// The functions that generated code calls.
     pub runtime: Runtime,
+}
+
+/// A call of a function of the program from outside it.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Callback {
+    /// The host address of its metered entry.
+    pub entry: u64,
+    /// Its `r10`; before, while [`Runtime::call_back`] is called, the caller's.
+    pub frame_top: u64,
+    /// Its `r1` to `r5`.
+    pub args: [u64; 5],
 }
 
 /// What is known of a trap.
@@ -148,11 +162,15 @@ pub struct Runtime {
     /// Called when [`RunState::fuel`] is negative at a backward jump or call: adds fuel, or sets
     /// [`RunState::trapped`]. Without arguments; the state is the sixth all the same.
     pub refuel: HelperFn,
+    /// As [`Runtime::helper`], of a helper that calls functions of the program. The fuel is in
+    /// [`RunState::fuel`], before and after. The functions are called through
+    /// [`crate::code::Code::callback`].
+    pub call_back: HelperFn,
 }
 
 /// Offsets of the fields that generated code uses, in bytes from a [`RunState`] pointer.
 pub mod offset {
-    use super::{RunState, Runtime, TrapRecord, offset_of};
+    use super::{Callback, RunState, Runtime, TrapRecord, offset_of};
 
     macro_rules! offsets {
         ($($(#[$meta:meta])* $name:ident = $($type:ident . $field:ident)+ ;)+) => {
@@ -177,6 +195,12 @@ pub mod offset {
         TRAPPED = RunState.trapped;
         /// [`RunState::site`]
         SITE = RunState.site;
+        /// [`Callback::entry`]
+        CALLBACK_ENTRY = RunState.callback Callback.entry;
+        /// [`Callback::frame_top`]
+        CALLBACK_FRAME_TOP = RunState.callback Callback.frame_top;
+        /// [`Callback::args`], the first.
+        CALLBACK_ARGS = RunState.callback Callback.args;
         /// [`RunState::processor`]
         PROCESSOR = RunState.processor;
         /// [`RunState::exit_sp`]
@@ -207,5 +231,7 @@ pub mod offset {
         LOAD_PACKET = RunState.runtime Runtime.load_packet;
         /// [`Runtime::refuel`]
         REFUEL = RunState.runtime Runtime.refuel;
+        /// [`Runtime::call_back`]
+        CALL_BACK = RunState.runtime Runtime.call_back;
     }
 }

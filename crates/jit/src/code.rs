@@ -7,6 +7,9 @@ pub struct Code {
     pub bytes: Vec<u8>,
     /// The offset of the function of type [`crate::abi::Enter`].
     pub enter: u32,
+    /// The offset of a function of the same type, which calls the function of
+    /// [`crate::abi::RunState::callback`]; in code whose helpers call functions back.
+    pub callback: Option<u32>,
     /// The offset at which the fault handler goes on, with [`crate::abi::TrapRecord`] filled in.
     pub fault_exit: u32,
     /// How many bytes below the main function's `r10` may be read before they are written, as far

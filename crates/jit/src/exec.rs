@@ -39,6 +39,7 @@ pub struct Executable {
     start: u64,
     len: u64,
     enter: u64,
+    callback: Option<u64>,
     entries: Box<[u32]>,
     reads_stack: Option<u32>,
 }
@@ -99,10 +100,34 @@ impl Executable {
             start,
             len: code.bytes.len() as u64,
             enter: start + u64::from(code.enter),
+            callback: code.callback.map(|offset| start + u64::from(offset)),
             entries: code.entries.clone().into(),
             reads_stack: code.reads_stack,
             _piece: piece,
         })
+    }
+
+    /// Calls the function of [`RunState::callback`], within a run of this code: as
+    /// [`Executable::run`], with what the run left in the state of its own exit in its place.
+    /// None if the code has no helpers that call functions.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Executable::run`]; the entry is one of metered code that the same is true of.
+    pub unsafe fn call_back(&self, state: *mut RunState) -> Option<u64> {
+        // SAFETY: as in `run`.
+        let enter: Enter = unsafe { std::mem::transmute(self.callback? as usize) };
+        // SAFETY: generated code waits for the function that this is called from, so nobody else
+        // uses the state.
+        let (sp, saved) = unsafe { ((*state).exit_sp, (*state).exit_saved) };
+        // SAFETY: the caller's.
+        let how = unsafe { enter(state) };
+        // SAFETY: as above.
+        unsafe {
+            (*state).exit_sp = sp;
+            (*state).exit_saved = saved;
+        }
+        Some(how)
     }
 
     /// The host address of a function's entry, if there is such a function.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use skep_bpf::insn::Insn;
+use skep_bpf::insn::{Callee, Insn};
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::{Pc, Program};
 use skep_verifier::Verified;
@@ -25,6 +25,8 @@ pub struct Source<'a> {
     /// What `bpf_map_lookup_elem` does with the map that a value of `r1` means, if that can be
     /// done without calling the helper.
     pub lookup: &'a (dyn Fn(u64) -> Option<Lookup> + 'a),
+    /// The entry of the function that a value refers to.
+    pub function: &'a (dyn Fn(u64) -> Option<Pc> + 'a),
     /// What [`crate::abi::RunState::site`] is for tail calls and calls through registers.
     pub site: u64,
 }
@@ -50,6 +52,14 @@ pub enum Binding {
         /// How many of `r1` to `r5` it reads.
         args: u8,
     },
+    /// Through [`crate::abi::Runtime::call_back`]: it calls functions of the program, and is one of
+    /// [`CALLING_BACK`].
+    CallsBack {
+        /// The value of [`crate::abi::RunState::site`] during the call.
+        site: u64,
+        /// How many of `r1` to `r5` it reads.
+        args: u8,
+    },
     /// Directly, a function of type [`crate::abi::HelperFn`] that neither traps nor unwinds.
     Plain {
         /// Its host address.
@@ -64,8 +74,33 @@ impl Binding {
     #[must_use]
     pub const fn args(self) -> u8 {
         match self {
-            Binding::Generic { args, .. } | Binding::Plain { args, .. } => args,
+            Binding::Generic { args, .. }
+            | Binding::CallsBack { args, .. }
+            | Binding::Plain { args, .. } => args,
         }
+    }
+}
+
+/// The helpers that may call functions of the program: their calls are paid for first.
+pub const CALLING_BACK: [HelperId; 2] = [HelperId::LOOP, HelperId::FOR_EACH_MAP_ELEM];
+
+/// The most turns of `bpf_loop` (Linux, `BPF_MAX_LOOPS`).
+pub const MAX_LOOPS: u32 = 8 * 1024 * 1024;
+
+impl Source<'_> {
+    /// Whether a helper is bound to calling functions of the program.
+    #[must_use]
+    pub fn calls_back(&self, id: HelperId) -> bool {
+        CALLING_BACK.contains(&id) && matches!((self.helper)(id), Binding::CallsBack { .. })
+    }
+
+    /// Whether any helper that the program calls may call its functions.
+    #[must_use]
+    pub fn has_callbacks(&self) -> bool {
+        self.insns.iter().any(|insn| match insn {
+            Insn::Call { callee: Callee::Helper(id) } => self.calls_back(*id),
+            _ => false,
+        })
     }
 }
 
@@ -99,6 +134,12 @@ pub struct Array {
     pub stride: u32,
     /// If each processor has its own: how many there are, and the distance between those of two.
     pub per_cpu: Option<(u32, u32)>,
+}
+
+/// No function: for programs that refer to none.
+#[must_use]
+pub fn no_function(_: u64) -> Option<Pc> {
+    None
 }
 
 /// A lookup that knows no map: for programs without any.

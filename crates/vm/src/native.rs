@@ -7,6 +7,10 @@
 
 #![allow(unsafe_code, reason = "generated code is entered here, and calls back with raw pointers")]
 
+mod callback;
+
+mod lookup;
+
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
@@ -18,11 +22,11 @@ use skep_bpf::insn::{Callee, Imm64, Insn};
 use skep_bpf::op::Size;
 use skep_bpf::platform::HelperId;
 use skep_bpf::program::Pc;
-use skep_jit::abi::{EXITED, FRAME_BYTES, HelperFn, RunState, Runtime, TrapCode, TrapRecord};
+use skep_jit::abi::{Callback, EXITED, FRAME_BYTES, RunState, Runtime, TrapCode, TrapRecord};
 use skep_jit::code::Code;
 use skep_jit::exec::Executable;
 use skep_jit::flow::Flow;
-use skep_jit::source::{Array, Binding, Lookup, Source};
+use skep_jit::source::{Binding, Source};
 use skep_jit::ssa::{self, Passes, ir::Func};
 use skep_jit::{CompileOptions, Target, Tier};
 
@@ -30,7 +34,7 @@ use crate::cpu::{CpuState, MAX_FRAMES};
 use crate::helpers::{self, Call, Implementation};
 use crate::linked::Linked;
 use crate::machine::Machine;
-use crate::maps::{Direct, Hash, Map, Way};
+use crate::maps::Map;
 use crate::memory::{Access, Fault};
 use crate::run::{Budget, CompileFailure, Finished, Options, RunError, SLICE, Start};
 use crate::trap::{Trap, TrapKind};
@@ -86,6 +90,8 @@ struct Owner<'a> {
     /// What the program was compiled by, and programs that it goes on in.
     tier: Tier,
     trap: Option<TrapKind>,
+    /// The trap in a function that a helper called, before those of the code that called it.
+    first_trap: Option<TrapRecord>,
     panic: Option<Box<dyn Any + Send>>,
     fuel: u64,
     given: u64,
@@ -233,11 +239,7 @@ fn with_source<T>(
         if let Insn::Call { callee: Callee::Helper(id) } = *insn
             && !sites.iter().any(|site| site.id() == Some(id))
         {
-            let helper = machine.helper(id);
-            if helper.is_none() && helpers::calls_back(id) {
-                return Err(CompileFailure::CallsBack { helper: id });
-            }
-            let helper = helper.unwrap_or_else(|| Arc::new(helpers::absent()));
+            let helper = machine.helper(id).unwrap_or_else(|| Arc::new(helpers::absent()));
             sites.push(Site { linked: owner, helper: Some((id, helper)) });
         }
     }
@@ -251,6 +253,9 @@ fn with_source<T>(
             Some((_, helper)) if let Implementation::Plain(run) = **helper => {
                 Binding::Plain { address: run as usize as u64, args }
             }
+            _ if helpers::calls_back(id) && machine.helper(id).is_none() => {
+                Binding::CallsBack { site: site.map_or(0, address), args }
+            }
             _ => Binding::Generic { site: site.map_or(0, address), args },
         }
     };
@@ -259,7 +264,7 @@ fn with_source<T>(
     let maps = RefCell::new(Vec::new());
     let lookup = |value: u64| {
         let (_, map) = machine.map_at(value).filter(|_| is_ours)?;
-        let lookup = lookup_in(map.direct()?)?;
+        let lookup = lookup::lookup_in(map.direct()?)?;
         maps.borrow_mut().push(Arc::clone(map));
         Some(lookup)
     };
@@ -270,6 +275,7 @@ fn with_source<T>(
         metered,
         helper: &bind,
         lookup: &lookup,
+        function: &|value| linked.function_at(value),
         site: address(&sites[0]),
     };
     let done = work(&source)?;
@@ -303,13 +309,22 @@ fn new_state() -> Box<RunState> {
         r0: 0,
         trapped: 0,
         site: 0,
+        callback: Callback::default(),
         processor: 0,
         trap: TrapRecord::default(),
         exit_sp: 0,
         exit_saved: [0; 12],
         slow_saved: [0; 10],
         owner: 0,
-        runtime: Runtime { helper: call_helper, tail_call, resolve, numbered, load_packet, refuel },
+        runtime: Runtime {
+            helper: call_helper,
+            tail_call,
+            resolve,
+            numbered,
+            load_packet,
+            refuel,
+            call_back: callback::call_back,
+        },
     })
 }
 
@@ -340,10 +355,11 @@ impl<'a> Runner<'a> {
         state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
         state.trapped = 0;
         state.processor = cpu.index.into();
-        let (entered, trap, panic) = (Vec::new(), None, None);
+        let (entered, trap, first_trap, panic) = (Vec::new(), None, None, None);
         let fuel = budget.fuel;
         let first = linked;
-        let owner = Owner { machine, cpu, first, entered, tier, trap, panic, fuel, given: 0 };
+        let owner =
+            Owner { machine, cpu, first, entered, tier, trap, first_trap, panic, fuel, given: 0 };
         Ok(Runner { owner, state, compiled, metered, slice: SLICE.min(fuel) })
     }
 
@@ -431,7 +447,8 @@ impl Owner<'_> {
 
     fn trapped(&mut self, state: &mut RunState) -> Box<Trap> {
         state.trapped = 0;
-        let TrapRecord { code, insn, place, addr, len, write, .. } = state.trap;
+        let record = self.first_trap.take().unwrap_or(state.trap);
+        let TrapRecord { code, insn, place, addr, len, write, .. } = record;
         let window = self.machine.memory().window();
         let code = TrapCode::ALL.into_iter().find(|known| *known as u32 == code);
         let kind = match code {
@@ -496,6 +513,22 @@ impl Owner<'_> {
         }
     }
 
+    /// Adds fuel where there is less than none.
+    fn refuel(&mut self, state: &mut RunState) -> Result<(), TrapKind> {
+        while state.fuel < 0 {
+            if self.cpu.take_stop() {
+                return Err(TrapKind::Stopped);
+            }
+            if self.given == self.fuel {
+                return Err(TrapKind::OutOfFuel { fuel: self.fuel });
+            }
+            let slice = SLICE.min(self.fuel - self.given);
+            self.given += slice;
+            state.fuel += slice as i64;
+        }
+        Ok(())
+    }
+
     #[cold]
     fn stop(&mut self, state: &mut RunState, kind: TrapKind) -> u64 {
         self.trap = Some(kind);
@@ -546,53 +579,6 @@ unsafe extern "C" fn call_helper(
     let (site, linked) = unsafe { site_of(state.site) };
     let Some((id, implementation)) = &site.helper else { return 0 };
     owner.invoke(state, linked, *id, implementation, [r1, r2, r3, r4, r5])
-}
-
-/// What the compilers make of lookups in a map.
-fn lookup_in(direct: Direct<'_>) -> Option<Lookup> {
-    match direct.0 {
-        Way::Array { entries, start, stride, per_cpu } => {
-            Some(Lookup::Array(Array { entries, start, stride, per_cpu }))
-        }
-        Way::Hash(hash) => {
-            let run: HelperFn = match hash.key_bytes() {
-                4 => lookup_hash::<1>,
-                8 => lookup_hash::<2>,
-                12 => lookup_hash::<3>,
-                16 => lookup_hash::<4>,
-                _ => return None,
-            };
-            let object = std::ptr::from_ref(hash).expose_provenance() as u64;
-            Some(Lookup::Call { address: run as usize as u64, object })
-        }
-    }
-}
-
-/// What a lookup gives for a trap.
-const LOOKUP_TRAPPED: u64 = u64::MAX;
-
-/// Looks up an element of a hash whose keys have so many words.
-unsafe extern "C" fn lookup_hash<const WORDS: usize>(
-    hash: u64,
-    key: u64,
-    _: u64,
-    _: u64,
-    _: u64,
-    state: *mut RunState,
-) -> u64 {
-    // SAFETY: called by generated code.
-    let (state, owner) = unsafe { run_of(state) };
-    // SAFETY: the code keeps the map, which is this hash.
-    let hash = unsafe { &*std::ptr::with_exposed_provenance::<Hash>(hash as usize) };
-    let window = owner.machine.memory().window();
-    match hash.lookup_words::<WORDS>(window, owner.cpu.index, key as u32) {
-        Ok(found) => found.map_or(0, u64::from),
-        Err(fault) => {
-            let helper = HelperId::MAP_LOOKUP_ELEM;
-            owner.stop(state, TrapKind::HelperMemory { helper, arg: 2, fault });
-            LOOKUP_TRAPPED
-        }
-    }
 }
 
 unsafe extern "C" fn numbered(
@@ -695,16 +681,8 @@ unsafe extern "C" fn load_packet(
 unsafe extern "C" fn refuel(_: u64, _: u64, _: u64, _: u64, _: u64, state: *mut RunState) -> u64 {
     // SAFETY: called by generated code.
     let (state, owner) = unsafe { run_of(state) };
-    while state.fuel < 0 {
-        if owner.cpu.take_stop() {
-            return owner.stop(state, TrapKind::Stopped);
-        }
-        if owner.given == owner.fuel {
-            return owner.stop(state, TrapKind::OutOfFuel { fuel: owner.fuel });
-        }
-        let slice = SLICE.min(owner.fuel - owner.given);
-        owner.given += slice;
-        state.fuel += slice as i64;
+    match owner.refuel(state) {
+        Ok(()) => 0,
+        Err(kind) => owner.stop(state, kind),
     }
-    0
 }

@@ -1,7 +1,5 @@
 //! Running a program: which engine, how long, and what came out.
 
-use skep_bpf::platform::HelperId;
-
 use crate::context::{Context, ContextError};
 use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
 use crate::machine::{Loaded, Machine};
@@ -142,12 +140,6 @@ pub enum CompileFailure {
     /// The compiler refused.
     #[error(transparent)]
     Refused(#[from] skep_jit::CompileError),
-    /// A helper calls functions of the program back, which machine code cannot enter so.
-    #[error("{helper} calls functions back, which only the interpreters do")]
-    CallsBack {
-        /// The helper.
-        helper: HelperId,
-    },
     /// The system gave no executable memory.
     #[error("the system gave no executable memory: {reason}")]
     NoMemory {

@@ -52,6 +52,45 @@ impl Asm {
     /// The function that the host calls, which calls the first function; gives its offset.
     pub(super) fn enter(&mut self, first: Label) -> u32 {
         let at = self.offset();
+        self.host_entry();
+        self.put(load_state(gpr(Reg::R10), offset::FRAME_TOP));
+        self.frame_entry();
+        self.put(pair_state(true, (gpr(Reg::R1), gpr(Reg::R2)), offset::ARGS));
+        for reg in [Reg::R3, Reg::R4, Reg::R5] {
+            self.set(gpr(reg), 0);
+        }
+        self.call(first);
+        self.host_exit();
+        at
+    }
+
+    /// A function of the same type, which calls the function of
+    /// [`crate::abi::RunState::callback`]; gives its offset.
+    pub(super) fn callback(&mut self) -> u32 {
+        let at = self.offset();
+        self.host_entry();
+        self.put(load_state(gpr(Reg::R10), offset::CALLBACK_FRAME_TOP));
+        self.frame_entry();
+        for (index, reg) in ARGUMENTS.into_iter().enumerate() {
+            self.put(load_state(reg, offset::CALLBACK_ARGS + 8 * index as i32));
+        }
+        self.put(load_state(JUMP, offset::CALLBACK_ENTRY));
+        self.put(indirect(Indirect::Blr, JUMP));
+        self.host_exit();
+        at
+    }
+
+    /// Calls a helper that calls functions, whose arguments are in place.
+    pub(super) fn call_back(&mut self, site: u64) {
+        self.put(store_state(FUEL, offset::FUEL));
+        self.put(store_state(gpr(Reg::R10), offset::CALLBACK_FRAME_TOP));
+        self.set_site(site);
+        self.call_runtime(offset::CALL_BACK);
+        self.put(load_state(FUEL, offset::FUEL));
+    }
+
+    /// Keeps the host's registers and fetches those that stay as they are.
+    fn host_entry(&mut self) {
         self.put(BTI_C);
         // The state pointer's register must be saved before it is changed.
         let saved = offset::EXIT_SAVED / 8 + 2 * HOST.len() as i32;
@@ -62,19 +101,20 @@ impl Asm {
         self.put(store_state(SCRATCH, offset::EXIT_SP));
         self.put(load_state(WINDOW, offset::WINDOW));
         self.put(load_state(FUEL, offset::FUEL));
-        self.put(load_state(gpr(Reg::R10), offset::FRAME_TOP));
+    }
+
+    /// Derives the frame's host address from `r10`.
+    fn frame_entry(&mut self) {
         self.put(add(Width::W64, AddSub::Add, FRAME, WINDOW, gpr(Reg::R10)));
         self.put(add_imm(Width::W64, AddSub::Sub, FRAME, FRAME, FRAME_BYTES, false));
-        self.put(pair_state(true, (gpr(Reg::R1), gpr(Reg::R2)), offset::ARGS));
-        for reg in [Reg::R3, Reg::R4, Reg::R5] {
-            self.set(gpr(reg), 0);
-        }
-        self.call(first);
+    }
+
+    /// Returns to the host after the function that was called.
+    fn host_exit(&mut self) {
         self.put(store_state(gpr(Reg::R0), offset::R0));
         self.put(store_state(FUEL, offset::FUEL));
         self.set(RESULT, EXITED);
         self.leave();
-        at
     }
 
     /// Returns to the host, with the result in place.

@@ -5,7 +5,7 @@ use skep_bpf::op::{AluOp, AtomicOp};
 use skep_bpf::program::Pc;
 
 use super::RegSet;
-use crate::source::Source;
+use crate::source::{CALLING_BACK, Source};
 
 /// What an instruction reads and changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -23,7 +23,11 @@ pub(super) fn of_all(source: &Source<'_>) -> Vec<Effects> {
 
 /// Whether a call can lead into a function of a program.
 pub(super) fn nests(callee: &Callee<Pc>) -> bool {
-    matches!(callee, Callee::Local(_) | Callee::Reg(_) | Callee::Helper(HelperId::TAIL_CALL))
+    match callee {
+        Callee::Local(_) | Callee::Reg(_) | Callee::Helper(HelperId::TAIL_CALL) => true,
+        Callee::Helper(id) => CALLING_BACK.contains(id),
+        Callee::Kfunc { .. } => false,
+    }
 }
 
 /// Whether targets without a single instruction for it repeat a compare-and-exchange.

@@ -8,11 +8,11 @@
 //! operation that sets the sign that the jump tests. Where only the sign decides, other amounts
 //! may be paid before or later, or paid back.
 
-use skep_bpf::insn::{Callee, HelperId, Insn};
+use skep_bpf::insn::{Callee, Insn};
 use skep_bpf::program::Pc;
 
 use super::Flow;
-use crate::source::Source;
+use crate::source::{CALLING_BACK, Source};
 
 /// How a block's instructions are paid for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -31,17 +31,15 @@ pub struct Payment {
 
 /// Whether an instruction pays the debt up to and including itself, so that it is 0 after it:
 /// calls of functions. (A call through a register pays without asking if it turns out to call a
-/// helper.) The last instruction of a block pays as [`Payment`] says instead.
+/// helper, as does the call of a helper that may call functions.) The last instruction of a block
+/// pays as [`Payment`] says instead.
 #[must_use]
 pub fn pays(insn: &Insn<Pc>) -> bool {
-    matches!(insn, Insn::Call { callee: Callee::Local(_) | Callee::Reg(_) })
-}
-
-/// Whether the fuel must suffice at an instruction: calls of functions, and tail calls, which pay
-/// only if they take place.
-#[must_use]
-pub fn is_asked(insn: &Insn<Pc>) -> bool {
-    pays(insn) || matches!(insn, Insn::Call { callee: Callee::Helper(HelperId::TAIL_CALL) })
+    match insn {
+        Insn::Call { callee: Callee::Local(_) | Callee::Reg(_) } => true,
+        Insn::Call { callee: Callee::Helper(id) } => CALLING_BACK.contains(id),
+        _ => false,
+    }
 }
 
 /// Not decided yet.

@@ -21,7 +21,7 @@ use crate::abi::FRAME_BYTES;
 use crate::source::Source;
 
 pub use effects::Effects;
-pub use fuel::{Payment, is_asked, pays};
+pub use fuel::{Payment, pays};
 pub use registers::RegSet;
 pub use stack::StackUse;
 

@@ -6,6 +6,8 @@
 //! because one of them comes later. `cleanup` removes the parameters that were not needed after
 //! all. Fuel is paid as `payment` says.
 
+mod callback;
+
 mod lookup;
 
 mod stack;

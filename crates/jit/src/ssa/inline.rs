@@ -5,8 +5,9 @@
 //! memory are what they are with a call. Without a proof the depth of calls is asked for as the
 //! call would.
 
-use skep_bpf::insn::{Insn, Reg};
+use skep_bpf::insn::{Imm64, Insn, Reg};
 use skep_bpf::op::Width;
+use skep_bpf::program::Pc;
 
 use super::ir::{Bin, Block, BlockId, Edge, Func, Op, Target, Term, Val};
 use crate::abi::FRAME_BYTES;
@@ -35,14 +36,14 @@ pub(crate) fn callees_first(source: &Source<'_>, flow: &Flow) -> Vec<usize> {
         let mut path = vec![(start, flow.functions[start].entry as usize)];
         while let Some((function, at)) = path.last_mut() {
             let end = flow.functions[*function].end as usize;
-            let calls = &source.insns[*at..end];
-            let found = calls.iter().position(|insn| insn.local_callee().is_some());
+            let insns = &source.program.insns()[*at..end];
+            let found = insns.iter().position(|insn| leads_to(insn).is_some());
             let Some(found) = found else {
                 order.push(*function);
                 path.pop();
                 continue;
             };
-            let callee = calls.get(found).and_then(Insn::local_callee);
+            let callee = insns.get(found).and_then(leads_to);
             *at += found + 1;
             if let Some(callee) = callee.and_then(|entry| flow.function_at(entry))
                 && !seen[callee]
@@ -53,6 +54,14 @@ pub(crate) fn callees_first(source: &Source<'_>, flow: &Flow) -> Vec<usize> {
         }
     }
     order
+}
+
+/// The function that an instruction calls or refers to.
+fn leads_to(insn: &Insn<Pc>) -> Option<Pc> {
+    match insn {
+        Insn::LoadImm64 { imm: Imm64::Code(entry), .. } => Some(*entry),
+        insn => insn.local_callee(),
+    }
 }
 
 /// Whether a function is worth inlining wherever it is called.

@@ -208,6 +208,8 @@ pub enum Op {
 pub enum Target {
     /// A helper.
     Helper(HelperId),
+    /// A helper that calls functions of the program.
+    CallBack(HelperId),
     /// A function that looks up an element: [`crate::source::Lookup::Call`], its address.
     Lookup(u64),
     /// A function of the program, by its entry.

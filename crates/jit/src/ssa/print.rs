@@ -122,6 +122,7 @@ impl Func {
                 let site = &self.calls[*site as usize];
                 match site.target {
                     Target::Helper(id) => write!(f, "call helper {}", id.0)?,
+                    Target::CallBack(id) => write!(f, "call back helper {}", id.0)?,
                     Target::Lookup(_) => f.write_str("call lookup")?,
                     Target::Local(pc) => write!(f, "call function at {pc}")?,
                     Target::TailCall => f.write_str("tail call")?,

@@ -13,7 +13,7 @@ use super::eval::{End, World, evaluate};
 use super::ir::{CallSite, Func, Target};
 use super::{Passes, optimise};
 use crate::flow::Flow;
-use crate::source::{Binding, Source, no_lookup};
+use crate::source::{Binding, Source, no_function, no_lookup};
 
 mod loops;
 
@@ -338,6 +338,7 @@ fn check(seed: u64, program: &Program, passes: Passes, metered: bool, fuel: &[i6
         metered,
         helper: &helper,
         lookup: &no_lookup,
+        function: &no_function,
         site: 0,
     };
     let flow = Flow::new(&source);

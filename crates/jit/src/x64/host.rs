@@ -125,6 +125,52 @@ impl Host {
         leave(asm, TRAPPED);
     }
 
+    /// The code of type [`crate::abi::Enter`] that calls the function of
+    /// [`crate::abi::RunState::callback`]. It leaves as [`Host::enter`] does, which must have kept
+    /// the preserved registers.
+    pub(super) fn callback(asm: &mut Asm) {
+        asm.endbr64();
+        asm.push(Gpr::Rbp);
+        asm.push(WINDOW);
+        asm.push(Gpr::Rdi);
+        asm.mov(Bits::B64, STATE, Gpr::Rdi);
+        for (index, reg) in PRESERVED.into_iter().enumerate() {
+            asm.mov(Bits::B64, kept(index), reg);
+        }
+        asm.mov(Bits::B64, state_field(STATE, offset::EXIT_SP), Gpr::Rsp);
+        asm.load(Bits::B64, WINDOW, state_field(STATE, offset::WINDOW));
+        asm.load(Bits::B64, gpr(Reg::R10), state_field(STATE, offset::CALLBACK_FRAME_TOP));
+        asm.load(Bits::B64, FUEL, state_field(STATE, offset::FUEL));
+        for (index, reg) in RegSet::ARGUMENTS.iter().enumerate() {
+            let field = offset::CALLBACK_ARGS + index as i32 * 8;
+            asm.load(Bits::B64, gpr(reg), state_field(STATE, field));
+        }
+        asm.call_rm(state_field(STATE, offset::CALLBACK_ENTRY));
+        asm.pop(STATE);
+        asm.mov(Bits::B64, state_field(STATE, offset::R0), Gpr::Rax);
+        asm.mov(Bits::B64, state_field(STATE, offset::FUEL), FUEL);
+        leave(asm, EXITED);
+    }
+
+    /// Calls a helper that calls functions, whose arguments are in place. Unequal, as flags say,
+    /// means a trap.
+    pub(super) fn call_back(asm: &mut Asm, site: u64, metered: bool) {
+        asm.load(Bits::B64, STATE, STATE_WORD);
+        if metered {
+            asm.mov(Bits::B64, state_field(STATE, offset::FUEL), FUEL);
+        }
+        asm.mov(Bits::B64, state_field(STATE, offset::CALLBACK_FRAME_TOP), gpr(Reg::R10));
+        asm.mov_imm(Gpr::Rax, site);
+        asm.mov(Bits::B64, state_field(STATE, offset::SITE), Gpr::Rax);
+        asm.mov(Bits::B64, Gpr::R9, STATE);
+        asm.call_rm(state_field(Gpr::R9, offset::CALL_BACK));
+        asm.load(Bits::B64, STATE, STATE_WORD);
+        if metered {
+            asm.load(Bits::B64, FUEL, state_field(STATE, offset::FUEL));
+        }
+        asm.alu_imm(Alu::Cmp, Bits::B64, state_field(STATE, offset::TRAPPED), 0);
+    }
+
     /// Where the fault handler goes on.
     pub(super) fn exit(&self) -> Label {
         self.exit

@@ -227,15 +227,15 @@ impl Caller for Calling<'_, '_> {
         let linked = Arc::clone(program(run.first, &run.entered, run.program));
         let entry = linked.function_at(function);
         let entry = entry.ok_or(TrapKind::NotAFunction { value: function })?;
-        if run.depth == MAX_FRAMES - 1 {
-            return Err(TrapKind::CallDepth { limit: MAX_FRAMES });
-        }
         let return_index = linked.steps().pc(self.at).index() as i64 + 1;
         // As for any call: fuel counts by position, and calls ask for it.
         (run.at, run.fuel) = (self.at, self.fuel - return_index + entry.index() as i64);
         self.inside = true;
         while run.fuel < entry.index() as i64 {
             run.refuel()?;
+        }
+        if run.depth == MAX_FRAMES - 1 {
+            return Err(TrapKind::CallDepth { limit: MAX_FRAMES });
         }
         run.push_frame_returning(self.at.next(), return_index);
         for reg in ARGUMENTS {

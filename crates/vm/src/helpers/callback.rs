@@ -15,7 +15,7 @@ use crate::region::Purpose;
 use crate::trap::TrapKind;
 
 /// The most turns of `bpf_loop` (Linux, `BPF_MAX_LOOPS`).
-const MAX_LOOPS: u32 = 8 * 1024 * 1024;
+pub(super) const MAX_LOOPS: u32 = 8 * 1024 * 1024;
 
 /// Whether a helper calls functions back.
 pub(crate) fn calls_back(id: HelperId) -> bool {

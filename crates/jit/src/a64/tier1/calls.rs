@@ -15,7 +15,7 @@ use crate::a64::host::{ARGUMENTS, LINK, load_state, store_state};
 use crate::a64::regs::{FUEL, JUMP, RESULT, SCRATCH, SCRATCH2, gpr};
 use crate::abi::{TrapCode, offset};
 use crate::flow::RegSet;
-use crate::source::Binding;
+use crate::source::{Binding, CALLING_BACK};
 
 impl Compiler<'_> {
     pub(super) fn call_local(&mut self, entry: Pc) {
@@ -64,10 +64,18 @@ impl Compiler<'_> {
         if id == HelperId::TAIL_CALL {
             return self.tail_call();
         }
+        if CALLING_BACK.contains(&id) {
+            // Whether the fuel suffices is asked when a function is called.
+            self.pay_debt();
+        }
         match (self.source.helper)(id) {
             Binding::Generic { site, .. } => {
                 self.asm.set_site(site);
                 self.asm.call_runtime(offset::HELPER);
+                self.finish_helper();
+            }
+            Binding::CallsBack { site, .. } => {
+                self.asm.call_back(site);
                 self.finish_helper();
             }
             Binding::Plain { address, .. } => {

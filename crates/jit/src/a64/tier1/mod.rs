@@ -141,6 +141,7 @@ impl<'a> Compiler<'a> {
     fn program(mut self) -> Result<Code, TooFar> {
         self.place(Place::NONE);
         let enter = self.asm.enter(self.functions);
+        let callback = self.source.has_callbacks().then(|| self.asm.callback());
         let mut entries = Vec::with_capacity(self.flow.functions.len());
         for (index, function) in self.flow.functions.iter().enumerate() {
             self.function = *function;
@@ -163,7 +164,7 @@ impl<'a> Compiler<'a> {
         let words = asm.finish()?;
         let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let reads_stack = self.flow.reads_stack();
-        Ok(Code { bytes, enter, fault_exit, reads_stack, entries, accesses, places })
+        Ok(Code { bytes, enter, callback, fault_exit, reads_stack, entries, accesses, places })
     }
 
     fn block(&mut self, index: usize) {

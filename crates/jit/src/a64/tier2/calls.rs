@@ -61,6 +61,10 @@ impl Emitter<'_, '_> {
                 self.compiler.asm.call_runtime(offset::HELPER);
                 self.stop_if_trapped(pc);
             }
+            Binding::CallsBack { site, .. } => {
+                self.compiler.asm.call_back(site);
+                self.stop_if_trapped(pc);
+            }
             Binding::Plain { address, .. } => {
                 self.compiler.asm.set(SCRATCH, address);
                 self.compiler.asm.call_c();

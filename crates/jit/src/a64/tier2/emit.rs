@@ -579,7 +579,7 @@ impl Emitter<'_, '_> {
     fn call(&mut self, pc: u32, site: u32) {
         match self.machine.calls[site as usize].target {
             Target::Local(entry) => self.call_local(pc, entry),
-            Target::Helper(id) => {
+            Target::Helper(id) | Target::CallBack(id) => {
                 let binding = (self.compiler.source.helper)(id);
                 self.call_helper(pc, binding);
             }

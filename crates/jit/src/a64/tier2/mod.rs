@@ -121,6 +121,7 @@ impl<'a> Compiler<'a> {
     fn program(mut self, functions: &[(Machine, Output)]) -> Result<Code, TooFar> {
         self.place(Place::NONE);
         let enter = self.asm.enter(self.functions);
+        let callback = self.source.has_callbacks().then(|| self.asm.callback());
         let mut entries = Vec::with_capacity(functions.len());
         for (index, (machine, output)) in functions.iter().enumerate() {
             self.place(Place::NONE);
@@ -148,7 +149,7 @@ impl<'a> Compiler<'a> {
         let words = asm.finish()?;
         let bytes = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let reads_stack = self.flow.reads_stack();
-        Ok(Code { bytes, enter, fault_exit, reads_stack, entries, accesses, places })
+        Ok(Code { bytes, enter, callback, fault_exit, reads_stack, entries, accesses, places })
     }
 
     /// Notes where the code of an instruction starts.

@@ -476,7 +476,7 @@ impl Selector<'_> {
         let args: Vec<VReg> = call.args.iter().map(|arg| self.reg(*arg)).collect();
         // Helpers give their result where C has it.
         let result = match call.target {
-            Target::Helper(_) | Target::Lookup(_) => x(0),
+            Target::Helper(_) | Target::CallBack(_) | Target::Lookup(_) => x(0),
             Target::Local(_) | Target::Register | Target::TailCall | Target::Packet(_) => {
                 gpr(Reg::R0)
             }
@@ -489,7 +489,11 @@ impl Selector<'_> {
         let last = match call.target {
             Target::Register => Some(CALLEE),
             Target::Packet(_) => Some(x(0)),
-            Target::Helper(_) | Target::Lookup(_) | Target::Local(_) | Target::TailCall => None,
+            Target::Helper(_)
+            | Target::CallBack(_)
+            | Target::Lookup(_)
+            | Target::Local(_)
+            | Target::TailCall => None,
         };
         if let (Some(place), Some(last)) = (last, args.next()) {
             operands.push(Operand::reg_fixed_use(last, preg(place)));

@@ -7,6 +7,7 @@ use skep_bpf::program::Pc;
 use super::super::ir::{Bin, BlockId, CallSite, Edge, OUTSIDE_PACKET, Op, Target, Term, Val};
 use super::{Builder, MAY_GOTO, NOWHERE, edge};
 use crate::flow::RegSet;
+use crate::source::CALLING_BACK;
 
 impl Builder<'_> {
     /// Adds a call; false if nothing comes after it.
@@ -17,6 +18,12 @@ impl Builder<'_> {
             return true;
         }
         self.stored.forget();
+        if let Callee::Helper(id) = callee
+            && self.source.calls_back(id)
+            && self.loops(id, debt)
+        {
+            return true;
+        }
         let regs = self.flow.effects(index).reads & RegSet::ARGUMENTS;
         let mut args: Vec<Val> = Vec::with_capacity(6);
         for reg in regs.iter() {
@@ -28,6 +35,7 @@ impl Builder<'_> {
                 return false;
             }
             Callee::Helper(HelperId::TAIL_CALL) => Target::TailCall,
+            Callee::Helper(id) if self.source.calls_back(id) => Target::CallBack(id),
             Callee::Helper(id) => Target::Helper(id),
             Callee::Local(entry) => Target::Local(entry),
             Callee::Reg(reg) => {
@@ -41,7 +49,9 @@ impl Builder<'_> {
                     self.add(Op::ChargeAndCheck(debt));
                 }
                 // Whether fuel is asked for depends on what is called.
-                Target::Register => self.charge(debt),
+                Target::Register | Target::CallBack(_) => self.charge(debt),
+                // A helper of an embedder's under such a number.
+                Target::Helper(id) if CALLING_BACK.contains(&id) => self.charge(debt),
                 Target::Helper(_) | Target::Lookup(_) | Target::Packet(_) => {}
             }
         }

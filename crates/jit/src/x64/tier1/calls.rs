@@ -8,9 +8,9 @@ use super::stubs::StubKind;
 use crate::abi::{FRAME_BYTES, TrapCode, offset};
 use crate::flow::RegSet;
 use crate::lookup;
-use crate::source::Binding;
+use crate::source::{Binding, CALLING_BACK};
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Label, Mem};
-use crate::x64::host::{STATE_WORD, state_field};
+use crate::x64::host::{Host, STATE_WORD, state_field};
 use crate::x64::regs::{FUEL, SCRATCH, STATE, gpr};
 
 /// The sixth argument of C functions.
@@ -24,6 +24,10 @@ impl Compiler<'_> {
             Callee::Helper(HelperId::TAIL_CALL) => self.tail_call(at),
             Callee::Helper(id) => {
                 let block = self.flow.blocks[block];
+                if CALLING_BACK.contains(&id) {
+                    // Whether the fuel suffices is asked when a function is called.
+                    self.pay(self.debt as i32 + 1);
+                }
                 match lookup::known(self.source, self.flow, &block, at) {
                     Some(lookup) => self.lookup(at, lookup),
                     None => self.call_helper(at, (self.source.helper)(id)),
@@ -86,6 +90,11 @@ impl Compiler<'_> {
     fn call_helper(&mut self, at: usize, binding: Binding) {
         match binding {
             Binding::Plain { address, .. } => self.call_plain(address),
+            Binding::CallsBack { site, .. } => {
+                Host::call_back(&mut self.asm, site, self.source.metered);
+                let trap = self.trap(TrapCode::Runtime, at);
+                self.asm.jcc(Cc::Ne, trap);
+            }
             Binding::Generic { site, .. } => {
                 self.keep_fuel();
                 self.asm.load(Bits::B64, SIXTH, STATE_WORD);

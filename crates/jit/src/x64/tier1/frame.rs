@@ -10,6 +10,7 @@ use crate::abi::MAY_GOTO_LIMIT;
 use crate::code::Place;
 use crate::flow::RegSet;
 use crate::x64::asm::{Alu, Bits, Gpr, Mem};
+use crate::x64::host::Host;
 use crate::x64::regs::{STATE, gpr};
 
 /// Where things are in the native frame, in bytes from its lowest word.
@@ -52,6 +53,11 @@ impl Compiler<'_> {
         let keeps = self.keeps_registers();
         let program = (self.source, self.flow);
         self.host.enter(&mut self.asm, program, self.first_entry, keeps);
+        if self.source.has_callbacks() {
+            // Such functions nest, so that registers are kept.
+            self.code.callback = Some(self.asm.offset() as u32);
+            Host::callback(&mut self.asm);
+        }
     }
 
     /// Whether a function's code ever needs the state.

@@ -55,6 +55,7 @@ impl View<'_> {
             // A piece of code that saves what calls may change.
             Target::Packet(_) => set(&[Gpr::R10, Gpr::R11]),
             Target::Helper(_)
+            | Target::CallBack(_)
             | Target::Lookup(_)
             | Target::Local(_)
             | Target::Register

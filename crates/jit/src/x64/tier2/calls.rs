@@ -11,7 +11,7 @@ use crate::abi::{FRAME_BYTES, TrapCode, offset};
 use crate::flow::RegSet;
 use crate::source::Binding;
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Mem};
-use crate::x64::host::STATE_WORD;
+use crate::x64::host::{Host, STATE_WORD};
 use crate::x64::regs::{FUEL, SCRATCH, STATE, gpr};
 
 /// The sixth argument of C functions.
@@ -84,6 +84,12 @@ impl Emitter<'_, '_> {
     pub(super) fn call_helper(&mut self, pc: u32, binding: Binding) {
         match binding {
             Binding::Plain { address, .. } => self.call_plain(address),
+            Binding::CallsBack { site, .. } => {
+                let metered = self.compiler.source.metered;
+                Host::call_back(&mut self.compiler.asm, site, metered);
+                let trap = self.compiler.trap(TrapCode::Runtime, pc);
+                self.compiler.asm.jcc(Cc::Ne, trap);
+            }
             Binding::Generic { site, .. } => {
                 self.keep_fuel();
                 self.compiler.asm.load(Bits::B64, SIXTH, STATE_WORD);

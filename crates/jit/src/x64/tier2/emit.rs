@@ -573,7 +573,7 @@ impl Emitter<'_, '_> {
         let site = &self.machine.calls[site as usize];
         match site.target {
             Target::Local(entry) => self.call_local(pc, entry),
-            Target::Helper(id) => {
+            Target::Helper(id) | Target::CallBack(id) => {
                 let binding = (self.compiler.source.helper)(id);
                 self.call_helper(pc, binding);
             }

@@ -174,6 +174,10 @@ impl Compiler<'_> {
         self.place(Place::NONE);
         let program = (self.source, self.flow);
         self.host.enter(&mut self.asm, program, self.entries[0], true);
+        if self.source.has_callbacks() {
+            self.code.callback = Some(self.asm.offset() as u32);
+            Host::callback(&mut self.asm);
+        }
     }
 }
 

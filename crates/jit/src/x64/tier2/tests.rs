@@ -8,7 +8,7 @@ use skep_bpf::program::{Bytecode, Program};
 use super::compile;
 use crate::CompileOptions;
 use crate::code::Code;
-use crate::source::{Binding, Source, no_lookup};
+use crate::source::{Binding, Source, no_function, no_lookup};
 use crate::ssa::Passes;
 use crate::x64::Features;
 
@@ -35,6 +35,7 @@ fn compiles(insns: &[Insn<Offset>]) -> Code {
             metered,
             helper: &helper,
             lookup: &no_lookup,
+            function: &no_function,
             site: 0,
         };
         let options = CompileOptions { passes, ..CompileOptions::default() };

@@ -1,4 +1,4 @@
-//! Programs whose functions helpers call back, on both engines.
+//! Programs whose functions helpers call back, on all engines.
 
 use skep_bpf::platform::{HelperId, MapFlags, MapType, ProgType};
 use skep_bpf::program::Program;
@@ -8,8 +8,10 @@ use crate::context::RawMemory;
 use crate::cpu::MAX_FRAMES;
 use crate::machine::{Loaded, MapId};
 use crate::maps::MapSpec;
-use crate::run::{Engine, Finished, Options, RunError};
+use crate::run::{CompileFailure, Engine, Finished, Options, RunError};
 use crate::trap::{Trap, TrapKind};
+
+const ENGINES: [Engine; 4] = [Engine::Fast, Engine::Checked, Engine::Template, Engine::Optimising];
 
 fn bench_with(map_type: MapType, entries: u32) -> (Bench, MapId) {
     let bench = Bench::new();
@@ -43,25 +45,28 @@ fn load_with(bench: &Bench, text: &str, maps: &[MapId]) -> Loaded {
     bench.machine.load("test", ProgType::UNSPEC, program, maps).unwrap()
 }
 
-fn trap_of(bench: &mut Bench, loaded: &Loaded, options: Options) -> Trap {
+fn trap_of(bench: &mut Bench, loaded: &Loaded, options: Options) -> Option<Trap> {
     let mut input = RawMemory { bytes: vec![0; 8] };
     match loaded.run(&mut bench.cpu, &mut input, options) {
-        Err(RunError::Trap(trap)) => *trap,
+        Err(RunError::Trap(trap)) => Some(*trap),
+        Err(RunError::Compile { why: CompileFailure::NoTarget, .. }) => None,
         other => panic!("{other:?}"),
     }
 }
 
-/// Both engines trap at the same instruction; of memory, they say different things.
+/// All engines trap at the same instruction; of memory, the checked interpreter says other things.
 fn trap(bench: &mut Bench, text: &str, fuel: u64) -> Trap {
     let loaded = load_with(bench, text, &[]);
     let of = |bench: &mut Bench, engine| {
         trap_of(bench, &loaded, Options { engine, fuel, ..Options::default() })
     };
-    let trap = of(bench, Engine::Fast);
-    let checked = of(bench, Engine::Checked);
-    assert_eq!((trap.slot, &trap.insn), (checked.slot, &checked.insn));
-    if !matches!(trap.kind, TrapKind::Memory(_)) {
-        assert_eq!(trap.kind, checked.kind);
+    let trap = of(bench, Engine::Fast).unwrap();
+    for engine in [Engine::Checked, Engine::Template, Engine::Optimising] {
+        let Some(other) = of(bench, engine) else { continue };
+        assert_eq!((trap.slot, &trap.insn), (other.slot, &other.insn), "{engine:?} {text}");
+        if engine != Engine::Checked || !matches!(trap.kind, TrapKind::Memory(_)) {
+            assert_eq!(trap.kind, other.kind, "{engine:?} {text}");
+        }
     }
     trap
 }
@@ -145,8 +150,9 @@ fn elements_of_maps_are_walked() {
     }
     let (mut bench, id) = bench_with(MapType::LPM_TRIE, 8);
     let loaded = load_with(&bench, walk, &[id]);
-    for engine in [Engine::Fast, Engine::Checked] {
-        let kind = trap_of(&mut bench, &loaded, Options { engine, ..Options::default() }).kind;
+    for engine in ENGINES {
+        let options = Options { engine, ..Options::default() };
+        let Some(Trap { kind, .. }) = trap_of(&mut bench, &loaded, options) else { continue };
         let needed = "a map whose elements can be walked";
         let helper = HelperId::FOR_EACH_MAP_ELEM;
         assert_eq!(kind, TrapKind::HelperContext { helper, needed });
@@ -162,14 +168,115 @@ fn functions_may_delete_what_they_are_called_for() {
                 f: call bpf_map_delete_elem\n r0 = 0\n exit";
     let map = std::sync::Arc::clone(bench.machine.map(id).unwrap());
     let loaded = load_with(&bench, text, &[id]);
-    for engine in [Engine::Fast, Engine::Checked] {
+    for engine in ENGINES {
         for key in 0..5_u32 {
             map.write(&key.to_le_bytes(), &[0; 8], 0).unwrap();
         }
         let options = Options { engine, ..Options::default() };
         let mut input = RawMemory { bytes: vec![0; 8] };
-        let finished = loaded.run(&mut bench.cpu, &mut input, options).unwrap();
-        assert_eq!(finished.r0, 5);
+        match loaded.run(&mut bench.cpu, &mut input, options) {
+            Ok(finished) => assert_eq!(finished.r0, 5),
+            Err(RunError::Compile { why: CompileFailure::NoTarget, .. }) => continue,
+            Err(error) => panic!("{error}"),
+        }
         assert_eq!(map.next_key(None).unwrap(), None);
     }
+}
+
+/// Fuel runs out at the same instruction, whatever is left of it: at calls, in functions, after
+/// loops, and where calls are too deep as well.
+#[test]
+fn fuel_runs_out_at_the_same_place() {
+    let mut bench = Bench::new();
+    let texts = [
+        "r6 = 0\n again: r1 = 3\n r2 = code_addr(f) ll\n r3 = 0\n r4 = 0\n call bpf_loop\n r6 += r0\n
+         goto again\n
+         f: r2 = 2\n more: r2 += -1\n if r2 != 0 goto more\n r0 = 0\n if r1 != 1 goto end\n
+         r0 = 1\n end: exit",
+        "r6 = 0\n again: r1 = 0\n r2 = code_addr(f) ll\n r3 = 0\n r4 = 0\n call bpf_loop\n r6 += r0\n
+         goto again\n f: r0 = 0\n exit",
+        "call f\n exit\n f: r1 = 2\n r2 = code_addr(f) ll\n r3 = 0\n r4 = 0\n call bpf_loop\n r0 = 0\n
+         exit",
+        "r6 = r10\n r6 += -8\n *(u64 *)(r10 - 8) = 0\n again: r1 = 2\n r2 = code_addr(f) ll\n
+         if r6 == 0 goto again\n r3 = r6\n r4 = 0\n call bpf_loop\n goto again\n
+         f: r6 = r2\n r1 = 2\n r2 = code_addr(g) ll\n r3 = r6\n r4 = 0\n call bpf_loop\n r0 = 0\n exit\n
+         g: r0 = 0\n exit",
+    ];
+    for text in texts {
+        for fuel in 1..80 {
+            trap(&mut bench, text, fuel);
+        }
+    }
+}
+
+/// Functions that are not known before the call, that change registers, use their own frames, and
+/// call further functions and helpers.
+#[test]
+fn functions_are_called_as_by_calls() {
+    let mut bench = Bench::new();
+    let chosen = "r6 = 6\n r7 = 7\n r8 = 8\n r9 = 9\n *(u64 *)(r10 - 8) = 100\n
+        *(u64 *)(r10 - 16) = 1\n r5 = *(u64 *)(r1 + 0)\n r2 = code_addr(f) ll\n
+        if r5 == 0 goto chosen\n r2 = code_addr(g) ll\n chosen: r1 = 5\n r3 = r10\n r3 += -16\n
+        r4 = 0\n call bpf_loop\n r0 <<= 8\n r0 += r6\n r0 += r7\n r0 += r8\n r0 += r9\n
+        r6 = *(u64 *)(r10 - 8)\n r0 += r6\n r6 = *(u64 *)(r10 - 16)\n r0 <<= 16\n r0 += r6\n
+        r0 += r1\n r0 += r2\n r0 += r3\n r0 += r4\n r0 += r5\n exit\n
+        f: r0 += r6\n r0 += r7\n r0 += r8\n r0 += r9\n r0 += r3\n r0 += r4\n r0 += r5\n
+        r6 = r2\n r7 = r1\n *(u64 *)(r10 - 8) = r0\n r9 = 77\n r8 = *(u64 *)(r6 + 0)\n r8 += r7\n
+        r8 += r0\n *(u64 *)(r6 + 0) = r8\n r1 = r7\n call h\n exit\n
+        g: r6 = *(u64 *)(r2 + 0)\n r6 *= 3\n r6 += r1\n *(u64 *)(r2 + 0) = r6\n r0 = 0\n exit\n
+        h: r0 = 0\n if r1 < 3 goto on\n r0 = r1\n r0 <<= 32\n on: exit";
+    for which in [0_u64, 1] {
+        let loaded = load_with(&bench, chosen, &[]);
+        let mut input = RawMemory { bytes: which.to_le_bytes().to_vec() };
+        let finished = bench.run(&loaded, &mut input);
+        assert_eq!(finished.r0 >> 24, if which == 0 { 4 } else { 5 }, "{finished:?}");
+    }
+    let nested =
+        "r1 = 4\n r2 = code_addr(f) ll\n r3 = r10\n r3 += -8\n *(u64 *)(r10 - 8) = 0\n r4 = 0\n
+        call bpf_loop\n r0 = *(u64 *)(r10 - 8)\n exit\n
+        f: r6 = r1\n *(u64 *)(r10 - 8) = 0\n r7 = r2\n r1 = 3\n r2 = code_addr(g) ll\n r3 = r10\n
+        r3 += -8\n r4 = 0\n call bpf_loop\n r1 = *(u64 *)(r10 - 8)\n r1 *= r6\n
+        r2 = *(u64 *)(r7 + 0)\n r2 += r1\n *(u64 *)(r7 + 0) = r2\n r0 = 0\n exit\n
+        g: r3 = *(u64 *)(r2 + 0)\n r3 += r1\n r3 += 1\n *(u64 *)(r2 + 0) = r3\n r0 = 0\n exit";
+    assert_eq!(run(&mut bench, nested, &[]).r0, (1 + 2 + 3) * (1 + 2 + 3));
+    // Numbers of turns are 32 bits wide; flags are not.
+    let wide =
+        "r1 = 0x700000003 ll\n r2 = code_addr(f) ll\n r3 = 0\n r4 = 0\n call bpf_loop\n exit\n
+        f: r0 = 0\n exit";
+    assert_eq!(run(&mut bench, wide, &[]).r0, 3);
+    let flags =
+        "r1 = 3\n r2 = code_addr(f) ll\n r3 = 0\n r4 = 0x100000000 ll\n call bpf_loop\n exit\n
+        f: r0 = 0\n exit";
+    assert_eq!(run(&mut bench, flags, &[]).r0, -22_i64 as u64);
+    // The upper half of what a function returns counts.
+    let upper = "r1 = 3\n r2 = code_addr(f) ll\n r3 = 0\n r4 = 0\n call bpf_loop\n exit\n
+        f: r0 = 1\n r0 <<= 40\n exit";
+    assert_eq!(run(&mut bench, upper, &[]).r0, 1);
+}
+
+/// A trap in a function that a function called back calls back.
+#[test]
+fn the_innermost_trap_is_told() {
+    let mut bench = Bench::new();
+    let text = |what: &str| {
+        format!(
+            "r6 = *(u64 *)(r1 + 0)\n r1 = 4\n r2 = code_addr(f) ll\n if r6 == 99 goto go\n
+             r2 = code_addr(f) ll\n go: r3 = 0\n r4 = 0\n call bpf_loop\n exit\n
+             f: r6 = r1\n r1 = 3\n r2 = code_addr(g) ll\n if r6 == 99 goto go2\n
+             r2 = code_addr(g) ll\n go2: r3 = r6\n r4 = 0\n call bpf_loop\n r0 = 0\n exit\n
+             g: r0 = 0\n if r2 != 2 goto end\n {what}\n end: exit"
+        )
+    };
+    for what in
+        ["r0 = *(u64 *)(r0 + 0)", "call 9999", "r1 = 0\n r2 = 5\n r1 = 1\n r4 = 0\n call bpf_loop"]
+    {
+        let trap = trap(&mut bench, &text(what), 1000);
+        assert!(trap.slot.0 > 20, "{trap}");
+    }
+}
+
+#[test]
+fn the_same_helpers_call_back_here_and_in_machine_code() {
+    assert!(skep_jit::source::CALLING_BACK.into_iter().eq(super::super::callback::CALLING_BACK));
+    assert_eq!(skep_jit::source::MAX_LOOPS, super::super::callback::MAX_LOOPS);
 }
