@@ -17,7 +17,7 @@ use skep::run::{Engine, Options};
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_bpf::text::parse::assemble;
-use skep_cli::measure::{Outcome, Settings, Spread, Subject, measure, ratio};
+use skep_cli::measure::{Measured, Outcome, Settings, Spread, Subject, measure, ratio};
 use skep_kernel::{ProgSpec, TestRun, available, relocate, uapi};
 use skep_verifier::{Input, MapFacts, Profile, verify};
 
@@ -337,7 +337,8 @@ pub(crate) fn row(lookup: &Lookup, settings: Settings) -> Result<Row, String> {
     }
     let names: Vec<&'static str> = subjects.iter().map(|(name, _)| *name).collect();
     let samples = measure(&mut subjects, settings).map_err(|error| error.to_string())?;
-    let each = |samples: Vec<f64>| samples.iter().map(|ns| ns / f64::from(LOOKUPS)).collect();
+    let each =
+        |measured: Measured| measured.samples.iter().map(|ns| ns / f64::from(LOOKUPS)).collect();
     let engines = names.into_iter().zip(samples.into_iter().map(each)).collect();
     Ok(Row { name: lookup.name, engines })
 }

@@ -98,7 +98,7 @@ impl Lane {
         let options = self.way.options(fuel);
         let mut ended = loaded.run(&mut self.cpu, input.context(), options);
         let left_out = match &ended {
-            Err(RunError::Compile { why: CompileFailure::CallsBack { .. }, .. }) => true,
+            Err(RunError::Compile { why: CompileFailure::Refused(_), .. }) => true,
             Err(RunError::Trap(_)) | Ok(_) => false,
             Err(other) => return Err(other.to_string()),
         };

@@ -119,14 +119,13 @@ impl Executable {
         let enter: Enter = unsafe { std::mem::transmute(self.callback? as usize) };
         // SAFETY: generated code waits for the function that this is called from, so nobody else
         // uses the state.
-        let (sp, saved) = unsafe { ((*state).exit_sp, (*state).exit_saved) };
+        let outer = unsafe { &*state };
+        let (sp, saved) = (outer.exit_sp, outer.exit_saved);
         // SAFETY: the caller's.
         let how = unsafe { enter(state) };
         // SAFETY: as above.
-        unsafe {
-            (*state).exit_sp = sp;
-            (*state).exit_saved = saved;
-        }
+        let outer = unsafe { &mut *state };
+        (outer.exit_sp, outer.exit_saved) = (sp, saved);
         Some(how)
     }
 

@@ -9,7 +9,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use skep_jit::abi::{Callback, EXITED, FRAME_BYTES, RunState};
 
-use super::{Owner, run_of, site_of, tier_index};
+use super::{run_of, site_of, tier_index};
 use crate::cpu::MAX_FRAMES;
 use crate::helpers::{self, Caller, Passed};
 use crate::linked::Linked;
@@ -19,7 +19,6 @@ use crate::trap::TrapKind;
 /// A call of such a helper in generated code.
 struct Calling<'a> {
     state: *mut RunState,
-    owner: *mut Owner<'a>,
     machine: &'a Machine,
     program: &'a Linked,
     cpu: u32,
@@ -49,7 +48,7 @@ impl Caller for Calling<'_> {
         let functions = self.program.program().functions();
         let index = functions.partition_point(|function| function.entry < entry);
         // SAFETY: nobody else uses the state or the owner while generated code waits.
-        let (state, owner) = unsafe { (&mut *self.state, &mut *self.owner) };
+        let (state, owner) = unsafe { run_of(self.state) };
         owner.refuel(state)?;
         if self.frame_top == state.lowest_frame {
             return Err(TrapKind::CallDepth { limit: MAX_FRAMES });
@@ -75,7 +74,7 @@ impl Caller for Calling<'_> {
         // of one that leads there by tail calls.
         let how = unsafe { code.executable.call_back(self.state) };
         // SAFETY: as above; what ran meanwhile is over.
-        let (state, owner) = unsafe { (&mut *self.state, &mut *self.owner) };
+        let (state, owner) = unsafe { run_of(self.state) };
         if how == Some(EXITED) {
             return Ok(state.r0);
         }
@@ -107,7 +106,6 @@ pub(super) unsafe extern "C" fn call_back(
         args: [r1, r2, r3, r4, r5],
         frame_top: state.callback.frame_top,
         inside: false,
-        owner,
     };
     let result =
         panic::catch_unwind(AssertUnwindSafe(|| helpers::call_back(*helper, &mut calling)));
