@@ -126,7 +126,13 @@ impl Bench {
                     *tally.not_run.entry(why).or_default() += 1;
                     return Ok(false);
                 }
-                Err((_, kind)) => *tally.not_run.entry(kind.to_string()).or_default() += 1,
+                Err((_, kind)) => {
+                    let why = match kind {
+                        TrapKind::CallDepth { .. } => format!("{}: {kind}", accepted.name),
+                        _ => kind.to_string(),
+                    };
+                    *tally.not_run.entry(why).or_default() += 1;
+                }
             }
         }
         self.lanes.compare_memory().map(|()| true)

@@ -73,10 +73,11 @@ fn valgrind_sees_no_access_outside() {
         println!("skipped: SKEP_HOSTILE_VALGRIND does not say how many programs to run");
         return;
     }
-    // Machine code is new at old addresses, and signal handlers read registers.
+    // Machine code is new at old addresses, and the handler of faults reads registers: all of them,
+    // also after jumps that the emulator would follow while it translates.
     let output = Command::new("valgrind")
         .args(["--smc-check=all", "--vex-iropt-register-updates=allregs-at-mem-access"])
-        .arg("--error-limit=no")
+        .args(["--vex-guest-chase=no", "--undef-value-errors=no", "--error-limit=no"])
         .arg(env::current_exe().expect("a process has a program"))
         .args(["--exact", "hostile::hostile_programs_are_contained", "--nocapture"])
         .args(["--test-threads=1"])
@@ -116,9 +117,8 @@ fn invalid_accesses(log: &str) -> (usize, Vec<String>) {
     let reserved: Vec<_> = text.iter().filter_map(reserved).collect();
     let (mut accesses, mut others) = (0, Vec::new());
     for (index, line) in text.iter().enumerate() {
-        let is_report = ["Invalid ", "Conditional jump", "Use of ", "Syscall ", "Jump to "]
-            .iter()
-            .any(|start| line.starts_with(start));
+        let is_report =
+            ["Invalid ", "Syscall ", "Jump to "].iter().any(|start| line.starts_with(start));
         if !is_report {
             continue;
         }

@@ -59,10 +59,12 @@ impl Walk<'_> {
     }
 
     /// A tail call of a function that was called: where it succeeds, the other program returns to
-    /// the caller whatever it will; where it fails, this function goes on. (Linux 6.18.)
+    /// the caller whatever it will, and may have changed the packet; where it fails, this function
+    /// goes on. (Linux 6.18.)
     pub(crate) fn return_from_tail_call(&mut self) -> Check<Step> {
         let failed = self.state.clone();
         self.push(failed, self.at + 1, None)?;
+        self.forget_packet();
         self.state.set(Reg::R0, Value::UNKNOWN);
         self.return_to_caller()
     }

@@ -69,7 +69,9 @@ impl Walk<'_> {
         // where the packet is written to in place.
         let written = arguments.dynptr.filter(|_| id == HelperId::DYNPTR_WRITE);
         let moves = |class| matches!(class, DynptrClass::Skb | DynptrClass::SkbMeta);
-        if row.traits.changes_packet || written.is_some_and(|dynptr| moves(dynptr.class)) {
+        // A tail call that succeeds does not come back here; one that fails has changed nothing.
+        let changes = row.traits.changes_packet && id != HelperId::TAIL_CALL;
+        if changes || written.is_some_and(|dynptr| moves(dynptr.class)) {
             self.forget_packet();
         }
         Ok(())

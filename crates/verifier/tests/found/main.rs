@@ -14,11 +14,19 @@ fn verdict(bytecode: &Bytecode) -> Option<String> {
 }
 
 fn verdict_with(bytecode: &Bytecode, functions: &[FunctionFacts]) -> Option<String> {
+    verdict_of(ProgType::SOCKET_FILTER, bytecode, functions)
+}
+
+fn verdict_of(
+    prog_type: ProgType,
+    bytecode: &Bytecode,
+    functions: &[FunctionFacts],
+) -> Option<String> {
     let maps =
         [MapFacts::new(MapType::PROG_ARRAY, 4, 4, 4), MapFacts::new(MapType::ARRAY, 4, 64, 1)];
     let input = Input {
         bytecode,
-        prog_type: ProgType::SOCKET_FILTER,
+        prog_type,
         attach_type: AttachType::UNSPECIFIED,
         attach_target: None,
         maps: &maps,
@@ -122,17 +130,46 @@ fn tail_calls_of_functions_return_anything() {
     let text = "call f\nr2 = map_val_by_idx(1, 0) ll\nr2 += r0\nr0 = *(u8 *)(r2 + 0)\nexit\n\
         f: r2 = map_by_idx(0) ll\nr3 = 0\ncall 12\nr0 = 0\nexit";
     let bytecode = assemble(text).expect("assembly").bytecode("test");
-    let function = |name: &str, entry, global| FunctionFacts {
+    let functions = [function("test", 0, true), function("f", 6, false)];
+    let sentence = verdict_with(&bytecode, &functions).expect("a rejection");
+    assert!(sentence.contains("unbounded min value"), "{sentence}");
+}
+
+fn function(name: &str, entry: usize, global: bool) -> FunctionFacts {
+    FunctionFacts {
         name: name.to_owned(),
         entry: SlotIndex(entry),
         global,
         returns_number: true,
         params: Vec::new(),
         handles_exceptions: false,
+    }
+}
+
+/// A tail call that fails has not touched the packet; one that succeeds may have, before the
+/// caller of the function goes on.
+#[test]
+fn tail_calls_that_come_back_leave_the_packet() {
+    // Eight bytes of the packet at r7, its end in r9.
+    let packet = "r6 = r1\nr7 = *(u32 *)(r1 + 76)\nr9 = *(u32 *)(r1 + 80)\nr8 = r7\nr8 += 8\n\
+        if r8 > r9 goto over\n";
+    let tail_call = "r1 = r6\nr2 = map_by_idx(0) ll\nr3 = 0\ncall 12\n";
+    let (read, end) = ("r0 = *(u8 *)(r7 + 0)\nover: r0 = 0\nexit\n", "r0 = 0\nexit\n");
+    let verdict = |text: &str, function_at: Option<usize>| {
+        let bytecode = assemble(text).expect("assembly").bytecode("test");
+        let functions =
+            function_at.map(|at| vec![function("test", 0, true), function("f", at, false)]);
+        verdict_of(ProgType::SCHED_CLS, &bytecode, &functions.unwrap_or_default())
     };
-    let functions = [function("test", 0, true), function("f", 6, false)];
-    let sentence = verdict_with(&bytecode, &functions).expect("a rejection");
-    assert!(sentence.contains("unbounded min value"), "{sentence}");
+    assert_eq!(verdict(&format!("{packet}{tail_call}{read}"), None), None);
+    let text = format!("{packet}{tail_call}r9 += 0\nover: {end}");
+    let refused = verdict(&text, None);
+    assert_eq!(refused.as_deref(), Some("R9 pointer arithmetic on pkt_end prohibited"));
+    let in_function = format!("call f\n{end}f: {packet}{tail_call}{read}");
+    assert_eq!(verdict(&in_function, Some(3)), None);
+    let before_function = format!("{packet}call f\n{read}f: r6 = r1\n{tail_call}{end}");
+    let refused = verdict(&before_function, Some(10));
+    assert_eq!(refused.as_deref(), Some("R7 invalid mem access 'scalar'"));
 }
 
 /// Linux 6.18 follows the bits of swapped bytes.
