@@ -15,8 +15,15 @@ use crate::sbpf_engine::{Sbpf, Version};
 enum Kind {
     Skep(Own),
     Proved(Own),
-    Rbpf { compiled: bool },
-    Sbpf { version: Version, compiled: bool },
+    /// Proved, and not contained.
+    Bare(Own),
+    Rbpf {
+        compiled: bool,
+    },
+    Sbpf {
+        version: Version,
+        compiled: bool,
+    },
     Linux,
     Native,
 }
@@ -39,6 +46,8 @@ pub(crate) const ENGINES: &[Engine] = &[
     engine("skep-jit", Kind::Skep(Own::Optimising)),
     engine("skep-jit1-proved", Kind::Proved(Own::Template)),
     engine("skep-jit-proved", Kind::Proved(Own::Optimising)),
+    engine("skep-jit1-uncontained", Kind::Bare(Own::Template)),
+    engine("skep-jit-uncontained", Kind::Bare(Own::Optimising)),
     engine("skep-checked", Kind::Skep(Own::Checked)),
     engine("rbpf", Kind::Rbpf { compiled: false }),
     engine("rbpf-jit", Kind::Rbpf { compiled: true }),
@@ -73,6 +82,7 @@ impl Engine {
         let mut subject: Box<dyn Subject> = match self.kind {
             Kind::Skep(engine) => Box::new(Ours::new(kernel, engine)?),
             Kind::Proved(engine) => Box::new(Ours::proved(kernel, engine)?),
+            Kind::Bare(engine) => Box::new(Ours::uncontained(kernel, engine)?),
             Kind::Rbpf { compiled } => Box::new(Rbpf::new(kernel, compiled)?),
             Kind::Sbpf { version, compiled } => {
                 let Expected { outcome, memory } = expected;

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use skep_bpf::codec::SlotIndex;
 use skep_bpf::platform::{HelperId, ProgType};
 use skep_bpf::program::{Program, ProgramError};
+use skep_jit::CompileOptions;
 use skep_jit::ssa::Passes;
 use skep_verifier::Verified;
 
@@ -52,7 +53,7 @@ pub struct Machine {
     cpus: Mutex<Vec<bool>>,
     /// The guest addresses of the locks that processors hold.
     pub(crate) locks: Mutex<HashSet<u32>>,
-    passes: Mutex<Passes>,
+    compiling: Mutex<CompileOptions>,
 }
 
 /// Why a machine, a map or a processor could not be made.
@@ -227,7 +228,7 @@ impl Machine {
             handles,
             helpers,
             locks: Mutex::default(),
-            passes: Mutex::default(),
+            compiling: Mutex::default(),
         })
     }
 
@@ -252,13 +253,25 @@ impl Machine {
     /// Says which passes the optimising compiler makes over programs that it compiles from now on,
     /// for tests and measurements. What was compiled stays as it is.
     pub fn set_passes(&self, passes: Passes) {
-        *self.passes.lock() = passes;
+        self.compiling.lock().passes = passes;
     }
 
-    /// The passes that the optimising compiler makes.
-    #[must_use]
-    pub fn passes(&self) -> Passes {
-        *self.passes.lock()
+    /// Lets machine code made from now on, of programs with a proof, use addresses as they are
+    /// instead of confining each to the window: to measure what containment costs.
+    ///
+    /// # Safety
+    ///
+    /// A fault of a proof is then a fault of the host. The caller vouches for every program that
+    /// runs in this machine.
+    #[allow(unsafe_code, reason = "what the caller vouches for is memory safety")]
+    pub unsafe fn leave_uncontained(&self) {
+        self.compiling.lock().contained = false;
+    }
+
+    /// How a program, with a proof or without, is to be compiled.
+    pub(crate) fn compile_options(&self, proved: bool) -> CompileOptions {
+        let options = *self.compiling.lock();
+        CompileOptions { contained: options.contained || !proved, ..options }
     }
 
     /// Makes a map.

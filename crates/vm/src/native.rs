@@ -28,7 +28,7 @@ use skep_jit::exec::Executable;
 use skep_jit::flow::Flow;
 use skep_jit::source::{Binding, Source};
 use skep_jit::ssa::{self, Passes, ir::Func};
-use skep_jit::{CompileOptions, Target, Tier};
+use skep_jit::{Target, Tier};
 
 use crate::cpu::{CpuState, MAX_FRAMES};
 use crate::helpers::{self, Call, Implementation};
@@ -217,7 +217,7 @@ fn generate(
     metered: bool,
 ) -> Result<(Code, Referred), CompileFailure> {
     with_source(linked, machine, metered, |source| {
-        let options = CompileOptions { passes: machine.passes(), ..CompileOptions::default() };
+        let options = machine.compile_options(source.proof.is_some());
         Ok(skep_jit::compile(source, target, tier, &options)?)
     })
 }

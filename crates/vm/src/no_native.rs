@@ -69,7 +69,7 @@ impl<'a> Runner<'a> {
         _: &'a Machine,
         _: &'a mut CpuState,
         _: Tier,
-        _: u64,
+        _: Budget,
     ) -> Result<Runner<'a>, CompileFailure> {
         Err(CompileFailure::NoTarget)
     }
