@@ -11,6 +11,7 @@ use skep::run::{Engine, Options, RunError};
 use skep::trap::TrapKind;
 use skep_bpf::platform::{MapFlags, MapType, ProgType};
 use skep_bpf::program::Program;
+use skep_jit::ssa::Passes;
 
 use crate::corpus::{Case, Expect, Input, MapDeclaration};
 
@@ -81,11 +82,26 @@ enum Outcome {
 ///
 /// How the outcome differs from the expectation.
 pub fn check(case: &Case, program: &Program, row: &EngineRow) -> Result<(), String> {
+    check_with(case, program, row, Passes::ALL)
+}
+
+/// The same with some passes of the optimising compiler.
+///
+/// # Errors
+///
+/// As for [`check`].
+pub fn check_with(
+    case: &Case,
+    program: &Program,
+    row: &EngineRow,
+    passes: Passes,
+) -> Result<(), String> {
     let prog_type = match case.input {
         Input::Memory(_) => ProgType::UNSPEC,
         Input::Packet(_) => ProgType::SCHED_CLS,
     };
     let loaded = load(program.clone(), prog_type, &case.maps)?;
+    loaded.machine().set_passes(passes);
     let outcome = run(case, row.engine, &loaded)?;
     match (&case.expect, &outcome) {
         (Expect::Result(expected), Outcome::Result { r0, memory }) => {

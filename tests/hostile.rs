@@ -16,6 +16,7 @@ use skep::trap::TrapKind;
 use skep_bpf::codec::{Slot, SlotIndex, decode};
 use skep_bpf::platform::ProgType;
 use skep_bpf::program::{Bytecode, Program};
+use skep_jit::ssa::Passes;
 
 use crate::random::Random;
 
@@ -26,8 +27,9 @@ const MEMORY_BYTES: usize = 256;
 /// The bytes of each canary.
 const CANARY_BYTES: usize = 1 << 16;
 
-/// The engines, the reference first.
-const ENGINES: [Engine; 3] = [Engine::Fast, Engine::Template, Engine::Optimising];
+/// The engines, the reference first. The last is the optimising compiler with fewer passes.
+const ENGINES: [Engine; 4] =
+    [Engine::Fast, Engine::Template, Engine::Optimising, Engine::Optimising];
 
 /// A machine that runs hostile programs, with memory around it that must not change.
 #[derive(Debug)]
@@ -36,6 +38,9 @@ pub struct Arena {
     /// A machine for each engine: what one run leaves in memory that is not cleared, such as
     /// unused parts of the stack, the next finds on its own engine only.
     engines: Vec<(Engine, Arc<Machine>, Cpu)>,
+    /// The passes of the optimising compiler that the last of the engines takes in turn.
+    reduced: Vec<(String, Passes)>,
+    programs: usize,
     after: Vec<u8>,
     drops_loads: bool,
 }
@@ -141,7 +146,8 @@ impl Arena {
             let cpu = Cpu::new(&machine).map_err(|error| error.to_string())?;
             engines.push((engine, machine, cpu));
         }
-        Ok(Arena { before, engines, after: canary(), drops_loads: false })
+        let (reduced, after) = (Passes::reduced(), canary());
+        Ok(Arena { before, engines, reduced, programs: 0, after, drops_loads: false })
     }
 
     /// The same under an emulator of the processor that, as valgrind does, leaves out loads whose
@@ -164,6 +170,11 @@ impl Arena {
         let bytes: Vec<u8> = (0..MEMORY_BYTES).map(|_| random.bits() as u8).collect();
         let mut reference: Option<Outcome> = None;
         let mut dropped = false;
+        let (passes, reduced) = &self.reduced[self.programs % self.reduced.len()];
+        self.programs += 1;
+        if let [.., (_, machine, _)] = &self.engines[..] {
+            machine.set_passes(*reduced);
+        }
         for (engine, machine, cpu) in &mut self.engines {
             let engine = *engine;
             let loaded = machine.load("hostile", ProgType::UNSPEC, program.clone(), &[]);
@@ -186,7 +197,10 @@ impl Arena {
                     dropped = true;
                 }
                 Some(expected) => {
-                    return Err(format!("{engine:?}: {outcome:x?}\nexpected {expected:x?}"));
+                    let which = if machine.passes() == *reduced { passes } else { "" };
+                    return Err(format!(
+                        "{engine:?} {which}: {outcome:x?}\nexpected {expected:x?}"
+                    ));
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use skep::run::Engine;
+use skep_jit::ssa::Passes;
 use skep_tests::corpus::{self, Case};
 use skep_tests::engines::{self, ENGINES};
 use skep_tests::oracle::{self, Verdict};
@@ -33,6 +35,7 @@ fn every_engine_agrees_with_the_corpus() {
         assert!(names.insert(name), "{place}: another case is called {name:?}");
     }
     let mut differences = Vec::new();
+    let reduced = Passes::reduced();
     for case in &cases {
         let Case { name, place, .. } = case;
         let program = match case.program() {
@@ -47,9 +50,18 @@ fn every_engine_agrees_with_the_corpus() {
                 differences.push(format!("{place}: {name}: {}: {difference}", row.name));
             }
         }
+        for (passes, reduced) in &reduced {
+            let optimising = ENGINES.iter().filter(|row| row.engine == Engine::Optimising);
+            for row in optimising {
+                if let Err(difference) = engines::check_with(case, &program, row, *reduced) {
+                    differences.push(format!("{place}: {name}: {passes}: {difference}"));
+                }
+            }
+        }
     }
     report(&differences);
-    println!("{} cases on {} engines", cases.len(), ENGINES.len());
+    let (engines, others) = (ENGINES.len(), reduced.len());
+    println!("{} cases on {engines} engines, and {others} times with fewer passes", cases.len());
 }
 
 #[test]
