@@ -79,7 +79,7 @@ impl Subject {
         let target = Target::A64(Features { lse: self.lse });
         let contained = self.proof != Proof::Trusted;
         let passes = self.passes;
-        let options = CompileOptions { contained, passes };
+        let options = CompileOptions { contained, passes, places: false };
         let code = compile(&source, target, self.tier, &options);
         let code = Arc::new(code.map_err(|error| error.to_string())?);
         let functions =

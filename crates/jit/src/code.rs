@@ -20,7 +20,8 @@ pub struct Code {
     /// The accesses that can fault, by offset.
     pub accesses: Vec<Access>,
     /// Where the code of an instruction starts, by offset: for listings and profilers. A run of
-    /// code may belong to an instruction that stands elsewhere in the program.
+    /// code may belong to an instruction that stands elsewhere in the program. Empty unless asked
+    /// for ([`crate::CompileOptions::places`]).
     pub places: Vec<Place>,
 }
 

@@ -78,11 +78,13 @@ pub struct CompileOptions {
     pub contained: bool,
     /// Which passes the optimising tier makes.
     pub passes: ssa::Passes,
+    /// Whether [`Code::places`] is filled in.
+    pub places: bool,
 }
 
 impl Default for CompileOptions {
     fn default() -> Self {
-        CompileOptions { contained: true, passes: ssa::Passes::ALL }
+        CompileOptions { contained: true, passes: ssa::Passes::ALL, places: false }
     }
 }
 

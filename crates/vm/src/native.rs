@@ -28,7 +28,7 @@ use skep_jit::exec::Executable;
 use skep_jit::flow::Flow;
 use skep_jit::source::{Binding, Source};
 use skep_jit::ssa::{self, Passes, ir::Func};
-use skep_jit::{Target, Tier};
+use skep_jit::{CompileOptions, Target, Tier};
 
 use crate::cpu::{CpuState, MAX_FRAMES};
 use crate::helpers::{self, Call, Implementation};
@@ -182,7 +182,8 @@ fn compile(
     metered: bool,
 ) -> Result<Compiled, CompileFailure> {
     let target = Target::host().ok_or(CompileFailure::NoTarget)?;
-    let (code, (sites, maps)) = generate(linked, machine, (target, tier), metered)?;
+    let options = machine.compile_options(linked.verified().is_some());
+    let (code, (sites, maps)) = generate(linked, machine, (target, tier), &options, metered)?;
     let executable = Executable::new(&code)
         .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
     Ok(Compiled { executable, _sites: sites, _maps: maps })
@@ -193,9 +194,10 @@ pub(crate) fn machine_code(
     linked: &Arc<Linked>,
     machine: &Machine,
     with: (Target, Tier),
+    options: &CompileOptions,
     budget: Budget,
 ) -> Result<Code, CompileFailure> {
-    generate(linked, machine, with, is_metered(linked, budget)).map(|(code, _)| code)
+    generate(linked, machine, with, options, is_metered(linked, budget)).map(|(code, _)| code)
 }
 
 /// The optimising compiler's form of every function after some of its passes, to look at.
@@ -214,11 +216,11 @@ fn generate(
     linked: &Arc<Linked>,
     machine: &Machine,
     (target, tier): (Target, Tier),
+    options: &CompileOptions,
     metered: bool,
 ) -> Result<(Code, Referred), CompileFailure> {
     with_source(linked, machine, metered, |source| {
-        let options = machine.compile_options(source.proof.is_some());
-        Ok(skep_jit::compile(source, target, tier, &options)?)
+        Ok(skep_jit::compile(source, target, tier, options)?)
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use skep_jit::code::Code;
 use skep_jit::ssa::{Passes, ir::Func};
-use skep_jit::{Target, Tier};
+use skep_jit::{CompileOptions, Target, Tier};
 
 use crate::cpu::CpuState;
 use crate::linked::Linked;
@@ -33,6 +33,7 @@ pub(crate) fn machine_code(
     _: &Arc<Linked>,
     _: &Machine,
     _: (Target, Tier),
+    _: &CompileOptions,
     _: Budget,
 ) -> Result<Code, CompileFailure> {
     Err(CompileFailure::NoTarget)

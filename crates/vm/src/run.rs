@@ -5,7 +5,7 @@ use crate::cpu::{Cpu, FRAME_BYTES, MAX_FRAMES};
 use crate::machine::{Loaded, Machine};
 use crate::trap::Trap;
 use crate::{checked, fast, native};
-use skep_jit::{Target, Tier};
+use skep_jit::{CompileOptions, Target, Tier};
 
 pub use crate::checked::Observer;
 
@@ -224,13 +224,11 @@ impl Loaded {
         &self,
         target: Target,
         tier: Tier,
+        options: &CompileOptions,
     ) -> Result<skep_jit::code::Code, CompileFailure> {
-        native::machine_code(
-            self.linked(),
-            self.machine(),
-            (target, tier),
-            Options::default().budget(),
-        )
+        let with = (target, tier);
+        let budget = Options::default().budget();
+        native::machine_code(self.linked(), self.machine(), with, options, budget)
     }
 
     /// The optimising compiler's form of every function after some of its passes: to look at.

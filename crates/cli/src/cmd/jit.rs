@@ -11,7 +11,7 @@ use skep_bpf::program::Pc;
 use skep_bpf::text::c_like::Decimal;
 use skep_jit::code::{Code, Place};
 use skep_jit::ssa::Passes;
-use skep_jit::{Target as CompilerTarget, Tier, a64, x64};
+use skep_jit::{CompileOptions, Target as CompilerTarget, Tier, a64, x64};
 
 use crate::assembly::{Arch, Line, Syntax, disassemble};
 use crate::failure::Failure;
@@ -132,6 +132,7 @@ pub fn run(arguments: &Jit, render: &mut Render<'_>) -> Result<(), Failure> {
         [] => vec![if cfg!(target_arch = "aarch64") { Arch::A64 } else { Arch::X64 }],
         given => given.to_vec(),
     };
+    let options = CompileOptions { places: true, ..CompileOptions::default() };
     let mut codes = Vec::new();
     for (index, (arch, tier)) in archs
         .iter()
@@ -139,7 +140,7 @@ pub fn run(arguments: &Jit, render: &mut Render<'_>) -> Result<(), Failure> {
         .enumerate()
     {
         let code = loaded
-            .machine_code(target(arch), tier.0)
+            .machine_code(target(arch), tier.0, &options)
             .map_err(|why| Failure::Load(format!("{place}: {}: {why}", arch.name())))?;
         let listing = Listing { loaded, code: &code, arch, syntax: arguments.syntax };
         if arguments.json {

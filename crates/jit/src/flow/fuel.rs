@@ -12,7 +12,8 @@ use skep_bpf::insn::{Callee, Insn};
 use skep_bpf::program::Pc;
 
 use super::Flow;
-use crate::source::{CALLING_BACK, Source};
+use super::effects::Kind;
+use crate::source::CALLING_BACK;
 
 /// How a block's instructions are paid for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -45,7 +46,7 @@ pub fn pays(insn: &Insn<Pc>) -> bool {
 /// Not decided yet.
 const OPEN: u32 = u32::MAX;
 
-pub(super) fn plan(source: &Source<'_>, flow: &mut Flow) {
+pub(super) fn plan(flow: &mut Flow) {
     for block in &mut flow.blocks {
         block.fuel.debt = if block.is_loop_head { 0 } else { OPEN };
     }
@@ -56,21 +57,19 @@ pub(super) fn plan(source: &Source<'_>, flow: &mut Flow) {
         let block = flow.blocks[index];
         // A block that no way leads to is never left either.
         let debt_at_start = if block.fuel.debt == OPEN { 0 } else { block.fuel.debt };
-        let mut debt = debt_at_start;
-        for insn in &source.insns[block.range()] {
-            debt = if pays(insn) { 0 } else { debt + 1 };
-        }
-        let last = &source.insns[block.end as usize - 1];
-        let (jump, next) = flow.successors(source, index);
+        let before = if block.paid == block.start { debt_at_start } else { 0 };
+        let mut debt = before + (block.end - block.paid);
+        let last = flow.effects[block.end as usize - 1].kind;
+        let (jump, next) = flow.successors(index);
         let mut payment = Payment { debt: debt_at_start, ..Payment::default() };
-        if matches!(last, Insn::Exit) {
+        if last.has(Kind::EXIT) {
             payment.pay = debt as i32;
         }
         if let Some(jump) = jump {
             payment.check = flow.blocks[jump].start < block.end;
             let agreed = agree(&mut flow.blocks[jump].fuel.debt, debt);
             payment.pay = debt as i32 - agreed as i32;
-            if !matches!(last, Insn::MayGoto { .. }) {
+            if !last.has(Kind::MAY_GOTO) {
                 debt = agreed;
             }
         }

@@ -3,32 +3,22 @@
 //! Functions are looked at from last to first: what a function reads of its arguments is known
 //! where a function before it calls it, and assumed to be everything elsewhere.
 
-use skep_bpf::program::Pc;
-
-use super::{Flow, RegSet};
-use crate::source::Source;
+use super::blocks::Summary;
+use super::{Block, Flow, RegSet};
 
 impl Flow {
-    pub(super) fn find_liveness(&mut self, source: &Source<'_>) {
+    /// `calls` are the calls of functions of the program and the entries that they call.
+    pub(super) fn find_liveness(&mut self, summaries: &mut [Summary], calls: &[(u32, u32)]) {
+        let mut calls_before = calls.len();
         for index in (0..self.functions.len()).rev() {
             let function = self.functions[index];
-            self.narrow_calls(source, index);
-            let (first, after) = (function.blocks.0 as usize, function.blocks.1 as usize);
-            let summaries: Vec<(RegSet, RegSet)> =
-                (first..after).map(|block| self.summary(block)).collect();
-            let mut changed = true;
-            while changed {
-                changed = false;
-                for block in (first..after).rev() {
-                    let (reads, writes) = summaries[block - first];
-                    let out = self.live_at_end(source, block);
-                    let live_in = reads | (out - writes);
-                    let block = &mut self.blocks[block];
-                    block.live_out = out;
-                    changed |= live_in != block.live_in;
-                    block.live_in = live_in;
-                }
+            let first_call = calls[..calls_before].partition_point(|call| call.0 < function.entry);
+            for call in &calls[first_call..calls_before] {
+                self.narrow_call(index, *call, summaries);
             }
+            calls_before = first_call;
+            let (first, after) = (function.blocks.0 as usize, function.blocks.1 as usize);
+            while self.round(first..after, summaries) {}
             for block in first..after {
                 self.spread(block);
             }
@@ -41,53 +31,48 @@ impl Flow {
         }
     }
 
+    /// Looks at the blocks of a function from last to first: whether something was learned that
+    /// blocks behind ask for.
+    fn round(&mut self, blocks: std::ops::Range<usize>, summaries: &[Summary]) -> bool {
+        let mut again = false;
+        for index in blocks.rev() {
+            let Block { jump, next, .. } = self.blocks[index];
+            let live =
+                |at: u32| self.blocks.get(at as usize).map_or(RegSet::EMPTY, |at| at.live_in);
+            let out = live(jump) | live(next);
+            let Summary { reads, writes } = summaries[index];
+            let live_in = reads | (out - writes);
+            let block = &mut self.blocks[index];
+            block.live_out = out;
+            // Blocks before this one are still to come.
+            again |= block.is_loop_head && live_in != block.live_in;
+            block.live_in = live_in;
+        }
+        again
+    }
+
     /// Calls of functions that come later read what those read.
-    fn narrow_calls(&mut self, source: &Source<'_>, index: usize) {
-        let function = self.functions[index];
-        if !function.nests {
-            return;
-        }
-        for at in function.entry as usize..function.end as usize {
-            let callee = source.insns[at].local_callee();
-            let callee = callee.and_then(|entry| self.function_at(entry));
-            if let Some(callee) = callee.filter(|callee| *callee > index) {
-                self.effects[at].reads = self.functions[callee].live_in & RegSet::ARGUMENTS;
-            }
-        }
-    }
-
-    /// What a block reads before it writes it, and what it writes.
-    fn summary(&self, block: usize) -> (RegSet, RegSet) {
-        let mut summary = (RegSet::EMPTY, RegSet::EMPTY);
+    fn narrow_call(&mut self, caller: usize, (at, entry): (u32, u32), summaries: &mut [Summary]) {
+        let callee = self.function_by_entry(entry);
+        let Some(callee) = callee.filter(|callee| *callee > caller) else { return };
+        self.effects[at as usize].reads = self.functions[callee].live_in & RegSet::ARGUMENTS;
+        let blocks = self.functions[caller].blocks;
+        let blocks = blocks.0 as usize..blocks.1 as usize;
+        let after = self.blocks[blocks.clone()].partition_point(|block| block.start <= at);
+        let block = blocks.start + after - 1;
+        let mut summary = Summary::default();
         for effects in &self.effects[self.blocks[block].range()] {
-            summary.0 = summary.0 | (effects.reads - summary.1);
-            summary.1 = summary.1 | effects.writes;
+            summary.reads = summary.reads | (effects.reads - summary.writes);
+            summary.writes = summary.writes | effects.writes;
         }
-        summary
-    }
-
-    fn live_at_end(&self, source: &Source<'_>, block: usize) -> RegSet {
-        let (jump, next) = self.successors(source, block);
-        let live = |at: Option<usize>| at.map_or(RegSet::EMPTY, |at| self.blocks[at].live_in);
-        live(jump) | live(next)
-    }
-
-    /// The blocks that control can go to from the end of a block: by its jump and by going on.
-    #[must_use]
-    pub fn successors(&self, source: &Source<'_>, block: usize) -> (Option<usize>, Option<usize>) {
-        let end = self.blocks[block].end as usize;
-        let last = &source.insns[end - 1];
-        let jump = last.jump_target().map(|target| self.block_at(*target));
-        // No function runs off its end.
-        let next = last.falls_through().then(|| self.block_at(Pc::from_index(end)));
-        (jump, next)
+        summaries[block] = summary;
     }
 
     fn spread(&mut self, block: usize) {
-        let mut live = self.blocks[block].live_out;
-        for index in self.blocks[block].range().rev() {
-            self.live_after[index] = live;
-            let effects = self.effects[index];
+        let block = &self.blocks[block];
+        let mut live = block.live_out;
+        for effects in self.effects[block.range()].iter_mut().rev() {
+            effects.live_after = live;
             live = effects.reads | (live - effects.writes);
         }
     }

@@ -4,6 +4,8 @@
 //! undefined, how much stack a function can touch, and where fuel is paid. Everything is computed
 //! in a few passes over the instructions.
 
+mod blocks;
+
 mod effects;
 
 mod fuel;
@@ -14,11 +16,13 @@ mod registers;
 
 mod stack;
 
-use skep_bpf::insn::Insn;
 use skep_bpf::program::Pc;
 
 use crate::abi::FRAME_BYTES;
 use crate::source::Source;
+
+use blocks::Blocks;
+use effects::{Kind, Scan};
 
 pub use effects::Effects;
 pub use fuel::{Payment, pays};
@@ -32,8 +36,9 @@ pub struct Flow {
     pub blocks: Vec<Block>,
     /// The functions, in the order of the program.
     pub functions: Vec<FunctionFlow>,
+    /// How many instructions access memory.
+    pub accesses: usize,
     effects: Vec<Effects>,
-    live_after: Vec<RegSet>,
     block_at: Vec<u32>,
     zeroing: bool,
 }
@@ -48,6 +53,12 @@ pub struct Block {
     pub end: u32,
     /// The index of the function.
     pub function: u32,
+    /// The index of the block that the jump at the end leads to, or [`Block::NONE`].
+    pub jump: u32,
+    /// The index of the block that control goes on to, or [`Block::NONE`].
+    pub next: u32,
+    /// The index after the last instruction that [`pays`], or of the first.
+    paid: u32,
     /// What is read of the registers' values at the start.
     pub live_in: RegSet,
     /// What is read of the registers' values at the end.
@@ -63,6 +74,9 @@ pub struct Block {
 }
 
 impl Block {
+    /// Stands for no block.
+    pub const NONE: u32 = u32::MAX;
+
     /// The indices of the instructions.
     #[must_use]
     pub fn range(&self) -> std::ops::Range<usize> {
@@ -99,26 +113,22 @@ pub struct FunctionFlow {
     /// Whether it has atomic operations that return the old value, other than additions and
     /// exchanges.
     pub fetches: bool,
+    /// Whether it has address space casts.
+    pub casts: bool,
 }
 
 impl Flow {
     /// Analyses a program.
     #[must_use]
     pub fn new(source: &Source<'_>) -> Flow {
-        let effects: Vec<Effects> = effects::of_all(source);
-        let (blocks, block_at) = blocks(source);
-        let mut flow = Flow {
-            blocks,
-            functions: Vec::with_capacity(source.program.functions().len()),
-            live_after: vec![RegSet::EMPTY; effects.len()],
-            effects,
-            block_at,
-            zeroing: source.proof.is_none(),
-        };
-        flow.find_functions(source);
-        flow.find_liveness(source);
+        let mut scan = Scan::new(source);
+        let Blocks { blocks, mut summaries, block_at } = Blocks::new(source, &mut scan);
+        let Scan { effects, functions, calls, accesses, .. } = scan;
+        let zeroing = source.proof.is_none();
+        let mut flow = Flow { blocks, functions, accesses, effects, block_at, zeroing };
+        flow.find_liveness(&mut summaries, &calls);
         if source.metered {
-            fuel::plan(source, &mut flow);
+            fuel::plan(&mut flow);
         }
         flow
     }
@@ -133,7 +143,7 @@ impl Flow {
     /// What is read later of the registers' values after an instruction.
     #[must_use]
     pub fn live_after(&self, index: usize) -> RegSet {
-        self.live_after[index]
+        self.effects[index].live_after
     }
 
     /// What an instruction reads and changes.
@@ -146,7 +156,7 @@ impl Flow {
     /// written. None with a proof.
     #[must_use]
     pub fn zeroed_after(&self, index: usize) -> RegSet {
-        if self.zeroing { self.live_after[index] & RegSet::ARGUMENTS } else { RegSet::EMPTY }
+        if self.zeroing { self.live_after(index) & RegSet::ARGUMENTS } else { RegSet::EMPTY }
     }
 
     /// How many bytes below the main function's `r10` the program may read before it writes
@@ -164,125 +174,56 @@ impl Flow {
     /// The function with an entry.
     #[must_use]
     pub fn function_at(&self, entry: Pc) -> Option<usize> {
-        let entry = entry.index() as u32;
+        self.function_by_entry(entry.index() as u32)
+    }
+
+    fn function_by_entry(&self, entry: u32) -> Option<usize> {
         self.functions.binary_search_by_key(&entry, |function| function.entry).ok()
     }
 
-    fn find_functions(&mut self, source: &Source<'_>) {
-        for function in source.program.functions() {
-            let (start, end) = (function.entry.index(), function.end.index());
-            let first = self.block_at[start];
-            let after = self.block_at.get(end).copied().unwrap_or(self.blocks.len() as u32);
-            let index = self.functions.len() as u32;
-            for block in &mut self.blocks[first as usize..after as usize] {
-                block.function = index;
-            }
-            let mut found = FunctionFlow {
-                entry: start as u32,
-                end: end as u32,
-                blocks: (first, after),
-                live_in: RegSet::EMPTY,
-                zeroed: RegSet::EMPTY,
-                saved: RegSet::EMPTY,
-                stack: StackUse::default(),
-                calls: false,
-                nests: false,
-                accesses: false,
-                may_goto: false,
-                fetches: false,
-            };
-            for index in start..end {
-                found.see(&source.insns[index], self.effects[index]);
-            }
-            found.saved = found.saved & RegSet::PRESERVED;
-            self.functions.push(found);
-        }
+    /// The blocks that control can go to from the end of a block: by its jump and by going on.
+    #[must_use]
+    pub fn successors(&self, block: usize) -> (Option<usize>, Option<usize>) {
+        let Block { jump, next, .. } = self.blocks[block];
+        let block = |at: u32| (at != Block::NONE).then_some(at as usize);
+        (block(jump), block(next))
+    }
+
+    /// Whether an instruction and the next may be of use to each other: arithmetic on a register
+    /// behind a copy or a sum of it, an access through such a sum, a byte swap of what was loaded.
+    /// Most neighbours are not.
+    #[must_use]
+    #[inline]
+    pub fn may_join(&self, index: usize) -> bool {
+        let Some([first, second]) = self.effects.get(index..).and_then(|rest| rest.first_chunk())
+        else {
+            return false;
+        };
+        let touched = first.reads | first.writes;
+        let is_arithmetic = second.kind.has(Kind::ALU) & !(second.writes & touched).is_empty();
+        let is_access = second.kind.has(Kind::ACCESS) & !(second.reads & first.writes).is_empty();
+        let is_swap = second.kind.has(Kind::SWAP) & (second.writes == first.writes);
+        (first.kind.has(Kind::JOINS) & (is_arithmetic | is_access))
+            | (first.kind.has(Kind::ACCESS) & is_swap)
     }
 }
 
 impl FunctionFlow {
-    fn see(&mut self, insn: &Insn<Pc>, effects: Effects) {
-        self.saved = self.saved | effects.writes;
-        self.stack.see(insn);
-        match insn {
-            Insn::Call { callee } => {
-                self.calls = true;
-                self.nests |= effects::nests(callee);
-            }
-            Insn::LoadPacket { .. } => self.calls = true,
-            Insn::MayGoto { .. } => self.may_goto = true,
-            Insn::Load { .. }
-            | Insn::Store { .. }
-            | Insn::LoadAcquire { .. }
-            | Insn::StoreRelease { .. } => self.accesses = true,
-            Insn::Atomic { op, .. } => {
-                self.accesses = true;
-                self.fetches |= effects::needs_loop(*op);
-            }
-            Insn::Alu { .. }
-            | Insn::Neg { .. }
-            | Insn::Movsx { .. }
-            | Insn::Endian { .. }
-            | Insn::AddrSpaceCast { .. }
-            | Insn::LoadImm64 { .. }
-            | Insn::Jump { .. }
-            | Insn::Branch { .. }
-            | Insn::Exit => {}
-        }
-    }
-}
-
-/// No block starts at an instruction.
-const NO_BLOCK: u32 = u32::MAX;
-
-/// Cuts a program into blocks.
-fn blocks(source: &Source<'_>) -> (Vec<Block>, Vec<u32>) {
-    const LEADER: u32 = 1;
-    const TARGET: u32 = 2;
-    const LOOP_HEAD: u32 = 4;
-    let insns = source.insns;
-    let mut marks = vec![0; insns.len()];
-    let mut leaders = 0;
-    let mut mark = |index: usize, bits: u32| {
-        if let Some(mark) = marks.get_mut(index) {
-            leaders += usize::from(*mark == 0);
-            *mark |= bits;
-        }
-    };
-    for function in source.program.functions() {
-        mark(function.entry.index(), LEADER);
-    }
-    for (index, insn) in insns.iter().enumerate() {
-        if let Some(target) = insn.jump_target() {
-            let back = target.index() <= index;
-            mark(target.index(), LEADER | TARGET | if back { LOOP_HEAD } else { 0 });
-            mark(index + 1, LEADER);
-        } else if matches!(insn, Insn::Exit) {
-            mark(index + 1, LEADER);
-        }
-    }
-    let mut blocks: Vec<Block> = Vec::with_capacity(leaders);
-    for (index, mark) in marks.iter_mut().enumerate() {
-        let bits = std::mem::replace(mark, NO_BLOCK);
-        if bits == 0 {
-            continue;
-        }
-        *mark = blocks.len() as u32;
-        if let Some(last) = blocks.last_mut() {
-            last.end = index as u32;
-        }
-        let slot = || source.program.slot(Pc::from_index(index));
-        blocks.push(Block {
-            start: index as u32,
-            end: insns.len() as u32,
-            function: 0,
+    fn new(entry: u32, end: u32) -> FunctionFlow {
+        FunctionFlow {
+            entry,
+            end,
+            blocks: (0, 0),
             live_in: RegSet::EMPTY,
-            live_out: RegSet::EMPTY,
-            is_loop_head: bits & LOOP_HEAD != 0,
-            is_target: bits & TARGET != 0,
-            is_reached: source.proof.is_none_or(|proof| proof.is_reachable(slot())),
-            fuel: Payment::default(),
-        });
+            zeroed: RegSet::EMPTY,
+            saved: RegSet::EMPTY,
+            stack: StackUse::default(),
+            calls: false,
+            nests: false,
+            accesses: false,
+            may_goto: false,
+            fetches: false,
+            casts: false,
+        }
     }
-    (blocks, marks)
 }

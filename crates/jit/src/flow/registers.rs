@@ -46,7 +46,12 @@ impl RegSet {
 
     /// Its registers, `r0` first.
     pub fn iter(self) -> impl Iterator<Item = Reg> {
-        Reg::ALL.into_iter().filter(move |reg| self.has(*reg))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let reg = Reg::new(rest.trailing_zeros() as u8)?;
+            rest &= rest.wrapping_sub(1);
+            Some(reg)
+        })
     }
 
     /// How many there are.

@@ -1,9 +1,5 @@
 //! What a function does with its frame.
 
-use skep_bpf::insn::{Insn, Mem, Reg};
-use skep_bpf::program::Pc;
-
-use super::effects;
 use crate::abi::FRAME_BYTES;
 
 /// What a function does with its frame.
@@ -19,23 +15,12 @@ pub struct StackUse {
 }
 
 impl StackUse {
-    pub(super) fn see(&mut self, insn: &Insn<Pc>) {
-        let access = match *insn {
-            Insn::Load { mem, .. } | Insn::LoadAcquire { mem, .. } | Insn::Atomic { mem, .. } => {
-                self.reads |= mem.base == Reg::R10;
-                Some(mem)
-            }
-            Insn::Store { mem, .. } | Insn::StoreRelease { mem, .. } => Some(mem),
-            _ => None,
-        };
-        if let Some(Mem { base: Reg::R10, offset }) = access {
-            let below = u32::try_from(-i32::from(offset)).unwrap_or(0);
-            self.bytes = self.bytes.max(below.next_multiple_of(8));
+    /// Of a function whose lowest access through `r10` is so far below it.
+    pub(super) fn new(below: u32, reads: bool, escapes: bool) -> StackUse {
+        let bytes = below.next_multiple_of(8);
+        if escapes {
+            return StackUse { bytes: bytes.max(FRAME_BYTES), escapes, reads: true };
         }
-        if effects::takes_frame_address(insn) {
-            self.escapes = true;
-            self.reads = true;
-            self.bytes = self.bytes.max(FRAME_BYTES);
-        }
+        StackUse { bytes, escapes, reads }
     }
 }

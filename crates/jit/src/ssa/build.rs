@@ -159,7 +159,7 @@ impl<'a> Builder<'a> {
 
     /// The successors that the proof leaves.
     fn successors(&self, block: usize) -> [Option<usize>; 2] {
-        let (jump, next) = self.flow.successors(self.source, block);
+        let (jump, next) = self.flow.successors(block);
         let reached = |block: &usize| self.flow.blocks[*block].is_reached;
         let (live_jump, live_next) = (jump.filter(reached), next.filter(reached));
         // A proof that leaves no way out would be wrong; all stay then.

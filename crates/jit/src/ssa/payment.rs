@@ -19,11 +19,11 @@ impl Debts {
     pub(super) fn new(source: &Source<'_>, flow: &Flow, function: usize) -> Debts {
         let (first, after) = flow.functions[function].blocks;
         let (first, after) = (first as usize, after as usize);
-        let depths = depths(source, flow, (first, after));
+        let depths = depths(flow, (first, after));
         // For each block, the block before it whose debt it starts with.
         let mut decides: Vec<Option<usize>> = vec![None; after - first];
         for block in first..after {
-            let (jump, next) = flow.successors(source, block);
+            let (jump, next) = flow.successors(block);
             for to in [jump, next].into_iter().flatten().filter(|to| *to > block) {
                 let deeper = |other: usize| depths[block - first] > depths[other - first];
                 if decides[to - first].is_none_or(deeper) {
@@ -58,10 +58,10 @@ impl Debts {
 }
 
 /// In how many loops each block is, as far as backward jumps tell.
-fn depths(source: &Source<'_>, flow: &Flow, (first, after): (usize, usize)) -> Vec<i32> {
+fn depths(flow: &Flow, (first, after): (usize, usize)) -> Vec<i32> {
     let mut changes = vec![0; after - first + 1];
     for block in first..after {
-        let (jump, _) = flow.successors(source, block);
+        let (jump, _) = flow.successors(block);
         if let Some(to) = jump.filter(|to| *to <= block) {
             changes[to - first] += 1;
             changes[block - first + 1] -= 1;

@@ -66,6 +66,7 @@ struct Compiler<'a> {
     flow: &'a Flow,
     features: Features,
     contained: bool,
+    lists_places: bool,
     asm: Asm,
     /// The first of the blocks' labels.
     blocks: Label,
@@ -124,14 +125,15 @@ impl<'a> Compiler<'a> {
             flow,
             features,
             contained: options.contained,
+            lists_places: options.places,
             asm,
             blocks,
             functions,
             trap,
             refuel,
             stubs: Vec::new(),
-            accesses: Vec::new(),
-            places: Vec::with_capacity(source.insns.len() + 8),
+            accesses: Vec::with_capacity(flow.accesses),
+            places: Vec::new(),
             debt: 0,
             function: flow.functions[0],
             at: 0,
@@ -261,7 +263,9 @@ impl<'a> Compiler<'a> {
 
     /// Notes that the code of an instruction starts here.
     fn place(&mut self, insn: u32) {
-        self.places.push(Place { offset: self.asm.offset(), insn });
+        if self.lists_places {
+            self.places.push(Place { offset: self.asm.offset(), insn });
+        }
     }
 
     /// Takes from the fuel, or gives back.

@@ -56,7 +56,7 @@ pub(crate) fn compile(
         _ => Reach::Jump,
     };
     loop {
-        let compiler = Compiler::new(source, &flow, features, Asm::new(words, reach));
+        let compiler = Compiler::new(source, &flow, features, options, Asm::new(words, reach));
         match compiler.program(&functions) {
             Ok(code) => return Ok(code),
             Err(TooFar) => {
@@ -79,6 +79,7 @@ struct Compiler<'a> {
     refuel: Label,
     stubs: Vec<Stub>,
     accesses: Vec<Access>,
+    lists_places: bool,
     places: Vec<Place>,
 }
 
@@ -101,7 +102,13 @@ enum StubKind {
 }
 
 impl<'a> Compiler<'a> {
-    fn new(source: &'a Source<'a>, flow: &'a Flow, features: Features, mut asm: Asm) -> Self {
+    fn new(
+        source: &'a Source<'a>,
+        flow: &'a Flow,
+        features: Features,
+        options: &CompileOptions,
+        mut asm: Asm,
+    ) -> Self {
         let functions = asm.labels(flow.functions.len());
         let (trap, refuel) = (asm.label(), asm.label());
         Compiler {
@@ -114,6 +121,7 @@ impl<'a> Compiler<'a> {
             refuel,
             stubs: Vec::new(),
             accesses: Vec::new(),
+            lists_places: options.places,
             places: Vec::new(),
         }
     }
@@ -154,7 +162,9 @@ impl<'a> Compiler<'a> {
 
     /// Notes where the code of an instruction starts.
     fn place(&mut self, insn: u32) {
-        self.places.push(Place { offset: self.asm.offset(), insn });
+        if self.lists_places {
+            self.places.push(Place { offset: self.asm.offset(), insn });
+        }
     }
 
     fn stub(&mut self, insn: u32, kind: StubKind) -> Label {

@@ -66,7 +66,7 @@ pub(super) fn live_slots(
     while changed {
         changed = false;
         for block in (first..after).rev() {
-            let (jump, next) = flow.successors(source, block);
+            let (jump, next) = flow.successors(block);
             let at = |block: Option<usize>| block.map_or(0, |block| live[block - first]);
             let (reads, writes) = summaries[block - first];
             let now = reads | ((at(jump) | at(next)) & !writes);

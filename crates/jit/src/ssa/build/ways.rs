@@ -109,7 +109,7 @@ impl Builder<'_> {
         let metered = self.source.metered;
         let debt = if metered { self.debts.at_end(block) } else { 0 };
         let check = self.flow.blocks[block].fuel.check;
-        let (jump, next) = self.flow.successors(self.source, block);
+        let (jump, next) = self.flow.successors(block);
         let [live_jump, live_next] = self.successors(block);
         let (cond, width, a, b) = match last {
             Insn::Exit => {

@@ -93,6 +93,15 @@ impl Instruction {
         self
     }
 
+    /// One more byte before the displacement if a condition holds, without a branch.
+    #[inline(always)]
+    const fn then_if(mut self, byte: u8, condition: bool) -> Instruction {
+        let byte = byte & (condition as u8).wrapping_neg();
+        self.head |= (byte as u64) << (self.head_len * 8);
+        self.head_len += condition as u32;
+        self
+    }
+
     #[inline(always)]
     pub(super) const fn imm8(mut self, imm: u8) -> Instruction {
         self.tail |= (imm as u64) << (self.tail_len * 8);
@@ -134,23 +143,16 @@ impl Instruction {
     /// memory operand.
     #[inline(always)]
     pub(super) fn rm(op: Op, reg: u8, rm: Rm) -> Instruction {
-        let mut instruction = Instruction::EMPTY;
-        if op.lock {
-            instruction = instruction.then(0xf0);
-        }
-        if op.bits == Bits::B16 {
-            instruction = instruction.then(0x66);
-        }
-        if op.prefix != Prefix::None {
-            instruction = instruction.then(op.prefix.byte());
-        }
         let wide = if op.bits == Bits::B64 { REX_W } else { 0 };
         let rex = wide | (reg >> 3) << 2 | high_bits(rm);
-        let byte_rm = op.byte_rm && matches!(rm, Rm::Reg(reg) if reg.number() >= 4);
-        if rex != 0 || byte_rm || (op.byte_reg && reg >= 4) {
-            instruction = instruction.then(REX | rex);
-        }
-        instruction = match op.map {
+        let byte_rm = op.byte_rm & matches!(rm, Rm::Reg(reg) if reg.number() >= 4);
+        let needs_rex = (rex != 0) | byte_rm | (op.byte_reg & (reg >= 4));
+        let instruction = Instruction::EMPTY
+            .then_if(0xf0, op.lock)
+            .then_if(0x66, op.bits == Bits::B16)
+            .then_if(op.prefix.byte(), op.prefix != Prefix::None)
+            .then_if(REX | rex, needs_rex);
+        let instruction = match op.map {
             Map::One => instruction,
             Map::X0f => instruction.then(0x0f),
             Map::X0f38 => instruction.then(0x0f).then(0x38),
@@ -181,6 +183,9 @@ impl Instruction {
         }
     }
 
+    /// Which bytes there are depends on the operand: they are chosen without branches, which would
+    /// be hard to predict.
+    #[inline(always)]
     fn memory(self, reg: u8, mem: Mem) -> Instruction {
         const SIB: u8 = 0b100;
         let Some(base) = mem.base else {
@@ -190,23 +195,28 @@ impl Instruction {
         };
         let low = base.number() & 7;
         // With rbp or r13 as base, no displacement means no base.
-        let (mode, disp_len) = match mem.disp {
-            0 if low != 0b101 => (0x00, 0),
-            -128..=127 => (0x40, 1),
-            _ => (0x80, 4),
-        };
-        let with_operand = match mem.index {
-            None if low != SIB => self.then(mode | reg | low),
-            index => self.then(mode | reg | SIB).then(sib(index, low)),
-        };
-        match disp_len {
-            0 => with_operand,
-            1 => with_operand.imm8(mem.disp as u8),
-            _ => with_operand.imm32(mem.disp),
-        }
+        let is_none = (mem.disp == 0) & (low != 0b101);
+        let is_byte = mem.disp == mem.disp as i8 as i32;
+        // 0, 1 or 2: of no, of 8, of 32 bits.
+        let class = 2 - u32::from(is_byte) - u32::from(is_none);
+        let has_sib = mem.index.is_some() | (low == SIB);
+        let rm = if has_sib { SIB } else { low };
+        self.then((class as u8) << 6 | reg | rm)
+            .then_if(sib(mem.index, low), has_sib)
+            .disp(mem.disp, class)
+    }
+
+    /// A displacement of no, 8 or 32 bits, by class.
+    #[inline(always)]
+    const fn disp(mut self, disp: i32, class: u32) -> Instruction {
+        let len = class + (class & 2);
+        self.tail |= (disp as u32 as u64) & ((1 << (len * 8)) - 1);
+        self.tail_len += len;
+        self
     }
 }
 
+#[inline(always)]
 fn sib(index: Option<(Gpr, Scale)>, base: u8) -> u8 {
     const NO_INDEX: u8 = 0b100;
     match index {

@@ -13,28 +13,8 @@ use crate::x64::regs::{SCRATCH, gpr};
 /// whose upper halves are clear before it.
 pub(super) fn gives_narrow(insn: &Insn<Pc>, narrow: RegSet) -> bool {
     match *insn {
-        Insn::Alu { width: Width::W32, .. } | Insn::Neg { width: Width::W32, .. } => true,
-        Insn::Alu { op, width: Width::W64, dst, src } => {
-            let dst = narrow.has(dst);
-            let (src_narrow, imm) = match src {
-                Src::Reg(reg) => (narrow.has(reg), None),
-                Src::Imm(imm) => (imm >= 0, Some(imm)),
-            };
-            match op {
-                AluOp::Mov => src_narrow,
-                AluOp::And => dst || src_narrow,
-                AluOp::Or | AluOp::Xor => dst && src_narrow,
-                AluOp::Div | AluOp::Mod => dst,
-                AluOp::Rsh => dst || imm.is_some_and(|imm| imm & 63 >= 32),
-                AluOp::Add
-                | AluOp::Sub
-                | AluOp::Mul
-                | AluOp::Sdiv
-                | AluOp::Smod
-                | AluOp::Lsh
-                | AluOp::Arsh => false,
-            }
-        }
+        Insn::Alu { op, width, dst, src } => result_is_narrow(op, width, dst, src, narrow),
+        Insn::Neg { width, .. } => width == Width::W32,
         Insn::Movsx { op, .. } => op.row().width == Width::W32,
         Insn::Endian { bits, .. } => bits != SwapBits::B64,
         Insn::LoadImm64 { imm: Imm64::Value(value), .. } => u32::try_from(value).is_ok(),
@@ -46,6 +26,47 @@ pub(super) fn gives_narrow(insn: &Insn<Pc>, narrow: RegSet) -> bool {
         }
         _ => false,
     }
+}
+
+/// When the upper half of a 64-bit operation's result is clear, by number of the operation: a bit
+/// for each of four cases. The cases count 1 if the second operand's upper half is clear (of a
+/// shift by a number: if it is by 32 or more) and 2 if the first one's is.
+const NARROW: [u8; 16] = {
+    const SECOND: u8 = 0b1010;
+    const FIRST: u8 = 0b1100;
+    let mut table = [0; 16];
+    table[AluOp::Mov as usize] = SECOND;
+    table[AluOp::And as usize] = FIRST | SECOND;
+    table[AluOp::Or as usize] = FIRST & SECOND;
+    table[AluOp::Xor as usize] = FIRST & SECOND;
+    table[AluOp::Div as usize] = FIRST;
+    table[AluOp::Mod as usize] = FIRST;
+    table[AluOp::Rsh as usize] = FIRST | SECOND;
+    table
+};
+
+/// [`gives_narrow`] of arithmetic, without branches on what it is.
+#[inline]
+pub(super) fn result_is_narrow(
+    op: AluOp,
+    width: Width,
+    dst: Reg,
+    src: Src,
+    narrow: RegSet,
+) -> bool {
+    let is_shift = op == AluOp::Rsh;
+    let second = match src {
+        Src::Reg(reg) => narrow.has(reg) & !is_shift,
+        Src::Imm(imm) => {
+            if is_shift {
+                imm & 32 != 0
+            } else {
+                imm >= 0
+            }
+        }
+    };
+    let case = u8::from(narrow.has(dst)) << 1 | u8::from(second);
+    (width == Width::W32) | (NARROW[op as usize & 15] >> case & 1 != 0)
 }
 
 impl Compiler<'_> {
@@ -151,7 +172,7 @@ impl Compiler<'_> {
             self.asm.shift_cl(op, size, dst);
             return;
         }
-        self.truncated = None;
+        self.truncated = RegSet::EMPTY;
         self.asm.mov(Bits::B64, SCRATCH, Gpr::Rcx);
         self.asm.mov(Bits::B64, Gpr::Rcx, count);
         if dst == Gpr::Rcx {

@@ -26,7 +26,7 @@ impl Compiler<'_> {
                 let block = self.flow.blocks[block];
                 if CALLING_BACK.contains(&id) {
                     // Whether the fuel suffices is asked when a function is called.
-                    self.pay(self.debt as i32 + 1);
+                    self.pay(self.debt(at) as i32 + 1);
                 }
                 match lookup::known(self.source, self.flow, &block, at) {
                     Some(lookup) => self.lookup(at, lookup),
@@ -38,7 +38,7 @@ impl Compiler<'_> {
                 self.asm.jmp(trap);
             }
         }
-        self.truncated = None;
+        self.truncated = RegSet::EMPTY;
         self.zero(self.flow.zeroed_after(at));
     }
 
@@ -47,7 +47,7 @@ impl Compiler<'_> {
         if !self.source.metered {
             return;
         }
-        self.pay(self.debt as i32 + 1);
+        self.pay(self.debt(at) as i32 + 1);
         let resume = self.asm.label();
         let stub = self.stub(at, StubKind::Refuel { resume, debt: 0, branch: None });
         self.asm.jcc(Cc::S, stub);
@@ -136,7 +136,7 @@ impl Compiler<'_> {
         self.asm.test(Bits::B64, SCRATCH, SCRATCH);
         self.asm.jcc(Cc::Ne, is_function);
         // A helper by its number, or a trap. No fuel is asked for.
-        self.pay(self.debt as i32 + 1);
+        self.pay(self.debt(at) as i32 + 1);
         self.keep_fuel();
         self.asm.load(Bits::B64, SIXTH, STATE_WORD);
         self.asm.call_rm(state_field(SIXTH, offset::NUMBERED));
@@ -153,7 +153,7 @@ impl Compiler<'_> {
 
     /// Goes on in another program if there is one: its frame takes the place of this one.
     fn tail_call(&mut self, at: usize) {
-        let debt = self.debt + 1;
+        let debt = self.debt(at) + 1;
         if self.source.metered {
             let resume = self.asm.label();
             let stub = self.stub(at, StubKind::Refuel { resume, debt, branch: None });
@@ -198,14 +198,14 @@ impl Compiler<'_> {
                 self.asm.lea(Bits::B32, SCRATCH, Mem::at(gpr(reg), imm));
             }
         }
-        self.truncated = None;
+        self.truncated = RegSet::EMPTY;
         self.host.load_packet(&mut self.asm, size.size().bytes());
         let trap = self.trap(TrapCode::Runtime, at);
         self.asm.jcc(Cc::Ne, trap);
         let inside: Label = self.asm.label();
         self.asm.test(Bits::B32, SCRATCH, SCRATCH);
         self.asm.jcc(Cc::E, inside);
-        self.pay(self.debt as i32 + 1);
+        self.pay(self.debt(at) as i32 + 1);
         self.asm.zero(Gpr::Rax);
         self.unwind();
         self.asm.ret();

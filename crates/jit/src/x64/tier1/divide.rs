@@ -5,6 +5,7 @@ use skep_bpf::insn::{Reg, Src};
 use skep_bpf::op::{AluOp, Width};
 
 use super::{Compiler, bits};
+use crate::flow::RegSet;
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Label, Shift, Unary};
 use crate::x64::regs::{SCRATCH, gpr};
 
@@ -21,7 +22,7 @@ impl Compiler<'_> {
         {
             return;
         }
-        self.truncated = None;
+        self.truncated = RegSet::EMPTY;
         // A quotient of small numbers is the same at either width.
         let is_narrow = |reg| self.narrow.has(reg);
         let size = match src {

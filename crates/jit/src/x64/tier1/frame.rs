@@ -3,12 +3,12 @@
 //! A native frame holds, from its lowest word: the state pointer, the fuel during calls, the
 //! budget of `may_goto`, a word for atomic operations, and above them the preserved registers.
 
-use skep_bpf::insn::{Insn, Reg};
+use skep_bpf::insn::Reg;
 
 use super::Compiler;
 use crate::abi::MAY_GOTO_LIMIT;
 use crate::code::Place;
-use crate::flow::RegSet;
+use crate::flow::{Block, RegSet};
 use crate::x64::asm::{Alu, Bits, Gpr, Mem};
 use crate::x64::host::Host;
 use crate::x64::regs::{STATE, gpr};
@@ -64,11 +64,11 @@ impl Compiler<'_> {
     fn needs_state(&self, index: usize) -> bool {
         let function = self.flow.functions[index];
         let blocks = function.blocks.0 as usize..function.blocks.1 as usize;
-        let stops = |insn: &Insn<_>| matches!(insn, Insn::AddrSpaceCast { .. });
+        let stops = |block: &Block| block.fuel.check || !block.is_reached;
         function.calls
             || function.accesses
-            || self.flow.blocks[blocks].iter().any(|block| block.fuel.check || !block.is_reached)
-            || self.source.insns[function.entry as usize..function.end as usize].iter().any(stops)
+            || function.casts
+            || self.flow.blocks[blocks].iter().any(stops)
     }
 
     pub(super) fn prologue(&mut self, index: usize) {

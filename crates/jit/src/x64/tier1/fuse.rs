@@ -10,6 +10,7 @@ use skep_bpf::program::Pc;
 
 use super::memory::size_bits;
 use super::{Compiler, bits};
+use crate::flow::RegSet;
 use crate::x64::asm::{Bits, Mem, Scale, Shift};
 use crate::x64::regs::{SCRATCH, WINDOW, gpr};
 
@@ -176,7 +177,7 @@ impl Compiler<'_> {
         }
         if !is_held {
             self.asm.lea(Bits::B32, SCRATCH, sum.mem());
-            self.truncated = None;
+            self.truncated = RegSet::EMPTY;
         }
         let disp = mem.offset.into();
         self.access(at, SCRATCH, disp, size.bytes(), write);

@@ -5,6 +5,7 @@ use skep_bpf::insn::Reg;
 use skep_bpf::op::Width;
 
 use super::Compiler;
+use crate::flow::RegSet;
 use crate::x64::asm::{Alu, Bits, Gpr, Shift};
 use crate::x64::regs::{SCRATCH, gpr};
 
@@ -56,7 +57,7 @@ impl Compiler<'_> {
         if size == Bits::B64 && (!self.features.bmi2 || i32::try_from(divisor).is_err()) {
             return false;
         }
-        self.truncated = None;
+        self.truncated = RegSet::EMPTY;
         let to = gpr(dst);
         if size == Bits::B32 {
             let found = reciprocal(divisor.into(), 32);

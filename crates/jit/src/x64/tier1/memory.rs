@@ -9,6 +9,7 @@ use skep_bpf::op::{AluOp, AtomicOp, Size, Width};
 use super::stubs::StubKind;
 use super::{Compiler, bits};
 use crate::abi::TrapCode;
+use crate::flow::RegSet;
 use crate::x64::asm::{Alu, Bits, Cc, Gpr, Mem, Scale};
 use crate::x64::regs::{SCRATCH, WINDOW, gpr};
 
@@ -46,9 +47,9 @@ impl Compiler<'_> {
         if self.narrow.has(reg) || !self.contained {
             return gpr(reg);
         }
-        if self.truncated != Some(reg) {
+        if self.truncated != RegSet::of(reg) {
             self.asm.mov(Bits::B32, SCRATCH, gpr(reg));
-            self.truncated = Some(reg);
+            self.truncated = RegSet::of(reg);
         }
         SCRATCH
     }
@@ -80,7 +81,7 @@ impl Compiler<'_> {
 
     /// The operand of an access that must be aligned. The whole address is in the scratch register.
     fn aligned(&mut self, at: usize, mem: Operand, size: Size, trap: TrapCode) -> Mem {
-        self.truncated = None;
+        self.truncated = RegSet::EMPTY;
         self.asm.lea(Bits::B32, SCRATCH, Mem::at(gpr(mem.base), mem.offset.into()));
         if size != Size::B {
             let len = size.bytes();

@@ -25,7 +25,8 @@ mod memory;
 
 mod stubs;
 
-use skep_bpf::insn::{Imm64, Insn, Reg};
+use skep_bpf::insn::{Extend, Imm64, Insn, Reg};
+use skep_bpf::op::Size;
 use skep_bpf::program::Pc;
 
 use self::frame::Frame;
@@ -63,16 +64,17 @@ pub fn compile(
         flow: &flow,
         features,
         contained: options.contained,
+        lists_places: options.places,
         asm,
         first_block,
         first_entry: entries,
         host,
         stubs: Vec::new(),
-        code: Code::default(),
+        code: Code { accesses: Vec::with_capacity(flow.accesses), ..Code::default() },
         frame: Frame::default(),
         narrow: RegSet::EMPTY,
-        truncated: None,
-        debt: 0,
+        truncated: RegSet::EMPTY,
+        unpaid: 0,
     };
     compiler.program()?;
     Ok(compiler.finish())
@@ -83,6 +85,7 @@ struct Compiler<'a> {
     flow: &'a Flow,
     features: Features,
     contained: bool,
+    lists_places: bool,
     asm: Asm,
     /// The label of the first block; those of the others follow.
     first_block: Label,
@@ -95,10 +98,10 @@ struct Compiler<'a> {
     frame: Frame,
     /// The registers whose upper halves are known to be clear.
     narrow: RegSet,
-    /// The register of which the scratch register holds the low half.
-    truncated: Option<Reg>,
-    /// The instructions of the block so far that are not paid for.
-    debt: u32,
+    /// The register of which the scratch register holds the low half, if there is one.
+    truncated: RegSet,
+    /// How many instructions before an instruction of the block are not paid for, less its index.
+    unpaid: u32,
 }
 
 fn bits(width: skep_bpf::op::Width) -> Bits {
@@ -151,7 +154,7 @@ impl Compiler<'_> {
     /// Nothing is known of any register but the frame pointer.
     fn forget(&mut self) {
         self.narrow = RegSet::of(Reg::R10);
-        self.truncated = None;
+        self.truncated = RegSet::EMPTY;
     }
 
     fn block(&mut self, index: usize) {
@@ -163,7 +166,7 @@ impl Compiler<'_> {
             self.asm.align(LOOP_ALIGNMENT);
         }
         self.asm.bind(self.first_block.nth(index));
-        self.debt = block.fuel.debt;
+        self.unpaid = block.fuel.debt.wrapping_sub(block.start);
         if !block.is_reached {
             self.place(block.start);
             let trap = self.trap(TrapCode::Unreachable, block.start as usize);
@@ -175,15 +178,17 @@ impl Compiler<'_> {
         let mut at = start;
         while at < end {
             self.place(at as u32);
-            let taken = self.fuse(at, &insns[at..end]).unwrap_or_else(|| {
+            if self.flow.may_join(at)
+                && let Some(joined) = self.fuse(at, &insns[at..end])
+            {
+                for index in at..at + joined {
+                    self.learn(index);
+                }
+                at += joined;
+            } else {
                 self.insn(at, index);
-                1
-            });
-            for insn in at..at + taken {
-                self.learn(insn);
-                self.debt = if pays(&self.source.insns[insn]) { 0 } else { self.debt + 1 };
+                at += 1;
             }
-            at += taken;
         }
         let last = &self.source.insns[end - 1];
         if last.jump_target().is_none() && !matches!(last, Insn::Exit) {
@@ -193,7 +198,14 @@ impl Compiler<'_> {
 
     /// Notes where the code of an instruction starts.
     fn place(&mut self, insn: u32) {
-        self.code.places.push(Place { offset: self.asm.offset() as u32, insn });
+        if self.lists_places {
+            self.code.places.push(Place { offset: self.asm.offset() as u32, insn });
+        }
+    }
+
+    /// How many instructions of the block before one are not paid for.
+    fn debt(&self, at: usize) -> u32 {
+        self.unpaid.wrapping_add(at as u32)
     }
 
     /// Takes an amount from the fuel. The sign flag is that of the rest, unless nothing is taken.
@@ -218,13 +230,15 @@ impl Compiler<'_> {
 
     /// Updates what is known of registers by an instruction that was compiled.
     fn learn(&mut self, index: usize) {
-        let insn = &self.source.insns[index];
-        let writes = self.flow.effects(index).writes;
-        if self.truncated.is_some_and(|reg| writes.has(reg)) {
-            self.truncated = None;
-        }
-        let is_narrow = alu::gives_narrow(insn, self.narrow);
-        self.narrow = if is_narrow { self.narrow | writes } else { self.narrow - writes };
+        let is_narrow = alu::gives_narrow(&self.source.insns[index], self.narrow);
+        self.wrote(self.flow.effects(index).writes, is_narrow);
+    }
+
+    /// Notes that registers were written, and whether their upper halves are clear.
+    #[inline]
+    fn wrote(&mut self, regs: RegSet, is_narrow: bool) {
+        self.truncated = self.truncated - regs;
+        self.narrow = if is_narrow { self.narrow | regs } else { self.narrow - regs };
     }
 
     fn zero(&mut self, regs: RegSet) {
@@ -235,8 +249,37 @@ impl Compiler<'_> {
 
     /// Compiles one instruction.
     fn insn(&mut self, at: usize, block: usize) {
-        match self.source.insns[at] {
-            Insn::Alu { op, width, dst, src } => self.alu(at, op, width, dst, src),
+        let insn = &self.source.insns[at];
+        match *insn {
+            Insn::Alu { op, width, dst, src } => {
+                self.alu(at, op, width, dst, src);
+                let is_narrow = alu::result_is_narrow(op, width, dst, src, self.narrow);
+                return self.wrote(RegSet::of(dst), is_narrow);
+            }
+            Insn::LoadImm64 { dst, imm } => {
+                // References were replaced by numbers.
+                let value = if let Imm64::Value(value) = imm { value } else { 0 };
+                self.load_number(dst, value);
+                return self.wrote(RegSet::of(dst), value >> 32 == 0);
+            }
+            Insn::Load { size, extend, dst, mem } => {
+                self.load(at, size, extend, dst, mem);
+                let is_narrow = extend == Extend::Zero && size != Size::Dw;
+                return self.wrote(RegSet::of(dst), is_narrow);
+            }
+            Insn::Store { size, mem, src } => return self.store(at, size, mem, src),
+            Insn::Branch { cond, width, dst, src, target } => {
+                let branch = jumps::Branch { cond, bits: bits(width), dst, src };
+                return self.branch(at, block, branch, target);
+            }
+            Insn::Jump { target, .. } => return self.jump(at, block, target),
+            Insn::Exit => return self.exit(block),
+            Insn::Call { callee } => {
+                self.call(at, block, callee);
+                if pays(insn) {
+                    self.unpaid = (at as u32 + 1).wrapping_neg();
+                }
+            }
             Insn::Neg { width, dst } => {
                 self.asm.unary(super::asm::Unary::Neg, bits(width), gpr(dst));
             }
@@ -246,26 +289,13 @@ impl Compiler<'_> {
                 let trap = self.trap(TrapCode::AddressSpaceCast, at);
                 self.asm.jmp(trap);
             }
-            Insn::LoadImm64 { dst, imm } => {
-                // References were replaced by numbers.
-                let value = if let Imm64::Value(value) = imm { value } else { 0 };
-                self.load_number(dst, value);
-            }
-            Insn::Load { size, extend, dst, mem } => self.load(at, size, extend, dst, mem),
-            Insn::Store { size, mem, src } => self.store(at, size, mem, src),
             Insn::Atomic { op, width, mem, src } => self.atomic(at, op, width, mem, src),
             Insn::LoadAcquire { size, dst, mem } => self.load_acquire(at, size, dst, mem),
             Insn::StoreRelease { size, mem, src } => self.store_release(at, size, mem, src),
             Insn::LoadPacket { size, index, imm } => self.load_packet(at, size, index, imm),
-            Insn::Jump { target, .. } => self.jump(at, block, target),
-            Insn::Branch { cond, width, dst, src, target } => {
-                let branch = jumps::Branch { cond, bits: bits(width), dst, src };
-                self.branch(at, block, branch, target);
-            }
             Insn::MayGoto { target } => self.may_goto(at, block, target),
-            Insn::Call { callee } => self.call(at, block, callee),
-            Insn::Exit => self.exit(block),
         }
+        self.learn(at);
     }
 
     fn block_label(&self, target: Pc) -> Label {

@@ -54,6 +54,7 @@ pub fn compile(
         flow: &flow,
         features,
         contained: options.contained,
+        lists_places: options.places,
         passes: options.passes,
         asm,
         entries,
@@ -73,6 +74,7 @@ struct Compiler<'a> {
     flow: &'a Flow,
     features: Features,
     contained: bool,
+    lists_places: bool,
     passes: Passes,
     asm: Asm,
     entries: Vec<Label>,
@@ -153,7 +155,9 @@ impl Compiler<'_> {
 
     /// Notes where the code of an instruction starts.
     fn place(&mut self, insn: u32) {
-        self.code.places.push(Place { offset: self.asm.offset() as u32, insn });
+        if self.lists_places {
+            self.code.places.push(Place { offset: self.asm.offset() as u32, insn });
+        }
     }
 
     /// Notes an access that the next instruction makes.
