@@ -237,30 +237,21 @@ fn with_source<T>(
 ) -> Result<(T, Referred), CompileFailure> {
     let owner = Arc::as_ptr(linked);
     let mut sites = vec![Site { linked: owner, helper: None }];
+    let mut known = Known::new();
     for insn in linked.insns() {
         if let Insn::Call { callee: Callee::Helper(id) } = *insn
-            && !sites.iter().any(|site| site.id() == Some(id))
+            && known.find(&sites, id) == 0
         {
             let helper = machine.helper(id).unwrap_or_else(|| Arc::new(helpers::absent()));
+            known.note(id, sites.len());
             sites.push(Site { linked: owner, helper: Some((id, helper)) });
         }
     }
     let sites = sites.into_boxed_slice();
     let address = |site: &Site| std::ptr::from_ref(site).expose_provenance() as u64;
-    let bind = |id: HelperId| {
-        let args = id.row().filter(|row| !row.traits.variadic).map_or(5, |row| row.params.len());
-        let args = args as u8;
-        let site = sites.iter().find(|site| site.id() == Some(id));
-        match site.and_then(|site| site.helper.as_ref()) {
-            Some((_, helper)) if let Implementation::Plain(run) = **helper => {
-                Binding::Plain { address: run as usize as u64, args }
-            }
-            _ if helpers::calls_back(id) && machine.helper(id).is_none() => {
-                Binding::CallsBack { site: site.map_or(0, address), args }
-            }
-            _ => Binding::Generic { site: site.map_or(0, address), args },
-        }
-    };
+    let bindings: Vec<Binding> =
+        sites.iter().map(|site| site.binding(address(site), machine)).collect();
+    let bind = |id: HelperId| bindings[known.find(&sites, id)];
     let helper = machine.helper(HelperId::MAP_LOOKUP_ELEM);
     let is_ours = helper.is_some_and(|helper| helpers::is_lookup(&helper));
     let maps = RefCell::new(Vec::new());
@@ -287,6 +278,43 @@ fn with_source<T>(
 impl Site {
     fn id(&self) -> Option<HelperId> {
         self.helper.as_ref().map(|(id, _)| *id)
+    }
+
+    /// How generated code calls the helper, given the site's address.
+    fn binding(&self, site: u64, machine: &Machine) -> Binding {
+        let Some((id, helper)) = &self.helper else { return Binding::Generic { site, args: 5 } };
+        let args = id.row().filter(|row| !row.traits.variadic).map_or(5, |row| row.params.len());
+        let args = args as u8;
+        match **helper {
+            Implementation::Plain(run) => Binding::Plain { address: run as usize as u64, args },
+            _ if helpers::calls_back(*id) && machine.helper(*id).is_none() => {
+                Binding::CallsBack { site, args }
+            }
+            _ => Binding::Generic { site, args },
+        }
+    }
+}
+
+/// Which sites helpers have: by number, 0 for none. Larger numbers are searched for.
+struct Known([u16; 256]);
+
+impl Known {
+    const fn new() -> Known {
+        Known([0; 256])
+    }
+
+    /// The index of a helper's site; 0, which is that of the program, if it has none.
+    fn find(&self, sites: &[Site], id: HelperId) -> usize {
+        match self.0.get(id.0 as usize) {
+            Some(index) => usize::from(*index),
+            None => sites.iter().position(|site| site.id() == Some(id)).unwrap_or(0),
+        }
+    }
+
+    fn note(&mut self, id: HelperId, index: usize) {
+        if let Some(known) = self.0.get_mut(id.0 as usize) {
+            *known = index as u16;
+        }
     }
 }
 
@@ -621,8 +649,8 @@ unsafe extern "C" fn resolve(
     let functions = linked.program().functions();
     let index = functions.partition_point(|function| function.entry < entry);
     // The code that asks is the metered one: calls through registers are not bounded.
-    let code = linked.native().code[tier_index(owner.tier)][1].get();
-    let code = code.and_then(|code| code.as_ref().ok());
+    let code = |tier: Tier| linked.native().code[tier_index(tier)][1].get()?.as_ref().ok();
+    let code = code(owner.tier).or_else(|| code(Tier::Template));
     code.and_then(|code| code.executable.entry(index)).unwrap_or(0)
 }
 
@@ -649,7 +677,9 @@ unsafe extern "C" fn tail_call(
         }
         Err(kind) => return owner.stop(state, kind),
     };
-    let entry = Native::get(&next, owner.machine, owner.tier, true).ok();
+    // Code of both tiers can follow each other.
+    let code = |tier: Tier| Native::get(&next, owner.machine, tier, true).ok();
+    let entry = code(owner.tier).or_else(|| code(Tier::Template));
     let Some(entry) = entry.and_then(|code| code.executable.entry(0)) else {
         return owner.stop(state, TrapKind::Unsupported { what: "a program without machine code" });
     };
@@ -688,3 +718,6 @@ unsafe extern "C" fn refuel(_: u64, _: u64, _: u64, _: u64, _: u64, state: *mut 
         Err(kind) => owner.stop(state, kind),
     }
 }
+
+#[cfg(test)]
+mod tests;

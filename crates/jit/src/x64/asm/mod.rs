@@ -307,10 +307,15 @@ pub struct Asm {
 }
 
 impl Asm {
-    /// Room for a number of bytes of code, without growing.
+    /// Room for a number of bytes of code and a number of labels, without growing.
     #[must_use]
-    pub fn with_capacity(bytes: usize) -> Asm {
-        Asm { bytes: vec![0; bytes + 16], ..Asm::default() }
+    pub fn with_capacity(bytes: usize, labels: usize) -> Asm {
+        Asm {
+            bytes: vec![0; bytes + 16],
+            len: 0,
+            labels: Vec::with_capacity(labels),
+            fixups: Vec::with_capacity(labels),
+        }
     }
 
     /// The number of bytes so far, which is the offset of the next instruction.

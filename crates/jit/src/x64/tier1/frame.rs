@@ -53,8 +53,8 @@ impl Compiler<'_> {
         let keeps = self.keeps_registers();
         let program = (self.source, self.flow);
         self.host.enter(&mut self.asm, program, self.first_entry, keeps);
-        if self.source.has_callbacks() {
-            // Such functions nest, so that registers are kept.
+        // Functions that call back nest, so that registers are kept.
+        if keeps && self.source.has_callbacks() {
             self.code.callback = Some(self.asm.offset() as u32);
             Host::callback(&mut self.asm);
         }

@@ -55,7 +55,7 @@ pub fn compile(
     options: &CompileOptions,
 ) -> Result<Code, CompileError> {
     let flow = Flow::new(source);
-    let mut asm = Asm::with_capacity(source.insns.len() * 8 + 512);
+    let mut asm = Asm::with_capacity(source.insns.len() * 8 + 512, flow.blocks.len() * 3);
     let first_block = asm.label_range(flow.blocks.len());
     let entries = asm.label_range(flow.functions.len());
     let host = Host::new(&mut asm);
@@ -69,7 +69,7 @@ pub fn compile(
         first_block,
         first_entry: entries,
         host,
-        stubs: Vec::new(),
+        stubs: Vec::with_capacity(flow.blocks.len()),
         code: Code { accesses: Vec::with_capacity(flow.accesses), ..Code::default() },
         frame: Frame::default(),
         narrow: RegSet::EMPTY,
@@ -279,6 +279,7 @@ impl Compiler<'_> {
                 if pays(insn) {
                     self.unpaid = (at as u32 + 1).wrapping_neg();
                 }
+                return self.wrote(RegSet::CALL, false);
             }
             Insn::Neg { width, dst } => {
                 self.asm.unary(super::asm::Unary::Neg, bits(width), gpr(dst));

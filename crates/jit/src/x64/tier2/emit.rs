@@ -109,6 +109,7 @@ pub(super) struct Emitter<'a, 'b> {
 /// moved to their lines then lie too far behind a short jump, once more without short jumps.
 pub(super) fn emit(compiler: &mut Compiler<'_>, machine: &Machine, output: &Output) {
     let frame = Frame::new(machine, output, compiler.source.metered);
+    compiler.saves |= !frame.saved.is_empty();
     let leads_to = destinations(machine, output);
     let order = super::layout::order(machine, &leads_to);
     let mark = compiler.mark();

@@ -46,7 +46,7 @@ pub fn compile(
     options: &CompileOptions,
 ) -> Result<Code, CompileError> {
     let flow = Flow::new(source);
-    let mut asm = Asm::with_capacity(source.insns.len() * 8 + 512);
+    let mut asm = Asm::with_capacity(source.insns.len() * 8 + 512, flow.blocks.len() * 3);
     let entries = flow.functions.iter().map(|_| asm.label()).collect();
     let host = Host::new(&mut asm);
     let mut compiler = Compiler {
@@ -60,6 +60,7 @@ pub fn compile(
         entries,
         host,
         stubs: Vec::new(),
+        saves: false,
         code: Code::default(),
     };
     compiler.program()?;
@@ -68,6 +69,8 @@ pub fn compile(
 
 /// Functions start in a cache line of their own, so that what is aligned in them stays so.
 const FUNCTION_ALIGNMENT: usize = 64;
+/// So that the whole way in takes few cache lines.
+const ENTRY_ALIGNMENT: usize = 32;
 
 struct Compiler<'a> {
     source: &'a Source<'a>,
@@ -80,6 +83,8 @@ struct Compiler<'a> {
     entries: Vec<Label>,
     host: Host,
     stubs: Vec<Stub>,
+    /// Whether a function changes registers that the host's convention preserves.
+    saves: bool,
     code: Code,
 }
 
@@ -95,7 +100,6 @@ struct Mark {
 
 impl Compiler<'_> {
     fn program(&mut self) -> Result<(), CompileError> {
-        self.enter();
         let funcs = ssa::optimise(self.source, self.flow, self.passes);
         for (index, func) in funcs.into_iter().enumerate() {
             self.function(index, func)?;
@@ -103,6 +107,7 @@ impl Compiler<'_> {
                 return Err(CompileError::TooLarge { limit: MAX_BYTES });
             }
         }
+        self.enter();
         self.emit_stubs();
         Ok(())
     }
@@ -173,12 +178,17 @@ impl Compiler<'_> {
         });
     }
 
-    /// The code of type [`crate::abi::Enter`].
+    /// The code of type [`crate::abi::Enter`]. It comes last, when it is known whether a trap can
+    /// leave preserved registers changed.
     fn enter(&mut self) {
         self.place(Place::NONE);
+        self.asm.align(ENTRY_ALIGNMENT);
+        self.code.enter = self.asm.offset() as u32;
+        let keeps = self.saves || self.flow.functions.iter().any(|function| function.nests);
         let program = (self.source, self.flow);
-        self.host.enter(&mut self.asm, program, self.entries[0], true);
-        if self.source.has_callbacks() {
+        self.host.enter(&mut self.asm, program, self.entries[0], keeps);
+        // Functions that call back nest, so that registers are kept.
+        if keeps && self.source.has_callbacks() {
             self.code.callback = Some(self.asm.offset() as u32);
             Host::callback(&mut self.asm);
         }
