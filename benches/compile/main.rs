@@ -2,9 +2,9 @@
 //! [--least INSNS] [--tier 1|2] [--unverified] [OBJECT.o ..]`.
 //!
 //! Without objects: our own programs, the kernels, and programs made to size. Each program is
-//! compiled again and again, the tiers in turn; figures are medians of processor time. *Code* is
-//! everything from the loaded program to bytes, *install* the way of these into executable memory.
-//! What the bytes are freed from afterwards is not counted.
+//! compiled again and again, the tiers in turn; figures are medians of the processor time from the
+//! loaded program to code that can be entered. The last part of it, the way of the bytes into
+//! executable memory (*install*), is measured once more by itself. Freeing is not counted.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -86,14 +86,9 @@ fn main() -> Result<(), Failure> {
 /// What a tier took for a program, in nanoseconds.
 #[derive(Clone, Copy)]
 struct Cost {
-    code: f64,
+    all: f64,
+    /// The part of it that copies code into executable memory.
     install: f64,
-}
-
-impl Cost {
-    fn sum(self) -> f64 {
-        self.code + self.install
-    }
 }
 
 struct Figure {
@@ -180,7 +175,7 @@ impl Bench<'_> {
                         }
                         Err(failure) => return Err(failure),
                     };
-                    if cost.sum() * *runs as f64 >= SAMPLE_NS as f64 {
+                    if cost.all * *runs as f64 >= SAMPLE_NS as f64 {
                         samples.push(cost);
                         break;
                     }
@@ -197,13 +192,13 @@ impl Bench<'_> {
         print!("{name:58} {insns:>8} {proved:>9}");
         match template {
             Some(cost) => {
-                print!(" {:>8.1} {:>8.1}", cost.sum() / 1e3, each(cost.sum()));
+                print!(" {:>8.1} {:>8.1}", cost.all / 1e3, each(cost.all));
                 print!(" {:>8.1}", each(cost.install));
             }
             None => print!(" {:>8} {:>8} {:>8}", "-", "-", "-"),
         }
         match optimising {
-            Some(cost) => println!(" {:>9.1} {:>8.2}", cost.sum() / 1e3, each(cost.sum()) / 1e3),
+            Some(cost) => println!(" {:>9.1} {:>8.2}", cost.all / 1e3, each(cost.all) / 1e3),
             None => println!(" {:>9} {:>8}", "-", "-"),
         }
         self.figures.push(Figure { insns, template, optimising });
@@ -212,20 +207,22 @@ impl Bench<'_> {
 
     /// The cost of one compilation, measured over a number of them.
     fn sample(&self, loaded: &Loaded, tier: Tier, runs: usize) -> Result<Cost, Failure> {
-        let mut installed = Vec::with_capacity(runs);
-        let (mut code_ns, mut install_ns) = (0, 0);
+        let options = CompileOptions::default();
+        let mut installed = Vec::with_capacity(2 * runs);
+        let start = now_ns();
         for _ in 0..runs {
-            let start = now_ns();
-            let code =
-                black_box(loaded.machine_code(self.target, tier, &CompileOptions::default())?);
-            let made = now_ns();
-            installed.push(Executable::new(&code)?);
-            let end = now_ns();
-            code_ns += made - start;
-            install_ns += end - made;
+            let code = loaded.machine_code(self.target, tier, &options)?;
+            installed.push(black_box(Executable::new(&code)?));
         }
+        let all = now_ns() - start;
+        let code = loaded.machine_code(self.target, tier, &options)?;
+        let start = now_ns();
+        for _ in 0..runs {
+            installed.push(black_box(Executable::new(&code)?));
+        }
+        let install = now_ns() - start;
         let each = |ns: u64| ns as f64 / runs as f64;
-        Ok(Cost { code: each(code_ns), install: each(install_ns) })
+        Ok(Cost { all: each(all), install: each(install) })
     }
 
     fn summary(&self) {
@@ -235,7 +232,7 @@ impl Bench<'_> {
         {
             let within = |figure: &&Figure| (from..=to).contains(&figure.insns);
             let figures: Vec<&Figure> = self.figures.iter().filter(within).collect();
-            let ns = |cost: Cost, figure: &Figure| cost.sum() / figure.insns.max(1) as f64;
+            let ns = |cost: Cost, figure: &Figure| cost.all / figure.insns.max(1) as f64;
             let template = figures.iter().filter_map(|figure| Some(ns(figure.template?, figure)));
             let optimising =
                 figures.iter().filter_map(|figure| Some(ns(figure.optimising?, figure)));
@@ -259,7 +256,7 @@ fn spread(values: impl Iterator<Item = f64>) -> String {
 
 fn median(samples: &[Cost]) -> Option<Cost> {
     let mut samples = samples.to_vec();
-    samples.sort_by(|a, b| a.sum().total_cmp(&b.sum()));
+    samples.sort_by(|a, b| a.all.total_cmp(&b.all));
     samples.get(samples.len() / 2).copied()
 }
 

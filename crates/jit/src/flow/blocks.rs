@@ -3,7 +3,7 @@
 use skep_bpf::program::Pc;
 
 use super::effects::{Kind, Scan};
-use super::{Block, Payment, RegSet};
+use super::{Block, Effects, Payment, RegSet};
 use crate::source::Source;
 
 /// What becomes of registers in a block: which it reads before it writes them, which it writes.
@@ -30,11 +30,12 @@ impl Blocks {
             block_at: vec![0; scan.effects.len()],
         };
         let mut targets = scan.targets.iter();
+        let effects = scan.effects.as_mut_slice();
         for (index, function) in scan.functions.iter_mut().enumerate() {
             let first = found.blocks.len() as u32;
             let (mut start, end) = (function.entry as usize, function.end as usize);
             while start < end {
-                start = found.cut(source, scan.effects.as_slice(), (start, end), &mut targets);
+                start = found.cut(source, effects, (start, end), &mut targets);
             }
             function.blocks = (first, found.blocks.len() as u32);
             for block in &mut found.blocks[first as usize..] {
@@ -54,7 +55,7 @@ impl Blocks {
     fn cut<'a>(
         &mut self,
         source: &Source<'_>,
-        effects: &[super::Effects],
+        effects: &mut [Effects],
         (start, end): (usize, usize),
         targets: &mut impl Iterator<Item = &'a u32>,
     ) -> usize {
@@ -74,6 +75,7 @@ impl Blocks {
                 paid = at;
             }
         }
+        effects[at - 1].kind |= Kind::LAST;
         let index = self.blocks.len() as u32;
         self.block_at[start] = index;
         let jump = if last.has(Kind::JUMPS) { targets.next() } else { None };

@@ -25,6 +25,20 @@ pub struct Effects {
     pub(super) kind: Kind,
 }
 
+impl Effects {
+    /// Whether an instruction and the next may be of use to each other: arithmetic on a register
+    /// behind a copy or a sum of it, an access through such a sum, a byte swap of what was loaded.
+    #[inline]
+    pub(super) fn may_join(self, next: Effects) -> bool {
+        let touched = self.reads | self.writes;
+        let is_arithmetic = next.kind.has(Kind::ALU) & !(next.writes & touched).is_empty();
+        let is_access = next.kind.has(Kind::ACCESS) & !(next.reads & self.writes).is_empty();
+        let is_swap = next.kind.has(Kind::SWAP) & (next.writes == self.writes);
+        (self.kind.has(Kind::JOINS) & (is_arithmetic | is_access))
+            | (self.kind.has(Kind::ACCESS) & is_swap)
+    }
+}
+
 /// What kind of instruction it is, and which jumps lead to it: a set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Kind(u16);
@@ -46,13 +60,17 @@ impl Kind {
     pub(super) const EXIT: Kind = Kind(1 << 6);
     pub(super) const MAY_GOTO: Kind = Kind(1 << 7);
     /// Arithmetic of two operands.
-    pub(super) const ALU: Kind = Kind(1 << 8);
+    const ALU: Kind = Kind(1 << 8);
     /// Arithmetic that a neighbour may be joined to: a copy, a sum, a shift to the left.
-    pub(super) const JOINS: Kind = Kind(1 << 9);
+    const JOINS: Kind = Kind(1 << 9);
     /// A plain load or store.
-    pub(super) const ACCESS: Kind = Kind(1 << 10);
+    const ACCESS: Kind = Kind(1 << 10);
     /// A byte swap.
-    pub(super) const SWAP: Kind = Kind(1 << 11);
+    const SWAP: Kind = Kind(1 << 11);
+    /// The last instruction of its block.
+    pub(super) const LAST: Kind = Kind(1 << 12);
+    /// It and the next instruction may be joined: see [`Effects::may_join`].
+    pub(super) const JOINED: Kind = Kind(1 << 13);
 
     #[inline]
     pub(super) const fn has(self, other: Kind) -> bool {
@@ -60,8 +78,8 @@ impl Kind {
     }
 
     #[inline]
-    const fn when(self, condition: bool) -> Kind {
-        if condition { self } else { Kind::NONE }
+    pub(super) const fn when(self, condition: bool) -> Kind {
+        Kind(self.0 & (condition as u16).wrapping_neg())
     }
 }
 

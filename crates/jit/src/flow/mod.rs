@@ -189,22 +189,12 @@ impl Flow {
         (block(jump), block(next))
     }
 
-    /// Whether an instruction and the next may be of use to each other: arithmetic on a register
-    /// behind a copy or a sum of it, an access through such a sum, a byte swap of what was loaded.
-    /// Most neighbours are not.
+    /// Whether an instruction and the next of its block may be of use to each other, so that a
+    /// compiler should look at both. Most neighbours are not.
     #[must_use]
     #[inline]
     pub fn may_join(&self, index: usize) -> bool {
-        let Some([first, second]) = self.effects.get(index..).and_then(|rest| rest.first_chunk())
-        else {
-            return false;
-        };
-        let touched = first.reads | first.writes;
-        let is_arithmetic = second.kind.has(Kind::ALU) & !(second.writes & touched).is_empty();
-        let is_access = second.kind.has(Kind::ACCESS) & !(second.reads & first.writes).is_empty();
-        let is_swap = second.kind.has(Kind::SWAP) & (second.writes == first.writes);
-        (first.kind.has(Kind::JOINS) & (is_arithmetic | is_access))
-            | (first.kind.has(Kind::ACCESS) & is_swap)
+        self.effects[index].kind.has(Kind::JOINED)
     }
 }
 

@@ -140,6 +140,8 @@ impl Compiler<'_> {
         self.place(Place::NONE);
         self.asm.align(16);
         self.asm.bind(self.first_entry.nth(index));
+        // Tail calls, callbacks and calls through registers come by indirect branches.
+        self.asm.endbr64();
         self.prologue(index);
         self.forget();
         for block in function.blocks.0..function.blocks.1 {

@@ -121,6 +121,8 @@ impl Compiler<'_> {
         self.place(Place::NONE);
         self.asm.align(FUNCTION_ALIGNMENT);
         self.asm.bind(self.entries[index]);
+        // Tail calls, callbacks and calls through registers come by indirect branches.
+        self.asm.endbr64();
         emit::emit(self, &machine, &output);
         Ok(())
     }
