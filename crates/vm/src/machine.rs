@@ -256,6 +256,12 @@ impl Machine {
         self.compiling.lock().passes = passes;
     }
 
+    /// The passes that the optimising compiler makes.
+    #[must_use]
+    pub fn passes(&self) -> Passes {
+        self.compiling.lock().passes
+    }
+
     /// Lets machine code made from now on, of programs with a proof, use addresses as they are
     /// instead of confining each to the window: to measure what containment costs.
     ///
