@@ -389,7 +389,15 @@ impl Advice<'_> {
     }
 
     fn lock(&self, message: &str) -> String {
-        let text = if message.contains("BPF_EXIT") {
+        let text = if message.contains("is sleepable within") {
+            "call it before the section begins or after it has ended"
+        } else if message.starts_with("nested rcu") {
+            "one section is enough: leave out the inner `bpf_rcu_read_lock();` and its end"
+        } else if message.contains("rcu") {
+            "begin and end the section on the same paths: `bpf_rcu_read_unlock();`"
+        } else if message.contains("preempt") {
+            "turn preemption off and on on the same paths: `bpf_preempt_enable();`"
+        } else if message.contains("BPF_EXIT") {
             "unlock on every path before the program ends: `bpf_spin_unlock(&value->lock);`"
         } else if message.contains("must be held") {
             "take the lock that lies beside the list or tree first: `bpf_spin_lock(&lock);`"

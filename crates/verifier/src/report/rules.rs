@@ -167,9 +167,9 @@ explained! {
         "event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);\nif (!event)\n\treturn 0;\nif (uid == 0) {\n\tbpf_ringbuf_discard(event, 0);\n\treturn 0;\n}\nbpf_ringbuf_submit(event, 0);"
     }
     Lock {
-        "a lock is held briefly and released"
-        "One `bpf_spin_lock` may be held at a time. Between lock and unlock no other helper is called; the lock that was taken is released on every path, before the program ends."
-        "Other processors wait for the lock without doing anything else."
+        "a lock is held briefly and released, and a section ends"
+        "One `bpf_spin_lock` may be held at a time. Between lock and unlock no other helper is called; the lock that was taken is released on every path, before the program ends. So do sections that begin with `bpf_rcu_read_lock` or `bpf_preempt_disable`, in which nothing that may sleep is called."
+        "Other processors wait for the lock without doing anything else; what an RCU section protects is not freed, and nothing else runs where preemption is off."
         "bpf_spin_lock(&account->lock);\nif (account->bytes > limit)\n\treturn 2;               /* the lock stays taken */\naccount->bytes += length;\nbpf_spin_unlock(&account->lock);"
         "bpf_spin_lock(&account->lock);\nfull = account->bytes > limit;\nif (!full)\n\taccount->bytes += length;\nbpf_spin_unlock(&account->lock);"
     }

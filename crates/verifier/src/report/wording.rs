@@ -124,7 +124,24 @@ fn about_program(rejection: &Rejection, helper: Option<&Called>) -> String {
         Rule::Dynptr => format!("`{name}` wants a dynamic pointer on the stack"),
         Rule::CallDepth => "this call makes too many functions active".to_owned(),
         Rule::Lock if message.contains("BPF_EXIT") => {
-            "the program ends here, and still holds the lock".to_owned()
+            let still = match message {
+                _ if message.contains("rcu_read_lock") => "and the RCU section has not",
+                _ if message.contains("preempt_disable") => "and preemption is still off",
+                _ => "and still holds the lock",
+            };
+            format!("the program ends here, {still}")
+        }
+        Rule::Lock if message.starts_with("unmatched rcu") => {
+            "no RCU section has begun here".to_owned()
+        }
+        Rule::Lock if message.starts_with("nested rcu") => {
+            "an RCU section has begun already".to_owned()
+        }
+        Rule::Lock if message.starts_with("unmatched attempt") => {
+            "preemption is not off here".to_owned()
+        }
+        Rule::Lock if message.contains("is sleepable within") => {
+            format!("`{name}` may have to wait, which it must not in this section")
         }
         Rule::HelperNotAllowed if message.contains("GPL") => {
             format!("`{name}` is for programs under a licence that is compatible with the GPL")
