@@ -44,5 +44,6 @@ mod verify;
 mod verify_vectors;
 
 mod reachable;
+mod turns;
 
 mod verify_log;

@@ -3,69 +3,89 @@
 //! A state is remembered at a prune point if enough jumps and instructions lie behind the last one,
 //! and forgotten if it rarely covers others. These rules are Linux 6.18's (`is_state_visited`).
 
+use crate::assumptions::Original;
 use crate::check::iterator::turns_differ;
-use crate::compare::{Comparison, Mode, Requirement, counterparts};
+use crate::compare::{Comparison, Mode, Requirement, counterparts, mark_counterparts};
 use crate::explore::Walk;
 use crate::ids::IdMap;
-use crate::loops::{CycleNumber, Visits, cycle_of, same_callsites};
+use crate::loops::{Cycles, Visits, same_callsites};
 use crate::rejection::{Check, Rule, fault};
 use crate::state::State;
 use crate::state::frame::Entered;
 use skep_bpf::insn::Insn;
 
 /// A remembered state.
-struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// None once it was forgotten and no path needs it.
-    state: Option<State>,
-    parent: Option<usize>,
-    listed: bool,
+    pub(crate) state: Option<State>,
+    pub(crate) parent: Option<usize>,
+    pub(crate) listed: bool,
     /// Whether slots that never mattered were forgotten.
-    cleaned: bool,
-    /// The cycle of the code that it lies in.
-    cycle: Option<CycleNumber>,
+    pub(crate) cleaned: bool,
+    /// The state with all its slots, if it is only assumed that those never matter.
+    pub(crate) original: Option<Box<Original>>,
+    /// The cycles that it lies in.
+    pub(crate) cycles: Cycles,
 }
 
 /// What is asked of every checkpoint of a list, apart from the rest so that it is close together.
 #[derive(Clone, Copy)]
-struct Tally {
+pub(crate) struct Tally {
     /// Of the active function's registers, to see quickly that others are not the same.
     fingerprint: u32,
     /// Paths from here that have not ended.
-    branches: u32,
+    pub(crate) branches: u32,
     hits: u32,
     misses: u32,
+    /// The one before in its list.
+    before: u32,
 }
 
-/// Checkpoints with one call site of the active function, the latest last.
-#[derive(Default)]
-struct Place {
+/// No checkpoint, or no list.
+const NONE: u32 = u32::MAX;
+
+/// Checkpoints at one slot with one call site of the active function.
+#[derive(Clone, Copy)]
+struct List {
     callsite: usize,
-    list: Vec<usize>,
+    /// The latest one.
+    latest: u32,
+    len: u32,
+    /// The list for another call site.
+    other: u32,
+}
+
+impl List {
+    const EMPTY: List = List { callsite: 0, latest: NONE, len: 0, other: NONE };
 }
 
 /// All remembered states.
 pub(crate) struct Checkpoints {
-    all: Vec<Checkpoint>,
+    pub(crate) all: Vec<Checkpoint>,
     /// By checkpoint.
-    tallies: Vec<Tally>,
+    pub(crate) tallies: Vec<Tally>,
     /// By checkpoint: what the last state that it did not cover lacked.
     requirements: Vec<Option<Requirement>>,
-    /// Those that may cover others, by slot of the code.
-    listed: Vec<Vec<Place>>,
-    cycles: Visits,
-    ids: IdMap,
+    /// Those that may cover others: a list for each slot of the code, and then those for further
+    /// call sites.
+    lists: Vec<List>,
+    slots: usize,
+    pub(crate) cycles: Visits,
+    pub(crate) ids: IdMap,
     remembered: u64,
-    lingering: u64,
+    pub(crate) lingering: u64,
 }
 
 impl Checkpoints {
     /// None, for code of so many slots.
     pub(crate) fn new(slots: usize) -> Checkpoints {
         Checkpoints {
-            all: Vec::new(),
-            tallies: Vec::new(),
-            requirements: Vec::new(),
-            listed: (0..slots).map(|_| Vec::new()).collect(),
+            // Growing means copying; what is not used costs nothing.
+            all: Vec::with_capacity(slots),
+            tallies: Vec::with_capacity(slots),
+            requirements: Vec::with_capacity(slots),
+            lists: vec![List::EMPTY; slots],
+            slots,
             cycles: Visits::default(),
             ids: IdMap::default(),
             remembered: 0,
@@ -75,9 +95,13 @@ impl Checkpoints {
 
     /// Where states are remembered, once for each.
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> {
-        let places = self.listed.iter().enumerate();
-        let places = places.flat_map(|(at, places)| places.iter().map(move |place| (at, place)));
-        places.flat_map(|(at, place)| place.list.iter().map(move |_| at))
+        let lists = |at| {
+            core::iter::successors(self.lists.get(at), |list: &&List| {
+                self.lists.get(list.other as usize)
+            })
+        };
+        (0..self.slots)
+            .flat_map(move |at| lists(at).flat_map(move |list| (0..list.len).map(move |_| at)))
     }
 
     /// One more path begins after a checkpoint.
@@ -85,48 +109,87 @@ impl Checkpoints {
         self.tallies[checkpoint].branches += 1;
     }
 
-    /// A path whose last checkpoint is given ends.
-    pub(crate) fn end_path(&mut self, mut last: Option<usize>) {
-        while let Some(index) = last {
-            let branches = &mut self.tallies[index].branches;
-            *branches -= 1;
-            if *branches > 0 {
-                break;
-            }
-            let checkpoint = &mut self.all[index];
-            last = checkpoint.parent;
-            if let Some(cycle) = checkpoint.cycle {
-                self.cycles.leave(cycle, index);
-            }
-            if !checkpoint.listed {
-                checkpoint.state = None;
-                self.lingering -= 1;
-            }
-        }
+    /// A path after a checkpoint ends. Whether it was the last one.
+    pub(crate) fn end_branch(&mut self, checkpoint: usize) -> bool {
+        let branches = &mut self.tallies[checkpoint].branches;
+        *branches -= 1;
+        *branches == 0
     }
 
-    /// The list for a place in the code and a call site, which is made if there is none.
-    fn place(&mut self, at: usize, callsite: usize) -> &mut Vec<usize> {
-        let places = &mut self.listed[at];
-        let found = places.iter().position(|place| place.callsite == callsite);
-        let index = found.unwrap_or_else(|| {
-            places.push(Place { callsite, list: Vec::new() });
-            places.len() - 1
-        });
-        &mut places[index].list
+    /// All paths after a checkpoint have ended. Gives the checkpoint before.
+    pub(crate) fn finish(&mut self, index: usize) -> Option<usize> {
+        let checkpoint = &mut self.all[index];
+        self.cycles.leave(checkpoint.cycles, index);
+        if !checkpoint.listed {
+            checkpoint.state = None;
+            self.lingering -= 1;
+        }
+        checkpoint.parent
+    }
+
+    /// The list for a slot of the code and a call site.
+    #[inline]
+    fn find_list(&self, at: usize, callsite: usize) -> Option<usize> {
+        let mut index = at;
+        while let Some(list) = self.lists.get(index) {
+            if list.callsite == callsite {
+                return Some(index);
+            }
+            index = list.other as usize;
+        }
+        None
+    }
+
+    /// The same, which is made if there is none.
+    #[inline]
+    fn list(&mut self, at: usize, callsite: usize) -> usize {
+        if let Some(index) = self.find_list(at, callsite) {
+            return index;
+        }
+        let first = self.lists[at];
+        if first.latest == NONE && first.other == NONE {
+            self.lists[at].callsite = callsite;
+            return at;
+        }
+        // There are fewer call sites than slots, of which there are at most a million, and at most
+        // as many lists for one as its function has slots.
+        self.lists[at].other = self.lists.len() as u32;
+        self.lists.push(List { callsite, other: first.other, ..List::EMPTY });
+        self.lists.len() - 1
+    }
+
+    /// The checkpoints of a list, the latest first.
+    fn of_list(&self, list: usize) -> impl Iterator<Item = usize> {
+        let index = |number: u32| (number != NONE).then_some(number as usize);
+        let next = move |at: &usize| index(self.tallies[*at].before);
+        core::iter::successors(index(self.lists[list].latest), next)
+    }
+
+    /// Takes a checkpoint from a list; `after` is the one after it.
+    fn take_from_list(&mut self, list: usize, checkpoint: usize, after: Option<usize>) {
+        let before = self.tallies[checkpoint].before;
+        match after {
+            Some(after) => self.tallies[after].before = before,
+            None => self.lists[list].latest = before,
+        }
+        self.lists[list].len -= 1;
     }
 
     /// Whether what matters of a checkpoint is not known yet, because of the cycle it is in.
     fn is_incomplete(&self, checkpoint: usize) -> bool {
-        let cycle = self.all[checkpoint].cycle;
-        cycle.is_some_and(|cycle| self.cycles.is_incomplete(cycle))
+        self.cycles.is_incomplete(self.all[checkpoint].cycles)
+    }
+
+    /// Whether that is only assumed to be known of a checkpoint.
+    fn is_assumed(&self, checkpoint: usize) -> bool {
+        self.cycles.is_assumed(self.all[checkpoint].cycles)
     }
 }
 
 /// What registers with equal values have in common.
 fn fingerprint(state: &State) -> u32 {
     const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-    let sum = state.top().regs().iter().fold(0, |sum, value| {
+    let sum = state.top().regs().fold(0, |sum, value| {
         let number = value.scalar.wide().umin ^ value.scalar.tnum().mask().rotate_left(32);
         let related = u64::from(value.id) << 32 | u64::from(value.off.cast_unsigned());
         (sum ^ number ^ related.rotate_left(16)).wrapping_mul(MULTIPLIER).rotate_left(23)
@@ -143,15 +206,18 @@ impl Walk<'_> {
         let force = self.input.profile.checkpoint_everywhere || force_here || self.history > 40;
         let mut add = force || (jumps >= 2 && insns >= 8);
         let callsite = self.state.top().callsite;
-        let mut list = core::mem::take(self.checkpoints.place(self.at, callsite));
-        let remembered_here = list.len() as u64;
+        let list = self.checkpoints.list(self.at, callsite);
+        let List { mut latest, len: remembered_here, .. } = self.checkpoints.lists[list];
+        let mut after = None;
         let mut covered = false;
         let mut looping = false;
         let mut own_fingerprint = None;
         // The latest first.
-        for position in (0..list.len()).rev() {
-            let index = list[position];
-            let walked_out = self.checkpoints.tallies[index].branches == 0;
+        while latest != NONE {
+            let index = latest as usize;
+            let tally = &self.checkpoints.tallies[index];
+            latest = tally.before;
+            let walked_out = tally.branches == 0;
             covered = if walked_out { self.covers(index) } else { self.closes_loop(index) };
             if covered {
                 self.checkpoints.tallies[index].hits += 1;
@@ -182,7 +248,9 @@ impl Walk<'_> {
                     self.checkpoints.lingering += 1;
                 }
                 self.checkpoints.remembered -= 1;
-                list.remove(position);
+                self.checkpoints.take_from_list(list, index, after);
+            } else {
+                after = Some(index);
             }
         }
         if looping {
@@ -193,26 +261,26 @@ impl Walk<'_> {
         }
         if !covered {
             let most = &mut self.stats.max_states_per_insn;
-            *most = remembered_here.max(*most);
+            *most = u64::from(remembered_here).max(*most);
             if add {
-                list.push(self.remember());
+                self.remember(list);
             }
         }
-        *self.checkpoints.place(self.at, callsite) = list;
         Ok(covered)
     }
 
-    /// Once all that is read on the paths from a checkpoint is known: forgets what is not. Within a
-    /// cycle it is known when the walk has left that.
+    /// Once all that is read on the paths from a checkpoint is known, or assumed to be: forgets what
+    /// is not.
     fn forget_dead_slots(&mut self, index: usize) {
-        if self.checkpoints.is_incomplete(index) {
+        let assumed = self.checkpoints.is_assumed(index);
+        let checkpoint = &mut self.checkpoints.all[index];
+        if core::mem::replace(&mut checkpoint.cleaned, true) {
             return;
         }
-        let checkpoint = &mut self.checkpoints.all[index];
-        if !core::mem::replace(&mut checkpoint.cleaned, true)
-            && let Some(state) = &mut checkpoint.state
-        {
-            self.checkpoints.requirements[index] = None;
+        self.checkpoints.requirements[index] = None;
+        if let Some(outer) = checkpoint.cycles.outer.filter(|_| assumed) {
+            self.forget_on_assumption(index, outer);
+        } else if let Some(state) = &mut checkpoint.state {
             state.drop_dead_slots(&self.code, &self.liveness, self.at);
         }
     }
@@ -259,9 +327,10 @@ impl Walk<'_> {
     /// Whether a checkpoint on the way here is the same state: a loop without progress.
     fn is_same(&mut self, index: usize) -> bool {
         let Some(old) = &self.checkpoints.all[index].state else { return false };
-        let mut registers = old.top().regs().iter().zip(self.state.top().regs());
         old.frames.len() == self.state.frames.len()
-            && registers.all(|(a, b)| a.same_but_for_node(b))
+            && old.top().all_regs_beside(self.state.top(), |_, a, b, shared| {
+                shared || a.same_but_for_node(b)
+            })
             && old.may_goto == self.state.may_goto
             && old.callbacks == self.state.callbacks
             && !turns_differ(old, &self.state)
@@ -274,26 +343,35 @@ impl Walk<'_> {
         if !self.input.profile.pruning || self.is_lacking(index, true) {
             return false;
         }
-        if self.checkpoints.is_incomplete(index) {
+        let assumed = self.checkpoints.is_assumed(index);
+        if self.checkpoints.is_incomplete(index) || assumed && !self.may_assume(index) {
             return self.closes(index);
         }
         self.forget_dead_slots(index);
         if !self.compare(index, Mode::Covers) {
             return false;
         }
-        if let Some(old) = &self.checkpoints.all[index].state {
-            let nodes = &mut self.nodes;
-            counterparts(&self.code, old, &self.state, self.at, |old, current| {
-                if nodes.is_precise(old) {
-                    nodes.mark(current);
-                }
-            });
+        // Before more is marked.
+        let compared = assumed.then(|| self.compared(index, false));
+        self.mark_counterparts(index);
+        if let Some(compared) = compared {
+            self.assume(index, compared);
         }
         true
     }
 
+    /// What is known to matter of a checkpoint matters here.
+    fn mark_counterparts(&mut self, index: usize) {
+        if let Some(old) = &self.checkpoints.all[index].state {
+            mark_counterparts(&self.code, &mut self.nodes, old, &self.state, self.at);
+        }
+    }
+
     /// Whether a checkpoint on the way here covers the state, in a loop that ends so.
     fn closes_loop(&mut self, index: usize) -> bool {
+        if self.code.calls_back(self.at) {
+            return !self.is_other_entry(index) && self.closes_turns(index);
+        }
         let is_may_goto = matches!(self.code.insn(self.at), Some(Insn::MayGoto { .. }));
         let may_close = if self.code.is_iterator_step(self.at) {
             self.is_active_iterator()
@@ -301,9 +379,32 @@ impl Walk<'_> {
             let turns = self.checkpoints.all[index].state.as_ref().map(|old| old.may_goto);
             turns != Some(self.state.may_goto)
         } else {
-            self.code.calls_back(self.at)
+            false
         };
-        may_close && !self.is_other_entry(index) && self.closes(index)
+        if !may_close || self.is_other_entry(index) || !self.closes(index) {
+            return false;
+        }
+        self.checkpoints.cycles.close(self.checkpoints.all[index].cycles);
+        true
+    }
+
+    /// The same at a helper that calls a function back.
+    fn closes_turns(&mut self, index: usize) -> bool {
+        if !self.may_assume(index) {
+            if !self.closes(index) {
+                return false;
+            }
+        } else if self.is_lacking(index, false) || !self.compare(index, Mode::CoversAll) {
+            return false;
+        } else {
+            self.mark_counterparts(index);
+            let compared = self.compared(index, true);
+            self.assume(index, compared);
+        }
+        if let Some(outer) = self.checkpoints.all[index].cycles.outer {
+            self.checkpoints.cycles.visit(outer).assumptions.need();
+        }
+        true
     }
 
     /// Whether a checkpoint in a cycle that the walk has not left covers the state; if so, what
@@ -318,8 +419,9 @@ impl Walk<'_> {
                 nodes.depend(old, current);
             });
         }
-        if let Some(cycle) = self.checkpoints.all[index].cycle {
-            self.checkpoints.cycles.close(cycle);
+        if self.checkpoints.all[index].original.is_some() {
+            let compared = self.compared(index, true);
+            self.assume(index, compared);
         }
         true
     }
@@ -332,29 +434,33 @@ impl Walk<'_> {
     /// The latest state at an instruction on the way here, which is not at a checkpoint.
     pub(crate) fn state_on_the_way(&self, at: usize, not: Option<usize>) -> Option<&State> {
         let callsite = self.state.top().callsite;
-        let mut places = self.checkpoints.listed.get(at)?.iter();
-        let place = places.find(|place| place.callsite == callsite)?;
+        let list = self.checkpoints.find_list(at, callsite)?;
         let open =
-            |index: &&usize| Some(**index) != not && self.checkpoints.tallies[**index].branches > 0;
-        let states = place.list.iter().rev().filter(open);
-        let mut states = states.filter_map(|index| self.checkpoints.all[*index].state.as_ref());
+            |index: &usize| Some(*index) != not && self.checkpoints.tallies[*index].branches > 0;
+        let states = self.checkpoints.of_list(list).filter(open);
+        let mut states = states.filter_map(|index| self.checkpoints.all[index].state.as_ref());
         states.find(|state| same_callsites(state, &self.state))
     }
 
     /// Remembers the state here; its numbers count as not mattering until they do.
-    fn remember(&mut self) -> usize {
+    fn remember(&mut self, list: usize) {
         for frame in &mut self.state.frames {
             frame.checkpoint(&mut self.nodes);
         }
         let index = self.checkpoints.all.len();
-        let cycle = cycle_of(&self.code, &self.state, self.at);
-        let cycle = cycle.map(|cycle| self.checkpoints.cycles.enter(cycle, index));
+        let cycles = self.checkpoints.cycles.enter(&self.code, &self.state, self.at, index);
         let fingerprint = fingerprint(&self.state);
-        self.checkpoints.tallies.push(Tally { fingerprint, branches: 1, hits: 0, misses: 0 });
+        let before = self.checkpoints.lists[list].latest;
+        let tally = Tally { fingerprint, branches: 1, hits: 0, misses: 0, before };
+        self.checkpoints.tallies.push(tally);
+        // A walk makes at most as many checkpoints as it has instructions: far below 2^32.
+        self.checkpoints.lists[list].latest = index as u32;
+        self.checkpoints.lists[list].len += 1;
         self.checkpoints.requirements.push(None);
         self.checkpoints.all.push(Checkpoint {
-            cycle,
+            cycles,
             state: Some(self.state.clone()),
+            original: None,
             parent: self.parent,
             listed: true,
             cleaned: false,
@@ -367,6 +473,5 @@ impl Walk<'_> {
         self.stats.total_states += 1;
         let kept = self.checkpoints.remembered + self.checkpoints.lingering;
         self.stats.peak_states = self.stats.peak_states.max(kept);
-        index
     }
 }

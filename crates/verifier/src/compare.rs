@@ -7,7 +7,7 @@
 use crate::ids::IdMap;
 use crate::precision::{Node, Nodes};
 use crate::state::State;
-use crate::state::frame::{Active, Place};
+use crate::state::frame::{Active, Place, REGS};
 use crate::state::stack::{Byte, SLOT_BYTES, Slot};
 use crate::state::value::{ADD_CONST, Kind, NARROW_SUM, Reach, Value};
 use crate::structure::Code;
@@ -53,7 +53,7 @@ impl Requirement {
     ) -> Option<Requirement> {
         let values = old.frames.get(frame)?;
         let value = match place {
-            Place::Reg(reg) => *values.regs().get(reg)?,
+            Place::Reg(_) => *values.value(place)?,
             Place::Slot(slot) => {
                 let slot = values.stack().get(slot)?;
                 if !slot.is_spilled_scalar64() {
@@ -72,7 +72,7 @@ impl Requirement {
         // If there is no such frame, the comparison will say so.
         let Some(frame) = current.frames.get(self.frame) else { return false };
         let value = match self.place {
-            Place::Reg(reg) => frame.regs().get(reg),
+            Place::Reg(_) => frame.value(self.place),
             Place::Slot(slot) => frame.stack().get(slot).and_then(as_number),
         };
         value.is_some_and(|value| excludes(&self.old, value))
@@ -92,6 +92,24 @@ fn excludes(old: &Value, current: &Value) -> bool {
         Kind::Scalar => !current.scalar.within(&old.scalar),
         Kind::Packet(_) | Kind::PacketMeta(_) => old.off != current.off,
         _ => old.kind != current.kind || old.off != current.off,
+    }
+}
+
+/// Which numbers of a frame matter.
+#[derive(Clone, Copy)]
+struct Precise<'a> {
+    /// Those that the last checkpoint knows.
+    places: u128,
+    of: &'a Active,
+}
+
+impl Precise<'_> {
+    /// Whether the number in a place does.
+    #[inline]
+    fn contains(&self, nodes: &Nodes, place: Place, value: &Value) -> bool {
+        let number = place.number();
+        self.places >> number & 1 == 1
+            || self.of.written().contains(number) && nodes.is_precise(value.node)
     }
 }
 
@@ -132,17 +150,26 @@ impl Comparison<'_> {
             return false;
         }
         let live = self.code.live.get(at).copied().unwrap_or(u16::MAX);
-        for (reg, (a, b)) in old.regs().iter().zip(current.regs()).enumerate() {
-            if live >> reg & 1 == 1 && !self.values(a, b, || old.node(Place::Reg(reg), a)) {
+        let precise = Precise { places: self.nodes.precise_places(old.written()), of: old };
+        old.all_regs_beside(current, |reg, a, b, shared| {
+            // What is the same covers itself, but for ids.
+            let covers = live >> reg & 1 == 0
+                || shared && a.has_no_id()
+                || self.values(a, b, |nodes| precise.contains(nodes, Place::Reg(reg), a));
+            if !covers {
                 self.differed = Some((frame, Place::Reg(reg)));
-                return false;
             }
-        }
-        self.stacks(frame, old, current)
+            covers
+        }) && self.stacks(frame, old, current, precise)
     }
 
-    /// Whether the old value, which has a node, covers the current one.
-    fn values(&mut self, old: &Value, current: &Value, node: impl Fn() -> Node) -> bool {
+    /// Whether the old value, which may be a number that matters, covers the current one.
+    fn values(
+        &mut self,
+        old: &Value,
+        current: &Value,
+        is_precise: impl Fn(&Nodes) -> bool,
+    ) -> bool {
         if self.mode == Mode::Exact {
             return self.exact(old, current);
         }
@@ -153,7 +180,7 @@ impl Comparison<'_> {
             return false;
         }
         match old.kind {
-            Kind::Scalar => self.numbers(old, current, node),
+            Kind::Scalar => self.numbers(old, current, is_precise),
             Kind::MapValue(_)
             | Kind::MapKey(_)
             | Kind::Memory { .. }
@@ -180,8 +207,13 @@ impl Comparison<'_> {
         }
     }
 
-    fn numbers(&mut self, old: &Value, current: &Value, node: impl Fn() -> Node) -> bool {
-        if self.mode == Mode::Covers && !self.nodes.is_precise(node()) {
+    fn numbers(
+        &mut self,
+        old: &Value,
+        current: &Value,
+        is_precise: impl Fn(&Nodes) -> bool,
+    ) -> bool {
+        if self.mode == Mode::Covers && !is_precise(self.nodes) {
             return true;
         }
         let (old_sum, current_sum) = (old.id & ADD_CONST != 0, current.id & ADD_CONST != 0);
@@ -206,12 +238,19 @@ impl Comparison<'_> {
             && self.ids.same(old.ref_id, current.ref_id)
     }
 
-    fn stacks(&mut self, frame: usize, old: &Active, current: &Active) -> bool {
+    fn stacks(
+        &mut self,
+        frame: usize,
+        old: &Active,
+        current: &Active,
+        precise: Precise<'_>,
+    ) -> bool {
         old.stack().all_beside(current.stack(), |index, a, b, shared| match b {
             // What is the same covers itself, but for ids.
             Some(_) if shared && (!a.has_value() || a.value.has_no_id()) => true,
             Some(b) => {
-                let covers = self.slots(a, b, |value| old.node(Place::Slot(index), value));
+                let place = Place::Slot(index);
+                let covers = self.slots(a, b, |nodes, value| precise.contains(nodes, place, value));
                 if !covers {
                     self.differed = Some((frame, Place::Slot(index)));
                 }
@@ -225,13 +264,18 @@ impl Comparison<'_> {
     /// How many elements iterators gave does not count: then no loop over one would end.
     fn iterators(&mut self, old: &Value, current: &Value) -> bool {
         let uncounted = |kind| match kind {
-            Kind::Iterator { name, first, active, .. } => Some((name, first, active)),
+            Kind::Iterator { number, first, active, .. } => Some((number, first, active)),
             _ => None,
         };
         uncounted(old.kind) == uncounted(current.kind) && self.ids.same(old.ref_id, current.ref_id)
     }
 
-    fn slots(&mut self, old: &Slot, current: &Slot, node: impl Fn(&Value) -> Node) -> bool {
+    fn slots(
+        &mut self,
+        old: &Slot,
+        current: &Slot,
+        is_precise: impl Fn(&Nodes, &Value) -> bool,
+    ) -> bool {
         if self.mode == Mode::Exact && old.bytes != current.bytes {
             return false;
         }
@@ -241,7 +285,7 @@ impl Comparison<'_> {
         // Eight bytes of anything are a number of which nothing is known.
         if let (Some(a), Some(b)) = (as_number(old), as_number(current)) {
             let nowhere = !old.is_spilled();
-            return self.values(a, b, || if nowhere { Node::NONE } else { node(a) });
+            return self.values(a, b, |nodes| nowhere || is_precise(nodes, a));
         }
         for index in 0..SLOT_BYTES {
             match (old.bytes[index], current.bytes[index]) {
@@ -260,7 +304,7 @@ impl Comparison<'_> {
         }
         !old.is_spilled()
             || (current.is_spilled()
-                && self.values(&old.value, &current.value, || node(&old.value)))
+                && self.values(&old.value, &current.value, |nodes| is_precise(nodes, &old.value)))
     }
 }
 
@@ -275,6 +319,48 @@ fn as_number(slot: &Slot) -> Option<&Value> {
     }
 }
 
+/// The active functions of two states, with the registers that are live where each goes on.
+fn frames_beside<'a>(
+    code: &'a Code,
+    old: &'a State,
+    current: &'a State,
+    at: usize,
+) -> impl Iterator<Item = (&'a Active, &'a Active, u16)> {
+    let depth = old.depth();
+    old.frames.iter().zip(&current.frames).enumerate().map(move |(index, (a, b))| {
+        let callsite = old.frames.get(index + 1).map_or(at, |frame| frame.callsite);
+        let live_at = if index == depth { at } else { callsite };
+        (a, b, code.live.get(live_at).copied().unwrap_or(u16::MAX))
+    })
+}
+
+/// What matters in an old state, a checkpoint, matters in the current one that it covers. Whether
+/// that was not known.
+pub(crate) fn mark_counterparts(
+    code: &Code,
+    nodes: &mut Nodes,
+    old: &State,
+    current: &State,
+    at: usize,
+) -> bool {
+    let mut changed = false;
+    for (a, b, live) in frames_beside(code, old, current, at) {
+        let counted = u128::MAX << REGS | u128::from(live);
+        let mut places = nodes.precise_places(a.written()) & counted;
+        while places != 0 {
+            let place = Place::of_number(places.trailing_zeros() as usize);
+            places &= places - 1;
+            if let (Some(old), Some(current)) = (a.value(place), b.value(place))
+                && old.is_scalar()
+                && current.is_scalar()
+            {
+                changed |= nodes.mark(b.node(place, current));
+            }
+        }
+    }
+    changed
+}
+
 /// Gives the nodes of live numbers of an old state, each with that of the number it covers in the
 /// current one.
 pub(crate) fn counterparts(
@@ -284,12 +370,8 @@ pub(crate) fn counterparts(
     at: usize,
     mut found: impl FnMut(Node, Node),
 ) {
-    let depth = old.depth();
-    for (index, (a, b)) in old.frames.iter().zip(&current.frames).enumerate() {
-        let callsite = old.frames.get(index + 1).map_or(at, |frame| frame.callsite);
-        let live_at = if index == depth { at } else { callsite };
-        let live = code.live.get(live_at).copied().unwrap_or(u16::MAX);
-        let registers = a.regs().iter().zip(b.regs()).enumerate();
+    for (a, b, live) in frames_beside(code, old, current, at) {
+        let registers = a.regs().zip(b.regs()).enumerate();
         let registers = registers.filter(|(reg, _)| live >> reg & 1 == 1);
         let registers = registers.map(|(reg, (a, b))| (Place::Reg(reg), a, b));
         let spilled = a.stack().iter().zip(b.stack().iter()).enumerate();

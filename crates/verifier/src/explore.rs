@@ -36,11 +36,11 @@ pub(crate) enum Step {
 
 /// The part of a path that is its own: what is known, and how it came there.
 #[derive(Clone)]
-struct Path {
-    state: State,
-    at: usize,
+pub(crate) struct Path {
+    pub(crate) state: State,
+    pub(crate) at: usize,
     /// The last checkpoint.
-    parent: Option<usize>,
+    pub(crate) parent: Option<usize>,
     /// The last decision, an index into `Walk::decisions`.
     decision: Option<usize>,
     /// Entries of the kernel's history of the path since the last checkpoint.
@@ -192,7 +192,7 @@ impl<'a> Walk<'a> {
             if self.code.prune_points[self.at] && self.is_covered()? {
                 self.observe(Event::Covered, self.at);
                 if !self.next_path() {
-                    return Ok(());
+                    return self.check_settled();
                 }
                 continue;
             }
@@ -215,7 +215,7 @@ impl<'a> Walk<'a> {
                 Step::Jump(target) => self.at = target,
                 Step::End => {
                     if !self.next_path() {
-                        return Ok(());
+                        return self.check_settled();
                     }
                 }
             }
@@ -322,9 +322,21 @@ impl<'a> Walk<'a> {
         pushed
     }
 
+    /// The path here.
+    pub(crate) fn path_here(&self) -> Path {
+        let (at, parent, decision) = (self.at, self.parent, self.decision);
+        let (history, trail) = (self.history, self.trail);
+        Path { state: self.state.clone(), at, parent, decision, history, trail }
+    }
+
+    /// Lets a path wait that had ended.
+    pub(crate) fn wait(&mut self, path: Path) {
+        self.pending.push(path);
+    }
+
     /// Ends this path and takes up a waiting one; false if there is none.
     fn next_path(&mut self) -> bool {
-        self.checkpoints.end_path(self.parent);
+        self.end_path();
         let Some(path) = self.pending.pop() else { return false };
         self.state = path.state;
         self.at = path.at;

@@ -7,6 +7,7 @@
 //! message that says so.
 #![forbid(unsafe_code)]
 
+mod assumptions;
 mod check;
 mod checkpoints;
 mod compare;

@@ -7,6 +7,7 @@
 //! of the code (strongly connected component), all states in it are compared so. (Linux 6.18,
 //! `is_state_visited`, `compute_scc`.)
 
+use crate::assumptions::Assumptions;
 use crate::explore::Walk;
 use crate::state::State;
 use crate::state::frame::Place;
@@ -14,25 +15,45 @@ use crate::state::value::Value;
 use crate::structure::Code;
 use std::collections::HashMap;
 
-/// A cycle of the code, entered by a chain of calls.
+/// What a cycle repeats.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Repeated {
+    /// A strongly connected component of the code, by number.
+    Code(u32),
+    /// A function that the helper called at a slot calls back.
+    Callback(usize),
+}
+
+/// A cycle, entered by a chain of calls.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Cycle {
     callsites: Vec<usize>,
-    number: u32,
+    repeated: Repeated,
 }
 
 /// The walk within a cycle.
 #[derive(Default)]
-struct Visit {
+pub(crate) struct Visit {
     /// The checkpoint that was the first in it.
     entry: Option<usize>,
     /// Whether a state was covered by one whose paths have not ended.
     incomplete: bool,
+    /// What is to be seen to once all paths in it have ended.
+    pub(crate) assumptions: Assumptions,
 }
 
 /// A cycle that was entered, by number.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CycleNumber(usize);
+
+/// The cycles that a state lies in.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cycles {
+    /// The outermost one of the code alone.
+    pub(crate) code: Option<CycleNumber>,
+    /// The outermost one.
+    pub(crate) outer: Option<CycleNumber>,
+}
 
 /// All cycles that the walk was in.
 #[derive(Default)]
@@ -42,8 +63,36 @@ pub(crate) struct Visits {
 }
 
 impl Visits {
-    /// A checkpoint was made in a cycle.
-    pub(crate) fn enter(&mut self, cycle: Cycle, checkpoint: usize) -> CycleNumber {
+    /// A checkpoint was made of a state at a slot.
+    pub(crate) fn enter(
+        &mut self,
+        code: &Code,
+        state: &State,
+        at: usize,
+        checkpoint: usize,
+    ) -> Cycles {
+        let mut cycles = Cycles::default();
+        let calls = state.frames.iter().skip(1).map(|frame| frame.callsite);
+        for (depth, at) in calls.chain([at]).enumerate() {
+            let number = code.cycles.get(at).copied().unwrap_or(0);
+            let repeated = match number {
+                0 if cycles.outer.is_none() && code.calls_back(at) => Repeated::Callback(at),
+                0 => continue,
+                number => Repeated::Code(number),
+            };
+            let frames = state.frames.iter().skip(1).take(depth);
+            let callsites = frames.map(|frame| frame.callsite).collect();
+            let cycle = self.enter_cycle(Cycle { callsites, repeated }, checkpoint);
+            cycles.outer.get_or_insert(cycle);
+            if number != 0 {
+                cycles.code = Some(cycle);
+                break;
+            }
+        }
+        cycles
+    }
+
+    fn enter_cycle(&mut self, cycle: Cycle, checkpoint: usize) -> CycleNumber {
         let number = *self.numbers.entry(cycle).or_insert(self.visits.len());
         if number == self.visits.len() {
             self.visits.push(Visit::default());
@@ -52,38 +101,58 @@ impl Visits {
         CycleNumber(number)
     }
 
-    /// All paths from a checkpoint have ended: the cycle that it began is left.
-    pub(crate) fn leave(&mut self, cycle: CycleNumber, checkpoint: usize) {
-        let visit = &mut self.visits[cycle.0];
-        if visit.entry == Some(checkpoint) {
-            *visit = Visit::default();
+    /// A path from a checkpoint in cycles whose paths had all ended is taken up again. To be called
+    /// for the outermost checkpoint last.
+    pub(crate) fn enter_again(&mut self, cycles: Cycles, checkpoint: usize) {
+        if let Some(cycle) = cycles.code {
+            self.visits[cycle.0].entry = Some(checkpoint);
         }
     }
 
-    /// A state in a cycle was covered by one of an earlier turn.
-    pub(crate) fn close(&mut self, cycle: CycleNumber) {
-        self.visits[cycle.0].incomplete = true;
+    /// All paths from a checkpoint have ended: the cycles that it began are left.
+    pub(crate) fn leave(&mut self, cycles: Cycles, checkpoint: usize) {
+        for cycle in [cycles.code, cycles.outer].into_iter().flatten() {
+            let visit = &mut self.visits[cycle.0];
+            if visit.entry == Some(checkpoint) {
+                *visit = Visit::default();
+            }
+        }
     }
 
-    /// Whether what matters of the states in a cycle is not known yet.
+    /// The outermost cycle, if a checkpoint began it.
+    pub(crate) fn begun_by(&self, cycles: Cycles, checkpoint: usize) -> Option<CycleNumber> {
+        cycles.outer.filter(|cycle| self.visits[cycle.0].entry == Some(checkpoint))
+    }
+
+    /// The present walk within a cycle.
+    pub(crate) fn visit(&mut self, cycle: CycleNumber) -> &mut Visit {
+        &mut self.visits[cycle.0]
+    }
+
+    /// Whether nothing is left to be seen to in any cycle.
+    pub(crate) fn are_settled(&self) -> bool {
+        self.visits.iter().all(|visit| visit.assumptions.is_settled())
+    }
+
+    /// A state in a cycle of the code was covered by one of an earlier turn.
+    pub(crate) fn close(&mut self, cycles: Cycles) {
+        if let Some(cycle) = cycles.code {
+            self.visits[cycle.0].incomplete = true;
+        }
+    }
+
+    /// Whether what matters of the states in a cycle of the code is not known yet.
     #[inline]
-    pub(crate) fn is_incomplete(&self, cycle: CycleNumber) -> bool {
-        self.visits[cycle.0].incomplete
+    pub(crate) fn is_incomplete(&self, cycles: Cycles) -> bool {
+        cycles.code.is_some_and(|cycle| self.visits[cycle.0].incomplete)
     }
-}
 
-/// The outermost cycle of the code that a state at a slot is in.
-pub(crate) fn cycle_of(code: &Code, state: &State, at: usize) -> Option<Cycle> {
-    let mut callsites = Vec::new();
-    let calls = state.frames.iter().skip(1).map(|frame| frame.callsite);
-    for at in calls.chain([at]) {
-        let number = code.cycles.get(at).copied().unwrap_or(0);
-        if number != 0 {
-            return Some(Cycle { callsites, number });
-        }
-        callsites.push(at);
+    /// Whether a state is covered only on the assumption that what is known of the one that covers
+    /// it is all that matters.
+    #[inline]
+    pub(crate) fn is_assumed(&self, cycles: Cycles) -> bool {
+        cycles.outer.is_some_and(|cycle| self.visits[cycle.0].assumptions.is_needed())
     }
-    None
 }
 
 /// Whether two states came by the same calls.

@@ -13,19 +13,24 @@ use std::collections::HashMap;
 
 /// A number's origin.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Node(u64);
+pub(crate) struct Node(u32);
 
 /// The bit of a node that says: a place of a block.
-const OF_BLOCK: u64 = 1 << 63;
+const OF_BLOCK: u32 = 1 << 31;
 /// Places of a frame are fewer than two to this.
 const PLACE_BITS: u32 = 7;
+/// As many blocks have nodes. A walk of a million instructions, with a checkpoint of eight frames
+/// at each, makes half as many.
+const MAX_BLOCKS: usize = 1 << (31 - PLACE_BITS);
+/// As many other nodes there can be.
+const MAX_ENTRIES: usize = 1 << 31;
 
 impl Node {
     /// Computed from nothing: constants, loads, results of helpers.
     pub(crate) const NONE: Node = Node(0);
 
     fn of_block(block: u32, place: usize) -> Node {
-        Node(OF_BLOCK | u64::from(block) << PLACE_BITS | place as u64)
+        Node(OF_BLOCK | block << PLACE_BITS | place as u32)
     }
 
     /// The block and the place in it.
@@ -119,7 +124,12 @@ impl Nodes {
         if a == Node::NONE {
             return b;
         }
-        let node = Node(self.entries.len() as u64);
+        if self.entries.len() >= MAX_ENTRIES {
+            self.mark(a);
+            self.mark(b);
+            return Node::NONE;
+        }
+        let node = Node(self.entries.len() as u32);
         self.entries.push(Entry { operands: [a, b], precise: false });
         node
     }
@@ -132,6 +142,9 @@ impl Nodes {
         places: usize,
         number: impl Fn(usize) -> Option<Node>,
     ) {
+        if self.blocks.len() >= MAX_BLOCKS {
+            return self.checkpoint_nowhere(frame, places, number);
+        }
         let first = self.written.len();
         let mut written = 0;
         for place in (0..places).filter(|place| frame.contains(*place)) {
@@ -140,11 +153,27 @@ impl Nodes {
                 self.written.push(node);
             }
         }
-        // A walk makes at most as many checkpoints as it has instructions, of at most eight
-        // frames: far below 2^32.
+        // There are at most `MAX_BLOCKS`.
         let block = self.blocks.len() as u32;
         self.blocks.push(Block { precise: 0, written, first, dependent: 0, before: frame.block });
         *frame = Written { block, places: 0 };
+    }
+
+    /// A checkpoint without nodes left: all of its numbers matter.
+    #[cold]
+    fn checkpoint_nowhere(
+        &mut self,
+        frame: &mut Written,
+        places: usize,
+        number: impl Fn(usize) -> Option<Node>,
+    ) {
+        for place in 0..places {
+            match number(place) {
+                Some(node) => self.mark(frame.node(place, node)),
+                None => self.mark(frame.node(place, Node::NONE)),
+            };
+        }
+        *frame = Written { block: 0, places: 0 };
     }
 
     /// From now on, a number of a checkpoint that matters makes another one matter.
@@ -176,10 +205,17 @@ impl Nodes {
         }
     }
 
-    /// Marks a number, and all it was computed from, as mattering.
-    pub(crate) fn mark(&mut self, node: Node) {
+    /// The places of a frame that were not written since the last checkpoint and whose numbers
+    /// matter, a bit for each.
+    #[inline]
+    pub(crate) fn precise_places(&self, frame: &Written) -> u128 {
+        self.blocks[frame.block as usize].precise & !frame.places
+    }
+
+    /// Marks a number, and all it was computed from, as mattering. Whether it was not marked.
+    pub(crate) fn mark(&mut self, node: Node) -> bool {
         if self.is_precise(node) {
-            return;
+            return false;
         }
         self.pending.push(node);
         while let Some(node) = self.pending.pop() {
@@ -209,6 +245,7 @@ impl Nodes {
                 }
             }
         }
+        true
     }
 }
 

@@ -46,7 +46,9 @@ pub(crate) struct StackLiveness {
     by_call: HashMap<(Option<usize>, usize, usize), usize>,
     /// By slot of the code: what follows in the same function, and what it follows.
     successors: Vec<[Option<u32>; 2]>,
-    predecessors: Vec<Vec<u32>>,
+    predecessors: Vec<u32>,
+    /// Where those of a slot begin; they end where those of the next one do.
+    first_predecessor: Vec<u32>,
     /// What the present visit reads and writes, by frame.
     touched: [(Slots, Slots); MAX_FRAMES],
     is_touched: bool,
@@ -58,23 +60,21 @@ impl StackLiveness {
     pub(crate) fn new(code: &Code, function: usize) -> StackLiveness {
         let len = code.slots.len();
         let mut successors = vec![[None; 2]; len];
-        let mut predecessors = vec![Vec::new(); len];
         for (at, successors) in successors.iter_mut().enumerate() {
             let Some(insn) = code.insn(at) else { continue };
             let next = at + insn.len_slots();
             let falls = insn.falls_through().then_some(next).filter(|next| *next < len);
             let target = insn.jump_target().and_then(|target| code.target(at, *target));
-            for next in [falls, target].into_iter().flatten() {
-                // Code has at most a million slots.
-                predecessors[next].push(at as u32);
-            }
+            // Code has at most a million slots.
             *successors = [falls, target].map(|next| next.map(|next| next as u32));
         }
+        let (predecessors, first_predecessor) = invert(&successors);
         let mut liveness = StackLiveness {
             instances: Vec::new(),
             by_call: HashMap::new(),
             successors,
             predecessors,
+            first_predecessor,
             touched: [(0, 0); MAX_FRAMES],
             is_touched: false,
             pending: Vec::new(),
@@ -150,11 +150,10 @@ impl StackLiveness {
         if chain.flags[index] == VISITED && !self.is_touched {
             return;
         }
-        let touched = core::mem::replace(&mut self.touched, [(0, 0); MAX_FRAMES]);
         self.is_touched = false;
         let mut any_writes = false;
         for (frame, marks) in chain.frames.iter_mut().enumerate() {
-            let (reads, writes) = touched[frame];
+            let (reads, writes) = core::mem::take(&mut self.touched[frame]);
             let marks = &mut marks[index];
             let before = (marks.reads, marks.writes);
             marks.reads |= reads;
@@ -187,7 +186,9 @@ impl StackLiveness {
             }
             let outer = chain.outer;
             self.instances[instance].frames[frame][index].live = live;
-            for before in &self.predecessors[at] {
+            let first = self.first_predecessor[at] as usize;
+            let end = self.first_predecessor[at + 1] as usize;
+            for before in &self.predecessors[first..end] {
                 self.pending.push((instance, frame, *before as usize));
             }
             let Some((caller, callsite)) = outer.filter(|_| at == entry) else { continue };
@@ -207,4 +208,27 @@ impl StackLiveness {
         let marks = chain.frames.get(frame).and_then(|marks| marks.get(at - chain.entry));
         marks.map_or(0, |marks| marks.live)
     }
+}
+
+/// What each slot follows, one slot after the other, and where that begins for each.
+fn invert(successors: &[[Option<u32>; 2]]) -> (Vec<u32>, Vec<u32>) {
+    let mut first = vec![0; successors.len() + 1];
+    for next in successors.iter().flatten().flatten() {
+        first[*next as usize + 1] += 1;
+    }
+    let mut sum = 0;
+    for count in &mut first {
+        sum += *count;
+        *count = sum;
+    }
+    let mut predecessors = vec![0; sum as usize];
+    let mut filled = first.clone();
+    for (at, nexts) in successors.iter().enumerate() {
+        for next in nexts.iter().flatten() {
+            let place = &mut filled[*next as usize];
+            predecessors[*place as usize] = at as u32;
+            *place += 1;
+        }
+    }
+    (predecessors, first)
 }

@@ -13,6 +13,8 @@ pub struct IteratorRow {
     pub name: &'static str,
     /// The size of the object in slots of eight bytes.
     pub slots: u8,
+    /// Which one of all iterators it is.
+    pub number: u8,
 }
 
 /// What a call does to an iterator.
@@ -80,8 +82,8 @@ impl KfuncRow {
     }
 }
 
-const NUM: IteratorRow = IteratorRow { name: "num", slots: 1 };
-const BITS: IteratorRow = IteratorRow { name: "bits", slots: 2 };
+const NUM: IteratorRow = IteratorRow { name: "num", slots: 1, number: 0 };
+const BITS: IteratorRow = IteratorRow { name: "bits", slots: 2, number: 1 };
 
 const SCALAR: KfuncParam = KfuncParam::Scalar;
 const ITERATOR: KfuncParam = KfuncParam::Iterator;

@@ -11,7 +11,7 @@ use crate::input::SpecialKind;
 use crate::kernel::layout;
 use crate::rejection::{Check, Rule, fault};
 use crate::state::Reference;
-use crate::state::value::{AllocatedPointer, Kind, Value};
+use crate::state::value::{AllocatedPointer, Features, Kind, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::object::{ObjectCall, ObjectRow};
 use skep_bpf::platform::{Access, ArgKind};
@@ -75,7 +75,7 @@ impl Walk<'_> {
         let object = AllocatedPointer { percpu, ..self.object_pointer(type_id)? };
         let reference = Reference { id: self.new_id(), insn: self.at };
         self.state.references.push(reference);
-        let id = match (or_null, object.has_lock) {
+        let id = match (or_null, object.has_lock()) {
             (true, _) => reference.id,
             // Which one it is matters for its lock.
             (false, true) => self.new_id(),
@@ -90,14 +90,9 @@ impl Walk<'_> {
     pub(crate) fn object_pointer(&self, type_id: TypeId) -> Check<AllocatedPointer> {
         let fields = self.fields_of(type_id)?;
         let has = |kind: SpecialKind| fields.iter().any(|field| field.kind == kind);
-        Ok(AllocatedPointer {
-            type_id,
-            percpu: false,
-            borrowed: false,
-            rcu: false,
-            has_lock: has(SpecialKind::SpinLock) || has(SpecialKind::ResilientSpinLock),
-            is_counted: has(SpecialKind::Refcount),
-        })
+        let has_lock = has(SpecialKind::SpinLock) || has(SpecialKind::ResilientSpinLock);
+        let features = Features::new(has_lock, has(SpecialKind::Refcount));
+        Ok(AllocatedPointer { type_id, percpu: false, borrowed: false, rcu: false, features })
     }
 
     fn drop_object(&mut self, percpu: bool) -> Check {
@@ -147,7 +142,7 @@ impl Walk<'_> {
         let Kind::Allocated(object) = value.kind else {
             return fault(Rule::Object, "arg#0 is neither owning or non-owning ref");
         };
-        if !object.is_counted || object.percpu {
+        if !object.is_counted() || object.percpu {
             return fault(Rule::Object, "arg#0 doesn't point to a type with bpf_refcount field");
         }
         let owned = !object.borrowed && value.ref_id != 0;

@@ -81,7 +81,7 @@ impl Walk<'_> {
     /// A pointer to an object that somebody else owns as long as the lock is held.
     fn borrowed(&self, root: &Root) -> Check<AllocatedPointer> {
         let object = self.object_pointer(root.target.type_id)?;
-        Ok(AllocatedPointer { borrowed: true, rcu: object.is_counted, ..object })
+        Ok(AllocatedPointer { borrowed: true, rcu: object.is_counted(), ..object })
     }
 
     /// R1 is a list or tree, and its lock is held.
@@ -241,7 +241,7 @@ impl Walk<'_> {
                 value.ref_id = 0;
                 if let Kind::Allocated(object) = &mut value.kind {
                     object.borrowed = true;
-                    object.rcu = object.is_counted;
+                    object.rcu = object.is_counted();
                 }
             },
         );

@@ -71,7 +71,7 @@ impl Walk<'_> {
         let frame = self.state.frame_mut(place.frame);
         for (index, slot) in slots_of(row, place).enumerate() {
             let first = index == 0;
-            let kind = Kind::Iterator { name: row.name, first, active: true, turns: 0 };
+            let kind = Kind::Iterator { number: row.number, first, active: true, turns: 0 };
             let ref_id = if first { reference.id } else { 0 };
             let value = Value { ref_id, ..Value::pointer(kind) };
             *frame.slot_mut(slot) = Slot { bytes: [Byte::Iterator; SLOT_BYTES], value };
@@ -87,8 +87,8 @@ impl Walk<'_> {
         let is_part = |(index, slot): (usize, usize)| {
             stack.get(slot).is_some_and(|slot| {
                 slot.is_whole_iterator()
-                    && matches!(slot.value.kind, Kind::Iterator { name, first, .. }
-                        if name == row.name && first == (index == 0))
+                    && matches!(slot.value.kind, Kind::Iterator { number, first, .. }
+                        if number == row.number && first == (index == 0))
             })
         };
         if slots_of(row, place).enumerate().all(is_part) {

@@ -141,7 +141,7 @@ fn mark_null(state: &mut State, maps: &[MapFacts], pointer: &Value, null: bool) 
             let has_lock = match value.kind {
                 Kind::MapValue(map) => facts_of(maps, map)
                     .is_some_and(|map| map.has_field(crate::input::SpecialKind::SpinLock)),
-                Kind::Allocated(object) => object.has_lock,
+                Kind::Allocated(object) => object.has_lock(),
                 _ => false,
             };
             if !has_lock {

@@ -360,7 +360,7 @@ fn stack_place(state: &State, mem: Mem) -> Option<Place> {
 /// What a place holds; of a slot only what was spilled there whole.
 fn value(state: &State, place: Place) -> Option<&Value> {
     match place {
-        Place::Reg { frame, reg } => Some(&state.frames.get(frame)?.regs()[reg.index()]),
+        Place::Reg { frame, reg } => Some(state.frames.get(frame)?.value_of(reg.index())),
         Place::Slot { frame, slot } => {
             let slot = state.frames.get(frame)?.stack().get(slot)?;
             slot.is_spilled().then_some(&slot.value)

@@ -13,7 +13,11 @@ use skep_bpf::insn::Reg;
 use std::rc::Rc;
 
 /// The number of registers.
-const REGS: usize = 11;
+pub(crate) const REGS: usize = 11;
+/// The number of registers that calls write, r0 to r5.
+const LOW: usize = 6;
+/// The number of registers that calls keep.
+const HIGH: usize = REGS - LOW;
 
 /// A place in a frame that can hold a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,10 +29,17 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    fn number(self) -> usize {
+    pub(crate) fn number(self) -> usize {
         match self {
             Place::Reg(reg) => reg,
             Place::Slot(slot) => REGS + slot,
+        }
+    }
+
+    pub(crate) fn of_number(number: usize) -> Place {
+        match number.checked_sub(REGS) {
+            None => Place::Reg(number),
+            Some(slot) => Place::Slot(slot),
         }
     }
 }
@@ -47,7 +58,10 @@ pub(crate) enum Entered {
 /// One active function.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Frame {
-    regs: [Value; REGS],
+    // Apart, because most code between two checkpoints writes to the low ones alone, and because
+    // pieces of less than a kilobyte are what allocators are quick with.
+    low: Rc<[Value; LOW]>,
+    high: Rc<[Value; HIGH]>,
     stack: Rc<Stack>,
     /// The slot of the call; meaningless for the main function.
     pub(crate) callsite: usize,
@@ -61,17 +75,18 @@ pub(crate) struct Frame {
 impl Frame {
     /// A function that was just entered.
     pub(crate) fn new(index: usize, callsite: usize, function: usize, instance: usize) -> Frame {
-        let mut regs = [Value::INVALID; REGS];
+        let low = Rc::new([Value::INVALID; LOW]);
+        let mut high = [Value::INVALID; HIGH];
         // Frames are at most MAX_FRAMES.
-        regs[Reg::R10.index()] = Value::pointer(Kind::Stack { frame: index as u8 });
-        let entered = Entered::Called;
-        Frame { regs, stack: Rc::default(), callsite, function, instance, entered }
+        high[Reg::R10.index() - LOW] = Value::pointer(Kind::Stack { frame: index as u8 });
+        let (high, stack, entered) = (Rc::new(high), Rc::default(), Entered::Called);
+        Frame { low, high, stack, callsite, function, instance, entered }
     }
 
     /// The value in a register or spilled in a slot, as it was written.
     pub(crate) fn value(&self, place: Place) -> Option<&Value> {
         match place {
-            Place::Reg(reg) => self.regs.get(reg),
+            Place::Reg(reg) => (reg < REGS).then(|| self.value_of(reg)),
             Place::Slot(slot) => {
                 let contents = self.stack.get(slot)?;
                 contents.is_spilled().then_some(&contents.value)
@@ -81,13 +96,56 @@ impl Frame {
 
     /// Sets a register of a function that was just entered.
     pub(crate) fn set(&mut self, reg: Reg, value: Value) {
-        self.regs[reg.index()] = value;
+        *self.value_of_mut(reg.index()) = value;
+    }
+
+    /// A register as it was written.
+    #[inline]
+    pub(crate) fn value_of(&self, reg: usize) -> &Value {
+        if reg < LOW { &self.low[reg] } else { &self.high[reg - LOW] }
+    }
+
+    #[inline]
+    fn value_of_mut(&mut self, reg: usize) -> &mut Value {
+        if reg < LOW {
+            &mut Rc::make_mut(&mut self.low)[reg]
+        } else {
+            &mut Rc::make_mut(&mut self.high)[reg - LOW]
+        }
+    }
+
+    /// Whether the kernel calls the function at some time after the program.
+    pub(crate) fn is_later(&self) -> bool {
+        matches!(self.entered, Entered::Later(_))
     }
 
     /// The registers as they were written.
     #[inline]
-    pub(crate) fn regs(&self) -> &[Value; REGS] {
-        &self.regs
+    pub(crate) fn regs(&self) -> impl Iterator<Item = &Value> {
+        self.low.iter().chain(self.high.iter())
+    }
+
+    /// Whether something holds of all registers of this frame, each given with its number, that of
+    /// another one, and whether the two are shared.
+    #[inline]
+    pub(crate) fn all_regs_beside(
+        &self,
+        other: &Frame,
+        mut holds: impl FnMut(usize, &Value, &Value, bool) -> bool,
+    ) -> bool {
+        let shared = Rc::ptr_eq(&self.low, &other.low);
+        for reg in 0..LOW {
+            if !holds(reg, &self.low[reg], &other.low[reg], shared) {
+                return false;
+            }
+        }
+        let shared = Rc::ptr_eq(&self.high, &other.high);
+        for reg in 0..HIGH {
+            if !holds(LOW + reg, &self.high[reg], &other.high[reg], shared) {
+                return false;
+            }
+        }
+        true
     }
 
     /// The stack as it was written.
@@ -100,7 +158,7 @@ impl Frame {
 /// A function that is active in a state.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Active {
-    frame: Rc<Frame>,
+    frame: Frame,
     written: Written,
     /// How often the helper that it calls next has called back on this path.
     pub(crate) callback_turns: u32,
@@ -117,7 +175,7 @@ impl Deref for Active {
 
 impl From<Frame> for Active {
     fn from(frame: Frame) -> Active {
-        Active { frame: Rc::new(frame), written: Written::ALL, callback_turns: 0 }
+        Active { frame, written: Written::ALL, callback_turns: 0 }
     }
 }
 
@@ -129,10 +187,16 @@ impl Active {
         if value.is_scalar() { self.written.node(place.number(), value.node) } else { value.node }
     }
 
+    /// What was written since the last checkpoint.
+    #[inline]
+    pub(crate) fn written(&self) -> &Written {
+        &self.written
+    }
+
     /// A register.
     #[inline]
     pub(crate) fn reg(&self, reg: usize) -> Value {
-        let value = self.frame.regs[reg];
+        let value = *self.frame.value_of(reg);
         Value { node: self.node(Place::Reg(reg), &value), ..value }
     }
 
@@ -148,14 +212,14 @@ impl Active {
     #[inline]
     pub(crate) fn set_reg(&mut self, reg: usize, value: Value) {
         self.written.add(Place::Reg(reg).number());
-        Rc::make_mut(&mut self.frame).regs[reg] = value;
+        *self.frame.value_of_mut(reg) = value;
     }
 
     /// A register, to change it.
     #[inline]
     pub(crate) fn reg_mut(&mut self, reg: usize) -> &mut Value {
         let place = Place::Reg(reg);
-        let value = &mut Rc::make_mut(&mut self.frame).regs[reg];
+        let value = self.frame.value_of_mut(reg);
         if value.is_scalar() {
             value.node = self.written.node(place.number(), value.node);
         }
@@ -167,7 +231,7 @@ impl Active {
     #[inline]
     pub(crate) fn slot_mut(&mut self, slot: usize) -> &mut Slot {
         let number = Place::Slot(slot).number();
-        let stack = Rc::make_mut(&mut Rc::make_mut(&mut self.frame).stack);
+        let stack = Rc::make_mut(&mut self.frame.stack);
         let contents = stack.get_mut(slot);
         if contents.value.is_scalar() {
             contents.value.node = self.written.node(number, contents.value.node);
@@ -187,7 +251,7 @@ impl Active {
     /// Makes the stack have so many slots.
     pub(crate) fn grow_stack(&mut self, slots: usize) {
         if self.frame.stack.len() < slots {
-            Rc::make_mut(&mut Rc::make_mut(&mut self.frame).stack).grow(slots);
+            Rc::make_mut(&mut self.frame.stack).grow(slots);
         }
     }
 
@@ -196,7 +260,7 @@ impl Active {
         &self,
         select: impl Fn(&Value) -> bool,
     ) -> impl Iterator<Item = (Place, &Value)> {
-        let regs = self.frame.regs.iter().enumerate();
+        let regs = self.frame.regs().enumerate();
         let regs = regs.map(|(reg, value)| (Place::Reg(reg), value));
         let slots = self.frame.stack.iter().enumerate().filter(|(_, slot)| slot.is_spilled());
         let slots = slots.map(|(slot, contents)| (Place::Slot(slot), &contents.value));
@@ -211,7 +275,7 @@ impl Active {
         if !stack.iter().enumerate().any(dead) {
             return;
         }
-        let stack = Rc::make_mut(&mut Rc::make_mut(&mut self.frame).stack);
+        let stack = Rc::make_mut(&mut self.frame.stack);
         for slot in (0..stack.len()).filter(|slot| is_dead(*slot)) {
             if stack.get(slot) != Some(&Slot::INVALID) {
                 *stack.get_mut(slot) = Slot::INVALID;
@@ -222,18 +286,9 @@ impl Active {
 
     /// A checkpoint: every number gets a node of its own.
     pub(crate) fn checkpoint(&mut self, nodes: &mut Nodes) {
-        let frame = &*self.frame;
+        let frame = &self.frame;
         let number = |place: usize| {
-            let value = match place.checked_sub(REGS) {
-                None => &frame.regs[place],
-                Some(slot) => {
-                    let contents = frame.stack.get(slot)?;
-                    if !contents.is_spilled() {
-                        return None;
-                    }
-                    &contents.value
-                }
-            };
+            let value = frame.value(Place::of_number(place))?;
             value.is_scalar().then_some(value.node)
         };
         nodes.checkpoint(&mut self.written, REGS + frame.stack.len(), number);

@@ -144,22 +144,31 @@ impl State {
 
     /// Forgets the slots of all frames that are not live at slot `at` of the code.
     pub(crate) fn drop_dead_slots(&mut self, code: &Code, liveness: &StackLiveness, at: usize) {
-        let top = self.depth();
-        let instances: Vec<usize> = self.frames.iter().map(|frame| frame.instance).collect();
-        let callsites: Vec<usize> = self.frames.iter().map(|frame| frame.callsite).collect();
-        for (index, frame) in self.frames.iter_mut().enumerate() {
-            if frame.stack().len() == 0 {
-                continue;
-            }
-            let mut live = liveness.live_before(instances[top], index, at);
-            for caller in index..top {
-                // A call is one slot long. A helper that calls back is come back to.
-                let callsite = callsites[caller + 1];
-                let next = callsite + usize::from(!code.calls_back(callsite));
-                live |= liveness.live_before(instances[caller], index, next);
-            }
-            frame.keep_slots(live);
+        for index in 0..self.frames.len() {
+            let live = self.live_slots(code, liveness, at, index);
+            self.frames[index].keep_slots(live);
         }
+    }
+
+    /// The slots of a frame that are live at slot `at` of the code.
+    pub(crate) fn live_slots(
+        &self,
+        code: &Code,
+        liveness: &StackLiveness,
+        at: usize,
+        index: usize,
+    ) -> u64 {
+        if self.frames[index].stack().len() == 0 {
+            return 0;
+        }
+        let mut live = liveness.live_before(self.top().instance, index, at);
+        for calls in self.frames[index..].windows(2) {
+            // A call is one slot long. A helper that calls back is come back to.
+            let callsite = calls[1].callsite;
+            let next = callsite + usize::from(!code.calls_back(callsite));
+            live |= liveness.live_before(calls[0].instance, index, next);
+        }
+        live
     }
 
     /// Releases a reference: whatever pointed to the resource is a meaningless number now.

@@ -64,13 +64,42 @@ pub(crate) struct AllocatedPointer {
     pub(crate) borrowed: bool,
     /// It lives until the end of a section of `bpf_rcu_read_lock` only.
     pub(crate) rcu: bool,
-    /// The type has a lock: which object it is matters.
-    pub(crate) has_lock: bool,
-    /// The type counts its references.
-    pub(crate) is_counted: bool,
+    /// What the type has beside data.
+    pub(crate) features: Features,
+}
+
+/// What a type of objects has beside data. One byte, so that values stay small.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Features {
+    None,
+    Lock,
+    Count,
+    LockAndCount,
+}
+
+impl Features {
+    /// Whether there is a lock, and a count of references.
+    pub(crate) fn new(has_lock: bool, is_counted: bool) -> Features {
+        match (has_lock, is_counted) {
+            (false, false) => Features::None,
+            (true, false) => Features::Lock,
+            (false, true) => Features::Count,
+            (true, true) => Features::LockAndCount,
+        }
+    }
 }
 
 impl AllocatedPointer {
+    /// Whether the type has a lock: which object it is matters.
+    pub(crate) fn has_lock(&self) -> bool {
+        matches!(self.features, Features::Lock | Features::LockAndCount)
+    }
+
+    /// Whether the type counts its references.
+    pub(crate) fn is_counted(&self) -> bool {
+        matches!(self.features, Features::Count | Features::LockAndCount)
+    }
+
     /// Whether it is of the kind that the program owns.
     pub(crate) fn is_owned(&self) -> bool {
         !self.borrowed && !self.rcu
@@ -123,10 +152,10 @@ pub(crate) enum Kind {
     },
     /// What a pointer of the kernel may point to that nothing is known of; loads cope with it.
     UntrustedMemory,
-    /// In slots of the stack only: an iterator, whether this is its first slot, whether it may
+    /// In slots of the stack only: which iterator, whether this is its first slot, whether it may
     /// give more elements, and how many it gave.
     Iterator {
-        name: &'static str,
+        number: u8,
         first: bool,
         active: bool,
         turns: u32,
@@ -232,6 +261,9 @@ pub(crate) struct Value {
     pub(crate) node: Node,
     pub(crate) scalar: Scalar,
 }
+
+// Copying values is what a walk does most.
+const _: () = assert!(size_of::<Value>() <= 96);
 
 impl Value {
     /// Never written.

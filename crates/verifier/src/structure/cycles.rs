@@ -69,13 +69,10 @@ impl Search<'_> {
         path.push((at, 0));
     }
 
-    /// Takes a component from the stack. It is a cycle if it has two slots, leads to itself, or is
-    /// a call that repeats a function.
+    /// Takes a component from the stack. It is a cycle if it has two slots or leads to itself.
     fn close(&mut self, root: usize) {
         let members = self.open.iter().rposition(|at| *at == root).unwrap_or(0);
-        let is_cycle = self.open.len() - members > 1
-            || self.successors(root).contains(&Some(root))
-            || self.code.calls_back(root);
+        let is_cycle = self.open.len() - members > 1 || self.successors(root).contains(&Some(root));
         self.found += u32::from(is_cycle);
         for at in self.open.drain(members..) {
             self.low[at] = DONE;

@@ -1,6 +1,8 @@
 //! Small programs whose verdicts once differed from the live kernel's, found by comparing random
 //! ones. What the kernel says stands beside each.
 
+mod callbacks;
+
 use skep_bpf::codec::{Slot, SlotIndex};
 use skep_bpf::platform::{AttachType, HelperId, MapType, ProgType};
 use skep_bpf::program::Bytecode;
