@@ -27,7 +27,7 @@ use skep_jit::code::Code;
 use skep_jit::exec::Executable;
 use skep_jit::flow::Flow;
 use skep_jit::source::{Binding, Source};
-use skep_jit::ssa::{self, Passes, ir::Func};
+use skep_jit::ssa::{self, Counts, Passes, ir::Func};
 use skep_jit::{CompileOptions, Target, Tier};
 
 use crate::cpu::{CpuState, MAX_FRAMES};
@@ -207,7 +207,8 @@ pub(crate) fn ssa(
     passes: Passes,
 ) -> Result<Vec<Func>, CompileFailure> {
     let metered = is_metered(linked, Options::default().budget());
-    let form = |source: &Source<'_>| Ok(ssa::optimise(source, &Flow::new(source), passes));
+    let form =
+        |source: &Source<'_>| Ok(ssa::optimise(source, &Flow::new(source), passes, Counts::ALL));
     with_source(linked, machine, metered, form).map(|(form, _)| form)
 }
 

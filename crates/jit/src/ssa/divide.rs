@@ -1,4 +1,4 @@
-//! Unsigned division by a constant: multiplication by its reciprocal and shifts.
+//! Division by a constant: multiplication by its reciprocal and shifts.
 //!
 //! For a dividend below `2^bits` the quotient is the upper part of a product if the factor, the
 //! reciprocal times a power of two, is rounded up and the error stays below one step (Granlund and
@@ -107,6 +107,89 @@ fn wide_quotient(n: &mut Numbering<'_>, a: Val, divisor: u64) -> Option<Val> {
     let sum = n.emit(Op::Binary(Bin::Add, Width::W64, half, high));
     let less = n.number(u64::from(shift) - 65);
     Some(n.emit(Op::Binary(Bin::Rsh, Width::W64, sum, less)))
+}
+
+/// Signed division or remainder by a constant that is not 0: by its size, toward 0.
+pub(super) fn signed(
+    n: &mut Numbering<'_>,
+    bin: Bin,
+    width: Width,
+    a: Val,
+    number: u64,
+) -> Simpler {
+    let divisor = match width {
+        Width::W32 => i64::from(number as u32 as i32),
+        Width::W64 => number as i64,
+    };
+    let size = divisor.unsigned_abs();
+    if size == 1 {
+        return Simpler::Op(match bin {
+            Bin::Sdiv => Op::Unary(Un::Neg, width, a),
+            _ => Op::Const(0),
+        });
+    }
+    let quotient = if size.is_power_of_two() {
+        shifted_quotient(n, width, a, size.trailing_zeros())
+    } else {
+        match signed_quotient(n, width, a, size) {
+            Some(quotient) => quotient,
+            None => return Simpler::No,
+        }
+    };
+    match bin {
+        Bin::Sdiv if divisor < 0 => Simpler::Op(Op::Unary(Un::Neg, width, quotient)),
+        Bin::Sdiv => Simpler::Value(quotient),
+        // The remainder has the dividend's sign, whatever that of the divisor.
+        _ => {
+            let size = n.number(size);
+            let product = n.emit(Op::Binary(Bin::Mul, width, quotient, size));
+            Simpler::Op(Op::Binary(Bin::Sub, width, a, product))
+        }
+    }
+}
+
+/// -1 for negative numbers, else 0.
+fn sign(n: &mut Numbering<'_>, width: Width, a: Val) -> Val {
+    let most = n.number(u64::from(width.bits() - 1));
+    n.emit(Op::Binary(Bin::Arsh, width, a, most))
+}
+
+/// The quotient by a power of two: what a shift loses of a negative number is made up before.
+fn shifted_quotient(n: &mut Numbering<'_>, width: Width, a: Val, shift: u32) -> Val {
+    let sign = sign(n, width, a);
+    let rest = n.number(u64::from(width.bits() - shift));
+    let lost = n.emit(Op::Binary(Bin::Rsh, width, sign, rest));
+    let sum = n.emit(Op::Binary(Bin::Add, width, a, lost));
+    let shift = n.number(shift.into());
+    n.emit(Op::Binary(Bin::Arsh, width, sum, shift))
+}
+
+/// The quotient by another number of at least 3. A product with the reciprocal rounded up, shifted
+/// down, is the quotient of a number that is not negative and one less than that of one that is,
+/// if the reciprocal's error times the largest dividend stays within one step.
+fn signed_quotient(n: &mut Numbering<'_>, width: Width, a: Val, divisor: u64) -> Option<Val> {
+    let bits = width.bits();
+    let shift = bits - 1 + divisor.next_power_of_two().trailing_zeros();
+    let factor = 1_u128.checked_shl(shift)?.div_ceil(divisor.into());
+    let factor = n.number(u64::try_from(factor).ok()?);
+    let sign = sign(n, width, a);
+    let less = match width {
+        Width::W32 => {
+            let a = n.emit(Op::Unary(Un::Sext32, Width::W64, a));
+            let product = n.emit(Op::Binary(Bin::Mul, Width::W64, a, factor));
+            let shift = n.number(shift.into());
+            n.emit(Op::Binary(Bin::Arsh, Width::W64, product, shift))
+        }
+        Width::W64 => {
+            // The upper half of a product with a negative number is less by the other factor.
+            let high = n.emit(Op::Binary(Bin::MulHigh, Width::W64, a, factor));
+            let over = n.emit(Op::Binary(Bin::And, Width::W64, sign, factor));
+            let high = n.emit(Op::Binary(Bin::Sub, Width::W64, high, over));
+            let shift = n.number(u64::from(shift - 64));
+            n.emit(Op::Binary(Bin::Arsh, Width::W64, high, shift))
+        }
+    };
+    Some(n.emit(Op::Binary(Bin::Sub, width, less, sign)))
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub(crate) struct Dominators {
     pub(crate) predecessors: Vec<Vec<BlockId>>,
     /// The place in `order`; blocks that cannot be reached have none.
     pub(crate) position: Vec<u32>,
+    /// For each place in `order`, that of the block directly above; the entry's is its own.
+    pub(crate) idom: Vec<u32>,
     /// When the walk over the tree of dominators entered and left each place.
     span: Vec<(u32, u32)>,
 }
@@ -29,7 +31,7 @@ impl Dominators {
         }
         let idom = immediate(&order, &predecessors, &position);
         let span = spans(&idom);
-        Dominators { order, predecessors, position, span }
+        Dominators { order, predecessors, position, idom, span }
     }
 
     /// Whether every way to the second block leads through the first. Both can be reached.

@@ -1,5 +1,7 @@
 //! Tier 2 before instructions are chosen: SSA form and the passes over it.
 
+mod balance;
+
 mod build;
 
 mod cleanup;
@@ -18,11 +20,17 @@ mod found;
 
 pub(crate) mod hash;
 
+mod idioms;
+
 mod inline;
+
+mod invariant;
 
 pub mod ir;
 
 mod latch;
+
+mod memory;
 
 mod number;
 
@@ -31,6 +39,8 @@ mod payment;
 mod prepare;
 
 mod print;
+
+mod ranges;
 
 mod rounds;
 
@@ -42,6 +52,7 @@ mod widths;
 
 use crate::flow::Flow;
 use crate::source::Source;
+pub use idioms::Counts;
 use ir::Func;
 
 macro_rules! passes {
@@ -86,12 +97,22 @@ passes! {
     divide;
     /// What lookups found is not asked twice. Needs `number`.
     found;
+    /// Bits are counted by the operations that count bits.
+    idioms;
+    /// What was just loaded or stored is not loaded, what is overwritten not stored.
+    memory;
+    /// Masks, extensions and comparisons that change or decide nothing disappear.
+    ranges;
     /// Operations compute no more bits than are looked at.
     demand;
     /// Small functions take the place of their calls.
     inline;
+    /// What is the same in every round is computed in front of the loop.
+    invariant;
     /// Loops make rounds that cannot be the last without looking.
     rounds;
+    /// Sums over rounds are made in pairs.
+    balance;
     /// Loops with two bounds end at the smaller one.
     exits;
     /// Loop counters are compared after they count.
@@ -106,7 +127,7 @@ impl Default for Passes {
 
 /// The SSA form of all functions, in their order, after the passes.
 #[must_use]
-pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
+pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes, counts: Counts) -> Vec<Func> {
     let mut done: Vec<Option<Func>> = flow.functions.iter().map(|_| None).collect();
     let mut small = vec![false; done.len()];
     for function in inline::callees_first(source, flow) {
@@ -121,7 +142,7 @@ pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
                 cleanup::cleanup(&mut func, source.proof.is_some());
             }
         }
-        improve(&mut func, source.proof.is_some(), passes);
+        improve(&mut func, source, passes, counts);
         small[function] = inline::is_small(&func);
         done[function] = Some(func);
     }
@@ -132,12 +153,22 @@ pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes) -> Vec<Func> {
     done
 }
 
-fn improve(func: &mut Func, proved: bool, passes: Passes) {
+fn improve(func: &mut Func, source: &Source<'_>, passes: Passes, counts: Counts) {
+    let proved = source.proof.is_some();
     if passes.number {
         number::number(func, passes, false);
         cleanup::cleanup(func, proved);
     }
     if passes.found && passes.number && found::follow(func) {
+        cleanup::cleanup(func, proved);
+    }
+    if passes.idioms {
+        idioms::apply(func, counts, proved);
+    }
+    if passes.memory {
+        memory::forward(func, source);
+    }
+    if passes.ranges && ranges::apply(func) {
         cleanup::cleanup(func, proved);
     }
     if passes.demand {
@@ -151,12 +182,18 @@ fn improve(func: &mut Func, proved: bool, passes: Passes) {
 
 fn improve_loops(func: &mut Func, source: &Source<'_>, passes: Passes) {
     let proved = source.proof.is_some();
+    if passes.invariant {
+        invariant::hoist(func);
+    }
     if passes.rounds && rounds::split(func, source.metered) {
         cleanup::cleanup(func, proved);
         if passes.number {
             number::number(func, passes, true);
             cleanup::cleanup(func, proved);
         }
+    }
+    if passes.balance {
+        balance::balance(func);
     }
     if passes.exits && exits::merge_exits(func) {
         cleanup::cleanup(func, proved);

@@ -62,7 +62,8 @@ pub(crate) fn split(func: &mut Func, metered: bool) -> bool {
         found.push(ring);
     }
     for ring in &found {
-        Splitter { func, ring, metered }.split();
+        let since = func.nodes.len();
+        Splitter { func, ring, metered, since }.split();
     }
     !found.is_empty()
 }
@@ -273,6 +274,8 @@ struct Splitter<'a> {
     func: &'a mut Func,
     ring: &'a Loop,
     metered: bool,
+    /// Nodes from here on belong to the copy.
+    since: usize,
 }
 
 impl Splitter<'_> {
@@ -366,6 +369,7 @@ impl Splitter<'_> {
                     continue;
                 }
                 let op = node.op.map_operands(|used| *values.get(&used).unwrap_or(&used));
+                let op = self.since_start(op);
                 let new = self.func.make(op, node.pc);
                 self.func.blocks[at.index()].nodes.push(new);
                 values.insert(value, new);
@@ -379,6 +383,22 @@ impl Splitter<'_> {
         let edge = back_edge(self.func, ring.latch(), ring.head());
         let args = edge.map_or(&[][..], |edge| &edge.args);
         (at, args.iter().map(|arg| *values.get(arg).unwrap_or(arg)).collect())
+    }
+
+    /// A sum with a number, made of what the rounds before started from instead of their sums.
+    fn since_start(&mut self, op: Op) -> Op {
+        let Op::Binary(Bin::Add, width, a, b) = op else { return op };
+        let (Some(number), Op::Binary(Bin::Add, of, x, y)) =
+            (self.func.constant(b), self.func.op(a))
+        else {
+            return op;
+        };
+        let Some(before) = self.func.constant(y).filter(|_| of == width && a.index() >= self.since)
+        else {
+            return op;
+        };
+        let sum = self.number(Bin::Add.eval(width, before, number));
+        Op::Binary(Bin::Add, width, x, sum)
     }
 
     /// Ends a block where a round may end early; the block that it goes on in.

@@ -213,6 +213,7 @@ fn with_number(
         Bin::Div | Bin::Sdiv if number == 0 => Simpler::Op(Op::Const(0)),
         Bin::Mod | Bin::Smod if number == 0 => same(width, a),
         Bin::Div | Bin::Mod if n.passes.divide => divide::by_constant(n, bin, width, a, number),
+        Bin::Sdiv | Bin::Smod if n.passes.divide => divide::signed(n, bin, width, a, number),
         Bin::Lsh | Bin::Rsh | Bin::Arsh | Bin::Rotl => shifted(n, bin, width, a, number),
         Bin::Add | Bin::Xor | Bin::Or => {
             // Constants of two such operations in a row are one.

@@ -11,17 +11,19 @@ use skep_bpf::program::{Bytecode, Program};
 
 use super::eval::{End, World, evaluate};
 use super::ir::{CallSite, Func, Target};
-use super::{Passes, optimise};
+use super::{Counts, Passes, optimise};
 use crate::flow::Flow;
 use crate::source::{Binding, Source, no_function, no_lookup};
 
 mod loops;
 
+mod memory;
+
 /// Numbers that look random (SplitMix64).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn bits(&mut self) -> u64 {
+    pub(super) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -29,11 +31,11 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, limit: usize) -> usize {
+    pub(super) fn below(&mut self, limit: usize) -> usize {
         (self.bits() % limit as u64) as usize
     }
 
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(super) fn of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len())]
     }
 
@@ -342,7 +344,7 @@ fn check(seed: u64, program: &Program, passes: Passes, metered: bool, fuel: &[i6
         site: 0,
     };
     let flow = Flow::new(&source);
-    let func = optimise(&source, &flow, passes).remove(0);
+    let func = optimise(&source, &flow, passes, Counts::ALL).remove(0);
     validate(&func);
     let mut memory = Memory { slices: slices.to_vec(), ..Memory::default() };
     let (end, left) = evaluate(&func, entry, *first, 100_000, &mut memory);

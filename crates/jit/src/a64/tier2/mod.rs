@@ -26,7 +26,7 @@ use crate::abi::TrapCode;
 use crate::code::{Access, Code, Place};
 use crate::flow::Flow;
 use crate::source::Source;
-use crate::ssa;
+use crate::ssa::{self, Counts};
 use crate::{CompileError, CompileOptions};
 
 /// The most code: what an unconditional branch reaches.
@@ -40,7 +40,7 @@ pub(crate) fn compile(
 ) -> Result<Code, CompileError> {
     let flow = Flow::new(source);
     let mut functions = Vec::with_capacity(flow.functions.len());
-    for mut func in ssa::optimise(source, &flow, options.passes) {
+    for mut func in ssa::optimise(source, &flow, options.passes, Counts::ALL) {
         // Accesses truncate their addresses themselves.
         ssa::prepare(&mut func, false);
         let order = func.reverse_postorder();

@@ -6,7 +6,11 @@ use skep_bpf::insn::{Extend, Insn, Mem, Offset, Reg, Src};
 use skep_bpf::op::{AluOp, Cond, Size, Width};
 use skep_bpf::program::{Bytecode, Program};
 
-use super::{PAGE, Passes, Random, check, combinations};
+use super::super::ir::{Bin, BlockId, Func, Op};
+use super::{
+    Binding, Counts, Flow, HelperId, PAGE, Passes, Random, Source, check, combinations,
+    no_function, no_lookup, optimise,
+};
 
 const COUNTER: Reg = Reg::R7;
 const BOUND: Reg = Reg::R8;
@@ -143,4 +147,88 @@ fn random_loops_compute_the_same() {
         }
         check(seed, &program, Passes::ALL, false, &fuel);
     }
+}
+
+/// The function of a program without a proof, after all passes.
+pub(super) fn optimised(insns: &[Insn<Offset>]) -> (Program, Func) {
+    let slots: Vec<Slot> = insns.iter().flat_map(|insn| encode(insn).unwrap().slots()).collect();
+    let program = Program::new(&Bytecode::from(slots)).unwrap();
+    let helper = |_: HelperId| Binding::Generic { site: 0, args: 5 };
+    let insns = program.insns();
+    let source = Source {
+        program: &program,
+        insns,
+        proof: None,
+        metered: true,
+        helper: &helper,
+        lookup: &no_lookup,
+        function: &no_function,
+        site: 0,
+    };
+    let flow = Flow::new(&source);
+    let func = optimise(&source, &flow, Passes::ALL, Counts::ALL).remove(0);
+    (program, func)
+}
+
+/// Whether a way leads from a block to itself.
+fn is_in_loop(func: &Func, block: BlockId) -> bool {
+    let mut seen = vec![false; func.blocks.len()];
+    let mut path = vec![block];
+    while let Some(at) = path.pop() {
+        for edge in func.blocks[at.index()].term.edges() {
+            if edge.to == block {
+                return true;
+            }
+            if !std::mem::replace(&mut seen[edge.to.index()], true) {
+                path.push(edge.to);
+            }
+        }
+    }
+    false
+}
+
+pub(super) fn alu(op: AluOp, dst: Reg, src: Src) -> Insn<Offset> {
+    Insn::Alu { op, width: Width::W64, dst, src }
+}
+
+/// `r0 += r2 * 7` as long as `r7` is below `r1`.
+fn sum_of_products() -> Vec<Insn<Offset>> {
+    let (cond, width) = (Cond::Lt, Width::W64);
+    let (src, target) = (Src::Reg(Reg::R1), Offset(-6));
+    vec![
+        alu(AluOp::Mov, Reg::R0, Src::Imm(0)),
+        alu(AluOp::Mov, COUNTER, Src::Imm(0)),
+        alu(AluOp::Mov, Reg::R3, Src::Reg(Reg::R2)),
+        alu(AluOp::Mul, Reg::R3, Src::Imm(7)),
+        alu(AluOp::Add, Reg::R0, Src::Reg(Reg::R3)),
+        alu(AluOp::Xor, Reg::R0, Src::Reg(COUNTER)),
+        alu(AluOp::Add, COUNTER, Src::Imm(1)),
+        Insn::Branch { cond, width, dst: COUNTER, src, target },
+        Insn::Exit,
+    ]
+}
+
+#[test]
+fn what_does_not_change_is_computed_in_front() {
+    let (_, func) = optimised(&sum_of_products());
+    for id in func.reverse_postorder() {
+        let multiplies = func.blocks[id.index()].nodes.iter().any(|value| {
+            matches!(func.op(*value), Op::Binary(Bin::Mul, _, a, _)
+                if func.op(a) == Op::Entry(Reg::R2))
+        });
+        assert!(!(multiplies && is_in_loop(&func, id)), "{id}\n{func}");
+    }
+}
+
+#[test]
+fn most_rounds_are_made_without_a_check() {
+    let (_, func) = optimised(&sum_of_products());
+    let order = func.reverse_postorder();
+    let checks = |id: BlockId| {
+        let nodes = &func.blocks[id.index()].nodes;
+        nodes.iter().any(|value| matches!(func.op(*value), Op::Charge(_) | Op::ChargeAndCheck(_)))
+    };
+    let free = order.iter().filter(|id| is_in_loop(&func, **id) && !checks(**id));
+    let alone = free.filter(|id| func.blocks[id.index()].term.edges().any(|edge| edge.to == **id));
+    assert_eq!(alone.count(), 1, "{func}");
 }

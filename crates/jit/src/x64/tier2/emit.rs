@@ -364,6 +364,14 @@ impl Emitter<'_, '_> {
                 let to = self.mem(chosen, amode, opt(0), bytes(bits), true);
                 self.compiler.asm.store_imm(bits, to, imm);
             }
+            Inst::AluToMem(op, bits, amode) => {
+                let to = self.mem(chosen, amode, opt(1), bytes(bits), true);
+                self.compiler.asm.alu(op, bits, to, reg(0));
+            }
+            Inst::AluImmToMem(op, bits, amode, imm) => {
+                let to = self.mem(chosen, amode, opt(0), bytes(bits), true);
+                self.compiler.asm.alu_imm(op, bits, to, imm);
+            }
             Inst::CheckAligned(amode, len, code) => {
                 self.check_aligned(chosen, amode, (len, code), reg(0), opt(1));
             }

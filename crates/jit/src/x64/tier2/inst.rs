@@ -119,6 +119,10 @@ pub(super) enum Inst {
     LoadSwapped(Bits, Amode),
     /// Value, memory.
     Store(Bits, Amode),
+    /// Value, memory: what is there and the value, put back.
+    AluToMem(Alu, Bits, Amode),
+    /// Memory: what is there and a number, put back.
+    AluImmToMem(Alu, Bits, Amode, i32),
     /// Value, memory: stored with its bytes exchanged.
     StoreSwapped(Bits, Amode),
     /// Memory.
@@ -168,6 +172,8 @@ impl Inst {
             | Inst::Store(_, amode)
             | Inst::StoreSwapped(_, amode)
             | Inst::StoreImm(_, amode, _)
+            | Inst::AluToMem(_, _, amode)
+            | Inst::AluImmToMem(_, _, amode, _)
             | Inst::CheckAligned(amode, _, _)
             | Inst::LockAlu(_, _, amode)
             | Inst::Xadd(_, amode)

@@ -29,7 +29,7 @@ use crate::code::{Access, Code, Place};
 use crate::flow::Flow;
 use crate::source::Source;
 use crate::ssa::ir::Func;
-use crate::ssa::{self, Passes};
+use crate::ssa::{self, Counts, Passes};
 use crate::{CompileError, CompileOptions};
 
 /// The most bytes of code: distances in it fit in 31 bits with room to spare.
@@ -100,7 +100,9 @@ struct Mark {
 
 impl Compiler<'_> {
     fn program(&mut self) -> Result<(), CompileError> {
-        let funcs = ssa::optimise(self.source, self.flow, self.passes);
+        let Features { popcnt, lzcnt, bmi1, .. } = self.features;
+        let counts = Counts { ones: popcnt, leading: lzcnt, trailing: bmi1 };
+        let funcs = ssa::optimise(self.source, self.flow, self.passes, counts);
         for (index, func) in funcs.into_iter().enumerate() {
             self.function(index, func)?;
             if self.asm.offset() > MAX_BYTES {

@@ -7,7 +7,7 @@ use skep_bpf::op::{AtomicOp, Size, Width};
 use super::super::inst::{Amode, Base, Inst};
 use super::{Selector, SmallVec, bits, late, preg, reuse, size_bits, temporary, use_of};
 use crate::abi::TrapCode;
-use crate::ssa::ir::{Op, Un, Val};
+use crate::ssa::ir::{Bin, Op, Un, Val};
 use crate::x64::asm::{Alu, Gpr};
 
 impl Selector<'_> {
@@ -68,6 +68,9 @@ impl Selector<'_> {
                 return self.push_mem(mem, &[], |mem| Inst::StoreImm(bits, mem, imm));
             }
         }
+        if self.changes_in_place(size, mem, value) {
+            return;
+        }
         if self.features.movbe
             && size >= Size::W
             && let Some(Op::Unary(Un::Swap, width, inner)) = self.only_here(value)
@@ -83,6 +86,47 @@ impl Selector<'_> {
         };
         let reg = self.reg(value);
         self.push_mem(mem, &[use_of(reg)], |mem| Inst::Store(bits, mem));
+    }
+
+    /// Takes in the operation and the load of a value that is put back where it was loaded. Only
+    /// with a proof: a fault of the load would look like one of the store.
+    fn changes_in_place(&mut self, size: Size, mem: (Val, i32), value: Val) -> bool {
+        let Some(Op::Binary(bin, width, a, b)) = self.only_here(value) else { return false };
+        let op = match bin {
+            Bin::Add => Alu::Add,
+            Bin::Sub => Alu::Sub,
+            Bin::And => Alu::And,
+            Bin::Or => Alu::Or,
+            Bin::Xor => Alu::Xor,
+            _ => return false,
+        };
+        let bits = size_bits(size);
+        if !self.proved || 8 * size.bytes() > width.bits() {
+            return false;
+        }
+        for (old, other) in [(a, b), (b, a)] {
+            let is_same = self
+                .loaded(old)
+                .is_some_and(|(from, _, addr, disp)| from == size && (addr, disp) == mem);
+            if !is_same || old == other || (old == b && op == Alu::Sub) {
+                continue;
+            }
+            let imm = self.constant(other).and_then(|number| match size {
+                Size::B => Some(i32::from(number as i8)),
+                Size::H => Some(i32::from(number as i16)),
+                Size::W => Some(number as i32),
+                Size::Dw => i32::try_from(number as i64).ok(),
+            });
+            self.absorbed[old.index()] = true;
+            if let Some(imm) = imm {
+                self.push_mem(mem, &[], |mem| Inst::AluImmToMem(op, bits, mem, imm));
+            } else {
+                let other = self.reg(other);
+                self.push_mem(mem, &[use_of(other)], |mem| Inst::AluToMem(op, bits, mem));
+            }
+            return true;
+        }
+        false
     }
 
     pub(super) fn check_aligned(&mut self, (addr, disp): (Val, i32), bytes: u32, code: TrapCode) {
