@@ -4,8 +4,9 @@
 //! ended. What matters of the earlier state is then not known yet, so numbers are compared whether
 //! they matter or not, and once it turns out that one does, its counterpart does as well
 //! ([`Nodes::depend`](crate::precision::Nodes::depend)). Until the walk has left the loop, a cycle
-//! of the code (strongly connected component), all states in it are compared so. (Linux 6.18,
-//! `is_state_visited`, `compute_scc`.)
+//! of the code (strongly connected component), all states in it are compared so. The loop of a
+//! callback is not in the code: [`crate::assumptions`] says how its states are compared. (Linux
+//! 6.18, `is_state_visited`, `compute_scc`.)
 
 use crate::assumptions::Assumptions;
 use crate::explore::Walk;
