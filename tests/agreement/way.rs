@@ -28,12 +28,12 @@ impl Way {
     pub fn all() -> Vec<Way> {
         let mut ways =
             vec![Way::new(Engine::Checked, false, true), Way::new(Engine::Fast, false, true)];
+        let kinds = [(false, true), (true, true), (true, false)];
         for engine in [Engine::Template, Engine::Optimising] {
-            let kinds = [(false, true), (true, true), (true, false)];
             ways.extend(kinds.map(|(proof, metered)| Way::new(engine, proof, metered)));
         }
         for passes in Passes::reduced() {
-            for (proof, metered) in [(false, true), (true, false)] {
+            for (proof, metered) in kinds {
                 let passes = passes.clone();
                 ways.push(Way { passes, ..Way::new(Engine::Optimising, proof, metered) });
             }

@@ -174,6 +174,23 @@ fn tail_calls_that_come_back_leave_the_packet() {
     assert_eq!(refused.as_deref(), Some("R7 invalid mem access 'scalar'"));
 }
 
+/// A byte that is stored and loaded with its sign is no copy of what was stored. Linux 6.18 takes
+/// it for one, and accepts this program, which reads below its stack where the byte is 128 or more.
+#[test]
+fn loads_with_a_sign_are_no_copies() {
+    let text = |extend: &str, most: i32| {
+        format!(
+            "r1 = map_val_by_idx(1, 0) ll\nr7 = *(u8 *)(r1 + 8)\nif r7 > {most} goto over\n\
+             *(u8 *)(r10 - 24) = r7\nr8 = *({extend} *)(r10 - 24)\nif r7 == 9 goto over\n\
+             r8 s>>= 61\nr1 = r10\nr1 += r8\nr1 += -512\nr0 = *(u8 *)(r1 + 0)\nover: r0 = 0\nexit"
+        )
+    };
+    assert_eq!(of_text(&text("u8", 200)), None);
+    assert_eq!(of_text(&text("s8", 127)), None);
+    let sentence = of_text(&text("s8", 128)).expect("a rejection");
+    assert!(sentence.contains("invalid variable-offset read from stack"), "{sentence}");
+}
+
 /// Linux 6.18 follows the bits of swapped bytes.
 #[test]
 fn swapped_bytes_are_known() {
