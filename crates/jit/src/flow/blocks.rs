@@ -30,7 +30,7 @@ impl Blocks {
             block_at: vec![0; scan.effects.len()],
         };
         let mut targets = scan.targets.iter();
-        let effects = scan.effects.as_mut_slice();
+        let effects = scan.effects.as_slice();
         for (index, function) in scan.functions.iter_mut().enumerate() {
             let first = found.blocks.len() as u32;
             let (mut start, end) = (function.entry as usize, function.end as usize);
@@ -55,7 +55,7 @@ impl Blocks {
     fn cut<'a>(
         &mut self,
         source: &Source<'_>,
-        effects: &mut [Effects],
+        effects: &[Effects],
         (start, end): (usize, usize),
         targets: &mut impl Iterator<Item = &'a u32>,
     ) -> usize {
@@ -75,7 +75,6 @@ impl Blocks {
                 paid = at;
             }
         }
-        effects[at - 1].kind |= Kind::LAST;
         let index = self.blocks.len() as u32;
         self.block_at[start] = index;
         let jump = if last.has(Kind::JUMPS) { targets.next() } else { None };

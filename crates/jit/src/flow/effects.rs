@@ -67,10 +67,6 @@ impl Kind {
     const ACCESS: Kind = Kind(1 << 10);
     /// A byte swap.
     const SWAP: Kind = Kind(1 << 11);
-    /// The last instruction of its block.
-    pub(super) const LAST: Kind = Kind(1 << 12);
-    /// It and the next instruction may be joined: see [`Effects::may_join`].
-    pub(super) const JOINED: Kind = Kind(1 << 13);
 
     #[inline]
     pub(super) const fn has(self, other: Kind) -> bool {
@@ -78,7 +74,7 @@ impl Kind {
     }
 
     #[inline]
-    pub(super) const fn when(self, condition: bool) -> Kind {
+    const fn when(self, condition: bool) -> Kind {
         Kind(self.0 & (condition as u16).wrapping_neg())
     }
 }

@@ -4,8 +4,7 @@
 //! where a function before it calls it, and assumed to be everything elsewhere.
 
 use super::blocks::Summary;
-use super::effects::Kind;
-use super::{Block, Effects, Flow, RegSet};
+use super::{Block, Flow, RegSet};
 
 impl Flow {
     /// `calls` are the calls of functions of the program and the entries that they call.
@@ -20,7 +19,9 @@ impl Flow {
             calls_before = first_call;
             let (first, after) = (function.blocks.0 as usize, function.blocks.1 as usize);
             while self.round(first..after, summaries) {}
-            self.spread(index);
+            for block in first..after {
+                self.spread(block);
+            }
             let function = &mut self.functions[index];
             function.live_in = self.blocks[first].live_in;
             if self.zeroing {
@@ -67,24 +68,12 @@ impl Flow {
         summaries[block] = summary;
     }
 
-    /// Goes from the last instruction of a function to its first, without branching where blocks
-    /// end: they are short.
-    fn spread(&mut self, function: usize) {
-        let function = &self.functions[function];
-        let (mut live, mut block) = (RegSet::EMPTY, function.blocks.1 as usize);
-        let mut next = Effects::default();
-        for effects in self.effects[function.entry as usize..function.end as usize].iter_mut().rev()
-        {
-            // All of it at once, there and back: parts would have to wait for each other.
-            let mut found = *effects;
-            let is_last = found.kind.has(Kind::LAST);
-            block -= usize::from(is_last);
-            live = live.or_if(self.blocks[block].live_out, is_last);
-            found.live_after = live;
-            live = found.reads | (live - found.writes);
-            found.kind |= Kind::JOINED.when(found.may_join(next) & !is_last);
-            *effects = found;
-            next = found;
+    fn spread(&mut self, block: usize) {
+        let block = &self.blocks[block];
+        let mut live = block.live_out;
+        for effects in self.effects[block.range()].iter_mut().rev() {
+            effects.live_after = live;
+            live = effects.reads | (live - effects.writes);
         }
     }
 }

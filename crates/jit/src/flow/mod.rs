@@ -22,7 +22,7 @@ use crate::abi::FRAME_BYTES;
 use crate::source::Source;
 
 use blocks::Blocks;
-use effects::{Kind, Scan};
+use effects::Scan;
 
 pub use effects::Effects;
 pub use fuel::{Payment, pays};
@@ -189,12 +189,13 @@ impl Flow {
         (block(jump), block(next))
     }
 
-    /// Whether an instruction and the next of its block may be of use to each other, so that a
-    /// compiler should look at both. Most neighbours are not.
+    /// Whether an instruction and the next may be of use to each other, so that a compiler should
+    /// look at both. Most neighbours are not.
     #[must_use]
     #[inline]
     pub fn may_join(&self, index: usize) -> bool {
-        self.effects[index].kind.has(Kind::JOINED)
+        let pair = self.effects.get(index..).and_then(|rest| rest.first_chunk());
+        pair.is_some_and(|&[first, second]: &[Effects; 2]| first.may_join(second))
     }
 }
 

@@ -38,13 +38,6 @@ impl RegSet {
         self.0 & (1 << reg.index()) != 0
     }
 
-    /// The other set if a condition holds, else this one; without a branch.
-    #[inline]
-    pub(super) const fn or_if(self, other: RegSet, condition: bool) -> RegSet {
-        let mask = (condition as u16).wrapping_neg();
-        RegSet(other.0 & mask | self.0 & !mask)
-    }
-
     /// Whether it is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {

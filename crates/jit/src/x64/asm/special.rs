@@ -100,7 +100,14 @@ impl Asm {
 
     /// Fills with instructions that do nothing up to a multiple of a power of two.
     pub fn align(&mut self, to: usize) {
-        let mut missing = self.len.next_multiple_of(to) - self.len;
+        self.align_after(0, to);
+    }
+
+    /// Fills with instructions that do nothing so that what comes so many bytes later is at a
+    /// multiple of a power of two.
+    pub fn align_after(&mut self, bytes: usize, to: usize) {
+        let at = self.len + bytes;
+        let mut missing = at.next_multiple_of(to) - at;
         while missing > 0 {
             let now = missing.min(9);
             self.nop(now);

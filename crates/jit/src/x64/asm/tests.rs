@@ -489,6 +489,11 @@ fn padding_does_nothing() {
             asm.align(32);
         });
         assert_eq!(code.len(), if start == 0 { 0 } else { 32 });
+        let code = encode(|asm| {
+            (0..start).for_each(|_| asm.int3());
+            asm.align_after(4, 32);
+        });
+        assert_eq!(code.len(), if start <= 28 { 28 } else { 60 });
     }
 }
 

@@ -9,11 +9,10 @@ use crate::flow::RegSet;
 use crate::x64::asm::{Alu, Bits, Gpr, Mem, Scale, Shift};
 use crate::x64::regs::{SCRATCH, gpr};
 
-/// Whether an instruction leaves the upper halves of what it writes clear, given the registers
-/// whose upper halves are clear before it.
-pub(super) fn gives_narrow(insn: &Insn<Pc>, narrow: RegSet) -> bool {
+/// Whether an instruction, other than arithmetic of two operands, leaves the upper halves of what
+/// it writes clear.
+pub(super) fn gives_narrow(insn: &Insn<Pc>) -> bool {
     match *insn {
-        Insn::Alu { op, width, dst, src } => result_is_narrow(op, width, dst, src, narrow),
         Insn::Neg { width, .. } => width == Width::W32,
         Insn::Movsx { op, .. } => op.row().width == Width::W32,
         Insn::Endian { bits, .. } => bits != SwapBits::B64,
@@ -45,7 +44,8 @@ const NARROW: [u8; 16] = {
     table
 };
 
-/// [`gives_narrow`] of arithmetic, without branches on what it is.
+/// [`gives_narrow`] of arithmetic, given the registers whose upper halves are clear before it;
+/// without branches on what it is.
 #[inline]
 pub(super) fn result_is_narrow(
     op: AluOp,

@@ -138,7 +138,7 @@ impl Compiler<'_> {
     fn function(&mut self, index: usize) -> Result<(), CompileError> {
         let function = self.flow.functions[index];
         self.place(Place::NONE);
-        self.asm.align(16);
+        self.asm.align_after(ENDBR64_BYTES, 16);
         self.asm.bind(self.first_entry.nth(index));
         // Tail calls, callbacks and calls through registers come by indirect branches.
         self.asm.endbr64();
@@ -232,7 +232,12 @@ impl Compiler<'_> {
 
     /// Updates what is known of registers by an instruction that was compiled.
     fn learn(&mut self, index: usize) {
-        let is_narrow = alu::gives_narrow(&self.source.insns[index], self.narrow);
+        let insn = &self.source.insns[index];
+        if let Insn::Alu { op, width, dst, src } = *insn {
+            let is_narrow = alu::result_is_narrow(op, width, dst, src, self.narrow);
+            return self.wrote(RegSet::of(dst), is_narrow);
+        }
+        let is_narrow = alu::gives_narrow(insn);
         self.wrote(self.flow.effects(index).writes, is_narrow);
     }
 
@@ -308,3 +313,6 @@ impl Compiler<'_> {
 
 /// Heads of loops start in a fetch window of their own.
 const LOOP_ALIGNMENT: usize = 16;
+
+/// The size of the landing pad before a function's code, which is what is aligned.
+const ENDBR64_BYTES: usize = 4;
