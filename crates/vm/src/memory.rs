@@ -284,6 +284,20 @@ impl Window {
         self.view.load(addr, size)
     }
 
+    /// Loads words of four bytes, of which at most a page is asked for.
+    #[inline(always)]
+    pub(crate) fn load_words<const N: usize>(&self, addr: u32) -> Result<[u32; N], Fault> {
+        const { assert!(N > 0 && 4 * N <= PAGE_BYTES as usize, "no more than two pages") };
+        let len = 4 * N as u32;
+        if !self.view.allows_small(addr, len, Access::Read) {
+            return Err(Fault { addr, len, access: Access::Read });
+        }
+        // SAFETY: the pages of the first and the last byte are readable, and there is no other
+        // between them. Volatile, since other threads may write.
+        let load = |index| unsafe { load_raw(self.view.at(addr + 4 * index as u32), Size::W) };
+        Ok(std::array::from_fn(|index| load(index) as u32))
+    }
+
     /// Stores the low 1, 2, 4 or 8 bytes of a value.
     ///
     /// # Errors

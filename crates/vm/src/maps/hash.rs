@@ -1,7 +1,6 @@
 //! Hashes: values under keys of any bytes; one value for all processors or one each. Some drop
 //! what was used least recently when they are full.
 
-use skep_bpf::op::Size;
 use skep_bpf::platform::MapType;
 
 use super::lru::Lru;
@@ -11,7 +10,7 @@ use super::values::{Layout, Values};
 use super::{CpuIndex, Direct, Map, MapSpec, Value, Way};
 use crate::errno::Errno;
 use crate::machine::{Machine, MapError};
-use crate::memory::{Access, Fault, Window};
+use crate::memory::{Fault, Window};
 
 /// `BPF_MAP_TYPE_HASH` and `BPF_MAP_TYPE_PERCPU_HASH`, and both as `LRU`. Memory is committed as it is used, with or
 /// without `BPF_F_NO_PREALLOC`.
@@ -200,6 +199,6 @@ impl Map for Hash {
 /// A key of so many words.
 #[inline(always)]
 fn short<const WORDS: usize>(window: &Window, at: u32) -> Result<Short<WORDS>, Fault> {
-    window.check(at, 4 * WORDS as u32, Access::Read)?;
-    Short::read(|word| Ok(window.load(at + 4 * word, Size::W)? as u32))
+    let words = window.load_words::<WORDS>(at)?;
+    Ok(Short::new(words))
 }

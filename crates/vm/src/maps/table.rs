@@ -1,13 +1,13 @@
 //! The hash table of keys: from a key to the number of its element.
 //!
-//! Everything is words in boxed slices, so that readers need neither locks nor unsafe code: a
-//! bucket holds the first element of its chain, an element the next one, the hash and the key.
-//! Writers lock the bucket. A removal counts up the bucket's version before its element can be
-//! reused; a reader that finds the version unchanged at the end has therefore only seen elements
-//! that were in the chain all the time, and what it found or missed was so. Versions have 32 bits:
-//! a reader would have to sleep through exactly 2^32 removals to be wrong.
+//! Everything is words in boxed slices, so that readers need neither locks nor unsafe code. A
+//! bucket is a cache line: elements with the hashes of their keys, a version, and the first of a
+//! chain of elements for which there was no room. Keys lie by themselves, so that a lookup
+//! touches two lines. Writers lock the bucket. A removal counts up the bucket's version before its
+//! element can be reused; a reader that finds the version unchanged at the end has therefore only
+//! seen elements that were in the bucket all the time, and what it found or missed was so.
+//! Versions have 32 bits: a reader would have to sleep through exactly 2^32 removals to be wrong.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -23,10 +23,14 @@ use crate::errno::Errno;
 use crate::machine::MapError;
 use crate::memory::zeroed;
 
-/// Words of an element: the link to the next, the hash, then the key, padded with zeros.
-const NEXT: usize = 0;
-const HASH: usize = 1;
-const KEY: usize = 2;
+/// How many words a bucket has: a cache line. The first holds the version in its upper half and
+/// the link to the first of the chain in the lower, the others the mark of a hash and a link.
+const BUCKET_WORDS: usize = 8;
+/// How many entries a bucket is made for: of seven places, so many are taken on average.
+const BUCKET_ENTRIES: usize = 4;
+
+/// The size of a cache line, in bytes.
+const LINE_BYTES: usize = 64;
 
 /// The most locks that buckets share.
 const LOCKS: usize = 256;
@@ -36,10 +40,16 @@ const TRIES: usize = 8;
 /// Keys and the elements they are in.
 pub(super) struct Table {
     key_bytes: usize,
-    /// The first link of the chain in the lower half, the version in the upper.
+    /// [`BUCKET_WORDS`] for each, from the start of a cache line on.
     buckets: Box<[AtomicU64]>,
+    buckets_start: usize,
+    bucket_count: usize,
     locks: Box<[Lock]>,
+    /// The keys, from the start of a cache line on.
     words: Box<[AtomicU32]>,
+    start: usize,
+    /// For each element, the link to the next of its chain.
+    next: Box<[AtomicU32]>,
     /// How many words an element has; a power of two up to a cache line, so that short keys do
     /// not straddle two.
     stride: usize,
@@ -52,11 +62,20 @@ pub(super) struct Table {
 #[repr(align(64))]
 struct Lock(Mutex<()>);
 
-/// An element in its chain: its number, and the one before it.
+/// Where an element is: its number, and what links to it.
 #[derive(Clone, Copy)]
 struct Place {
     index: u32,
-    before: Option<u32>,
+    at: At,
+}
+
+/// What links to an element.
+#[derive(Clone, Copy)]
+enum At {
+    /// A word of the bucket.
+    Word(usize),
+    /// The element before it in the chain; none if it is the first.
+    Chain(Option<u32>),
 }
 
 /// An element was removed from a chain while it was read.
@@ -82,7 +101,7 @@ pub(super) struct Target {
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("buckets", &self.buckets.len()).finish_non_exhaustive()
+        f.debug_struct("Table").field("buckets", &self.bucket_count).finish_non_exhaustive()
     }
 }
 
@@ -94,15 +113,14 @@ impl Table {
         epochs: Arc<Epochs>,
     ) -> Result<Table, MapError> {
         let elements = pool::elements(spec.max_entries, layout.element_bytes(spec.value_bytes));
-        let words = KEY + spec.key_bytes.div_ceil(4) as usize;
+        let words = spec.key_bytes.div_ceil(4) as usize;
         let stride = if words <= 16 { words.next_power_of_two() } else { words };
-        // Twice as many as entries: most chains then have one, and the processor guesses right.
-        let buckets = 2 * (spec.max_entries as usize).next_power_of_two();
+        let buckets = (spec.max_entries as usize).next_power_of_two().div_ceil(BUCKET_ENTRIES);
         // Asked first, since a refusal below could not be handled.
         let room = |bytes: usize| Vec::<u8>::new().try_reserve_exact(bytes).ok();
-        let bytes = stride
+        let bytes = (stride + 1)
             .checked_mul(4 * elements as usize)
-            .and_then(|bytes| bytes.checked_add(buckets * 8));
+            .and_then(|bytes| bytes.checked_add((buckets + 2) * LINE_BYTES));
         bytes.and_then(room).ok_or_else(|| MapError::Invalid {
             what: format!(
                 "no memory for the keys of {} entries of {} bytes",
@@ -110,11 +128,20 @@ impl Table {
             ),
             errno: Errno::ENOMEM,
         })?;
+        let words = zeroed::<AtomicU32>(stride * elements as usize + LINE_BYTES / 4);
+        let start = line_start(words.as_ptr().align_offset(LINE_BYTES), LINE_BYTES / 4);
+        let bucket_words = zeroed::<AtomicU64>((buckets + 1) * BUCKET_WORDS);
+        let buckets_start =
+            line_start(bucket_words.as_ptr().align_offset(LINE_BYTES), BUCKET_WORDS);
         Ok(Table {
             key_bytes: spec.key_bytes as usize,
-            buckets: zeroed(buckets),
+            buckets: bucket_words,
+            buckets_start,
+            bucket_count: buckets,
             locks: (0..buckets.min(LOCKS)).map(|_| Lock::default()).collect(),
-            words: zeroed(stride * elements as usize),
+            words,
+            start,
+            next: zeroed(elements as usize),
             stride,
             elements,
             pool: Mutex::new(Pool::new(epochs, spec.max_entries, elements)),
@@ -170,16 +197,38 @@ impl Table {
         soon: impl Fn(u32),
     ) -> Result<Option<u32>, Disturbed> {
         let bucket = self.bucket(hash);
-        let seen = bucket.load(Ordering::Acquire);
-        if let Some(index) = first(seen).checked_sub(1) {
-            soon(index);
+        let seen = bucket[0].load(Ordering::Acquire);
+        // Without a jump for each place: which one it is cannot be guessed.
+        let mut link = 0;
+        for word in &bucket[1..] {
+            let word = word.load(Ordering::Relaxed);
+            link = if mark_of(word) == mark(hash) { first(word) } else { link };
         }
-        let found = self.walk(seen, hash, key);
         fence(Ordering::Acquire);
-        if version(bucket.load(Ordering::Relaxed)) != version(seen) {
+        let mut found = None;
+        if let Some(index) = link.checked_sub(1) {
+            soon(index);
+            found = key.is_at(self.key_words(index)).then_some(index);
+        }
+        // Another key's hash may have the same mark.
+        if found.is_none() && (link != 0 || first(seen) != 0) {
+            found = self.find_slowly(bucket, hash, key);
+        }
+        fence(Ordering::Acquire);
+        if version(bucket[0].load(Ordering::Relaxed)) != version(seen) {
             return Err(Disturbed);
         }
-        Ok(found.map(|place| place.index))
+        Ok(found)
+    }
+
+    #[inline(never)]
+    fn find_slowly(
+        &self,
+        bucket: &[AtomicU64],
+        hash: u32,
+        key: &(impl Key + ?Sized),
+    ) -> Option<u32> {
+        self.walk(bucket, hash, key).map(|place| place.index)
     }
 
     #[cold]
@@ -191,15 +240,14 @@ impl Table {
             }
         }
         let _guard = self.lock(hash);
-        let bucket = self.bucket(hash).load(Ordering::Acquire);
-        self.walk(bucket, hash, key).map(|place| place.index)
+        self.find_slowly(self.bucket(hash), hash, key)
     }
 
     /// Gives the element of a key to a function, which can rely on its staying.
     pub(super) fn with<T>(&self, key: &[u8], see: impl FnOnce(u32) -> T) -> Option<T> {
         let hash = hash(key);
         let _guard = self.lock(hash);
-        let place = self.walk(self.bucket(hash).load(Ordering::Acquire), hash, key)?;
+        let place = self.walk(self.bucket(hash), hash, key)?;
         Some(see(place.index))
     }
 
@@ -214,8 +262,7 @@ impl Table {
         let hash = hash(key);
         let bucket = self.bucket(hash);
         let _guard = self.lock(hash);
-        let seen = bucket.load(Ordering::Acquire);
-        let old = self.walk(seen, hash, key);
+        let old = self.walk(bucket, hash, key);
         match (old, expect) {
             (Some(_), Expect::Absent) => return Err(Errno::EEXIST),
             (None, Expect::Present) => return Err(Errno::ENOENT),
@@ -225,14 +272,15 @@ impl Table {
             (_, Expect::Any | Expect::Absent | Expect::Present) => {}
         }
         let element = self.take_element(old.is_some())?;
-        self.set_key(element, hash, key);
+        self.set_key(element, key);
         if let Err(error) = write(Target { element, new: true }) {
             self.pool.lock().give_back(element, old.is_some());
             return Err(error);
         }
-        let after = old.map_or(first(seen), |place| self.next(place.index));
-        self.word(element, NEXT).store(after, Ordering::Relaxed);
-        self.link(bucket, old.and_then(|place| place.before), element + 1, old.is_some());
+        match old {
+            Some(place) => self.put_in(bucket, hash, place, Some(element)),
+            None => self.add(bucket, hash, element),
+        }
         if let Some(place) = old {
             self.pool.lock().retire(place.index, true);
         }
@@ -244,8 +292,8 @@ impl Table {
         let hash = hash(key);
         let bucket = self.bucket(hash);
         let _guard = self.lock(hash);
-        let place = self.walk(bucket.load(Ordering::Acquire), hash, key).ok_or(Errno::ENOENT)?;
-        self.link(bucket, place.before, self.next(place.index), true);
+        let place = self.walk(bucket, hash, key).ok_or(Errno::ENOENT)?;
+        self.put_in(bucket, hash, place, None);
         self.pool.lock().retire(place.index, false);
         Ok(())
     }
@@ -255,35 +303,26 @@ impl Table {
         let hash = hash(key);
         let bucket = self.bucket(hash);
         let _guard = self.lock(hash);
-        let place = self.walk(bucket.load(Ordering::Acquire), hash, key).ok_or(Errno::ENOENT)?;
+        let place = self.walk(bucket, hash, key).ok_or(Errno::ENOENT)?;
         let seen = see(place.index);
-        self.link(bucket, place.before, self.next(place.index), true);
+        self.put_in(bucket, hash, place, None);
         self.pool.lock().retire(place.index, false);
         Ok(seen)
     }
 
     /// Removes an element, if it is in use and a function still wants it gone.
     pub(super) fn evict(&self, element: u32, wanted: impl FnOnce() -> bool) -> bool {
-        let hash = self.word(element, HASH).load(Ordering::Relaxed);
+        let hash = hash(&self.key(element)[..]);
         let bucket = self.bucket(hash);
         let _guard = self.lock(hash);
-        let mut before = None;
-        let mut link = first(bucket.load(Ordering::Acquire));
-        while let Some(index) = link.checked_sub(1) {
-            if index == element {
-                if !wanted() {
-                    return false;
-                }
-                self.link(bucket, before, self.next(index), true);
-                self.pool.lock().retire(index, false);
-                return true;
-            }
-            (before, link) = (Some(index), self.next(index));
-        }
-        false
+        let place = self.places(bucket).find(|place| place.index == element);
+        let Some(place) = place.filter(|_| wanted()) else { return false };
+        self.put_in(bucket, hash, place, None);
+        self.pool.lock().retire(element, false);
+        true
     }
 
-    /// The key after another in the order of buckets and chains; the first after none and after
+    /// The key after another in the order of buckets and places; the first after none and after
     /// one that is not there.
     pub(super) fn next_key(&self, key: Option<&[u8]>) -> Option<Vec<u8>> {
         let mut start = 0;
@@ -291,50 +330,88 @@ impl Table {
             let hash = hash(key);
             let _guard = self.lock(hash);
             let bucket = self.bucket(hash);
-            if let Some(place) = self.walk(bucket.load(Ordering::Acquire), hash, key) {
-                if let Some(next) = self.next(place.index).checked_sub(1) {
-                    return Some(self.key(next));
+            if let Some(place) = self.walk(bucket, hash, key) {
+                let mut places = self.places(bucket).skip_while(|other| other.index != place.index);
+                if let Some(next) = places.nth(1) {
+                    return Some(self.key(next.index));
                 }
                 start = self.bucket_index(hash) + 1;
             }
         }
-        (start..self.buckets.len()).find_map(|index| {
-            let bucket = &self.buckets[index];
-            first(bucket.load(Ordering::Relaxed)).checked_sub(1)?;
+        (start..self.bucket_count).find_map(|index| {
+            let bucket = self.bucket_at(index);
+            bucket.iter().find(|word| first(word.load(Ordering::Relaxed)) != 0)?;
             let _guard = self.locks[index % self.locks.len()].0.lock();
-            Some(self.key(first(bucket.load(Ordering::Acquire)).checked_sub(1)?))
+            let place = self.places(bucket).next()?;
+            Some(self.key(place.index))
         })
     }
 
-    /// Follows a chain to a key. Without the lock it may stray into other chains; a walk longer
-    /// than there are elements has, and is given up.
+    /// Where the element of a key is. Without the lock it may stray into other chains.
     #[inline(always)]
-    fn walk(&self, bucket: u64, hash: u32, key: &(impl Key + ?Sized)) -> Option<Place> {
-        let mut before = None;
-        let mut link = first(bucket);
-        for _ in 0..=self.elements {
-            let index = link.checked_sub(1)?;
-            let start = index as usize * self.stride;
-            let words = &self.words[start..start + self.stride];
-            if words[HASH].load(Ordering::Relaxed) == hash && key.is_at(&words[KEY..]) {
-                return Some(Place { index, before });
-            }
-            link = words[NEXT].load(Ordering::Acquire);
-            before = Some(index);
-        }
-        None
+    fn walk(&self, bucket: &[AtomicU64], hash: u32, key: &(impl Key + ?Sized)) -> Option<Place> {
+        self.places(bucket).find(|place| {
+            let marked = match place.at {
+                At::Word(at) => mark_of(bucket[at].load(Ordering::Relaxed)) == mark(hash),
+                At::Chain(_) => true,
+            };
+            marked && key.is_at(self.key_words(place.index))
+        })
     }
 
-    /// Makes a link of a chain lead elsewhere: that of the bucket or of an element.
-    fn link(&self, bucket: &AtomicU64, before: Option<u32>, to: u32, removes: bool) {
-        let seen = bucket.load(Ordering::Relaxed);
-        let version = version(seen).wrapping_add(removes.into());
-        let mut head = first(seen);
-        match before {
-            Some(before) => self.word(before, NEXT).store(to, Ordering::Release),
-            None => head = to,
+    /// The elements of a bucket, those of its chain last. A chain longer than there are elements
+    /// has been strayed from, and is given up.
+    fn places(&self, bucket: &[AtomicU64]) -> impl Iterator<Item = Place> {
+        let words = bucket.iter().enumerate().skip(1).filter_map(|(at, word)| {
+            let index = first(word.load(Ordering::Acquire)).checked_sub(1)?;
+            Some(Place { index, at: At::Word(at) })
+        });
+        let mut before = None;
+        let mut link = first(bucket[0].load(Ordering::Acquire));
+        let chain = std::iter::from_fn(move || {
+            let index = link.checked_sub(1)?;
+            let place = Place { index, at: At::Chain(before) };
+            (before, link) = (Some(index), self.next[index as usize].load(Ordering::Acquire));
+            Some(place)
+        });
+        words.chain(chain.take(self.elements as usize))
+    }
+
+    /// Adds an element to a bucket.
+    fn add(&self, bucket: &[AtomicU64], hash: u32, element: u32) {
+        let link = element + 1;
+        let free = bucket[1..].iter().find(|word| first(word.load(Ordering::Relaxed)) == 0);
+        if let Some(word) = free {
+            return word.store(marked(hash, link), Ordering::Release);
         }
-        bucket.store(u64::from(version) << 32 | u64::from(head), Ordering::Release);
+        let seen = bucket[0].load(Ordering::Relaxed);
+        self.next[element as usize].store(first(seen), Ordering::Relaxed);
+        bucket[0].store(u64::from(version(seen)) << 32 | u64::from(link), Ordering::Release);
+    }
+
+    /// Puts an element in the place of another, or none, and counts up the version.
+    fn put_in(&self, bucket: &[AtomicU64], hash: u32, place: Place, element: Option<u32>) {
+        let seen = bucket[0].load(Ordering::Relaxed);
+        let mut head = first(seen);
+        match place.at {
+            At::Word(at) => {
+                let word = element.map_or(0, |element| marked(hash, element + 1));
+                bucket[at].store(word, Ordering::Release);
+            }
+            At::Chain(before) => {
+                let after = self.next[place.index as usize].load(Ordering::Relaxed);
+                if let Some(element) = element {
+                    self.next[element as usize].store(after, Ordering::Relaxed);
+                }
+                let link = element.map_or(after, |element| element + 1);
+                match before {
+                    Some(before) => self.next[before as usize].store(link, Ordering::Release),
+                    None => head = link,
+                }
+            }
+        }
+        let version = version(seen).wrapping_add(1);
+        bucket[0].store(u64::from(version) << 32 | u64::from(head), Ordering::Release);
     }
 
     fn take_element(&self, replaces: bool) -> Result<u32, Errno> {
@@ -346,42 +423,45 @@ impl Table {
         }
     }
 
-    fn set_key(&self, element: u32, hash: u32, key: &[u8]) {
+    fn set_key(&self, element: u32, key: &[u8]) {
         // Who reads one of these words sees that the element's former bucket has a new version.
         fence(Ordering::Release);
-        self.word(element, HASH).store(hash, Ordering::Relaxed);
-        for (at, pair) in (KEY..).step_by(2).zip(key.pairs()) {
-            self.word(element, at).store(pair as u32, Ordering::Relaxed);
-            if at + 1 < KEY + key.len().div_ceil(4) {
-                self.word(element, at + 1).store((pair >> 32) as u32, Ordering::Relaxed);
+        let mut words = self.key_words(element).iter();
+        for pair in key.pairs() {
+            for part in [pair as u32, (pair >> 32) as u32] {
+                if let Some(word) = words.next() {
+                    word.store(part, Ordering::Relaxed);
+                }
             }
         }
     }
 
     fn key(&self, element: u32) -> Vec<u8> {
-        let words = (KEY..).map(|at| self.word(element, at).load(Ordering::Relaxed));
-        words
-            .take(self.key_bytes.div_ceil(4))
-            .flat_map(u32::to_le_bytes)
-            .take(self.key_bytes)
-            .collect()
+        let words = self.key_words(element).iter().map(|word| word.load(Ordering::Relaxed));
+        words.flat_map(u32::to_le_bytes).take(self.key_bytes).collect()
     }
 
-    fn word(&self, element: u32, at: usize) -> &AtomicU32 {
-        &self.words[element as usize * self.stride + at]
-    }
-
-    fn next(&self, element: u32) -> u32 {
-        self.word(element, NEXT).load(Ordering::Acquire)
+    /// The words of an element's key, the rest of its room included.
+    #[inline(always)]
+    fn key_words(&self, element: u32) -> &[AtomicU32] {
+        let start = self.start + element as usize * self.stride;
+        &self.words[start..start + self.stride]
     }
 
     fn bucket_index(&self, hash: u32) -> usize {
         // There is a power of two of buckets.
-        hash as usize & (self.buckets.len() - 1)
+        hash as usize & (self.bucket_count - 1)
     }
 
-    fn bucket(&self, hash: u32) -> &AtomicU64 {
-        &self.buckets[self.bucket_index(hash)]
+    #[inline(always)]
+    fn bucket(&self, hash: u32) -> &[AtomicU64] {
+        self.bucket_at(self.bucket_index(hash))
+    }
+
+    #[inline(always)]
+    fn bucket_at(&self, index: usize) -> &[AtomicU64] {
+        let start = self.buckets_start + index * BUCKET_WORDS;
+        &self.buckets[start..start + BUCKET_WORDS]
     }
 
     fn lock(&self, hash: u32) -> MutexGuard<'_, ()> {
@@ -389,9 +469,29 @@ impl Table {
     }
 }
 
-/// The link to the first element of a bucket: its number plus one, or zero.
+/// The first word of a cache line, as far as that can be told; there is a line more than needed.
+fn line_start(found: usize, line_words: usize) -> usize {
+    if found < line_words { found } else { 0 }
+}
+
+/// The link in a word of a bucket: an element's number plus one, or zero.
 fn first(bucket: u64) -> u32 {
     bucket as u32
+}
+
+/// What tells most keys of a bucket apart; never 0.
+fn mark(hash: u32) -> u32 {
+    hash | 1 << 31
+}
+
+/// The mark in a word of a bucket.
+fn mark_of(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+/// A word of a bucket.
+fn marked(hash: u32, link: u32) -> u64 {
+    u64::from(mark(hash)) << 32 | u64::from(link)
 }
 
 fn version(bucket: u64) -> u32 {
@@ -434,15 +534,12 @@ pub(super) struct Short<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Short<WORDS> {
-    /// Reads the words one by one.
+    /// The key of so many words, of which there are one to four.
     #[inline(always)]
-    pub(super) fn read<E>(mut word: impl FnMut(u32) -> Result<u32, E>) -> Result<Self, E> {
-        let mut pair = |at: u32| -> Result<u64, E> {
-            let low = if WORDS > at as usize { word(at)? } else { 0 };
-            let high = if WORDS > at as usize + 1 { word(at + 1)? } else { 0 };
-            Ok(u64::from(high) << 32 | u64::from(low))
-        };
-        Ok(Short { pairs: [pair(0)?, pair(2)?] })
+    pub(super) fn new(words: [u32; WORDS]) -> Self {
+        let word = |at: usize| words.get(at).copied().map_or(0, u64::from);
+        let pair = |at: usize| word(at + 1) << 32 | word(at);
+        Short { pairs: [pair(0), pair(2)] }
     }
 }
 
@@ -463,9 +560,7 @@ impl<const WORDS: usize> Key for Short<WORDS> {
 /// A key of at least so many words.
 #[inline(always)]
 fn short<const WORDS: usize>(words: &[[u8; 4]]) -> Short<WORDS> {
-    let word = |at| Ok::<_, Infallible>(u32::from_le_bytes(words[at as usize]));
-    let Ok(key) = Short::read(word);
-    key
+    Short::new(std::array::from_fn(|at| u32::from_le_bytes(words[at])))
 }
 
 /// The hash of a key: two words at a time are multiplied into the state (as in wyhash). Without a
