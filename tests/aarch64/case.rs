@@ -86,6 +86,7 @@ impl CodePart {
         words(out, [code.bytes.len() as u64]);
         words(out, [code.enter, code.fault_exit, first].map(u64::from));
         words(out, [code.accesses.len() as u64, self.functions.len() as u64]);
+        words(out, [code.callback.map_or(0, u64::from)]);
         padded(out, &code.bytes);
         for access in &code.accesses {
             out.extend(access.offset.to_le_bytes());

@@ -4,21 +4,22 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use skep::helpers::implemented;
-use skep::machine::Loaded;
+use skep::machine::{Loaded, Machine};
 use skep::memory::{Access, Fault};
 use skep::region::END_ADDR;
 use skep::trap::TrapKind;
 use skep_bpf::insn::{HelperId, Insn};
+use skep_bpf::platform::MapType;
 use skep_bpf::program::{Pc, Program};
 use skep_jit::a64::Features;
 use skep_jit::abi::TrapCode;
-use skep_jit::source::{Binding, Source, no_function, no_lookup};
+use skep_jit::source::{Array, Binding, Lookup, Source, no_lookup};
 use skep_jit::ssa::Passes;
 use skep_jit::{CompileOptions, Target, Tier, compile};
 use skep_verifier::Verified;
 
 use super::case::{ABSENT, Case, CodePart, Outcome, Status};
-use super::record::{EventOutcome, Recording, Reference, helper_args};
+use super::record::{Event, EventKind, EventOutcome, Recording, Reference, helper_args};
 
 /// Which compiler, and how.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,10 +60,29 @@ impl Subject {
         proof: Option<&Verified>,
         site: u64,
     ) -> Result<CodePart, String> {
+        self.compile_with((program, insns), proof, site, &no_lookup)
+    }
+
+    /// As [`Subject::compile`], with lookups in maps that are known.
+    fn compile_with(
+        self,
+        (program, insns): (&Program, &[Insn<Pc>]),
+        proof: Option<&Verified>,
+        site: u64,
+        lookup: &dyn Fn(u64) -> Option<Lookup>,
+    ) -> Result<CodePart, String> {
         let known: HashSet<HelperId> = implemented().collect();
         let helper = |id: HelperId| {
             let site = if known.contains(&id) { id.0.into() } else { ABSENT };
-            Binding::Generic { site, args: helper_args(id) }
+            let args = helper_args(id);
+            if id == HelperId::LOOP {
+                return Binding::CallsBack { site, args };
+            }
+            Binding::Generic { site, args }
+        };
+        let function = |value: u64| {
+            let index = value.checked_sub(u64::from(END_ADDR))?;
+            Some(program.functions().get(usize::try_from(index).ok()?)?.entry)
         };
         let metered = self.metered;
         let proof = proof.filter(|_| self.proof != Proof::None);
@@ -72,14 +92,14 @@ impl Subject {
             proof,
             metered,
             helper: &helper,
-            lookup: &no_lookup,
-            function: &no_function,
+            lookup,
+            function: &function,
             site,
         };
         let target = Target::A64(Features { lse: self.lse });
         let contained = self.proof != Proof::Trusted;
         let passes = self.passes;
-        let options = CompileOptions { contained, passes, places: false };
+        let options = CompileOptions { contained, passes, ..CompileOptions::default() };
         let code = compile(&source, target, self.tier, &options);
         let code = Arc::new(code.map_err(|error| error.to_string())?);
         let functions =
@@ -100,7 +120,13 @@ impl Subject {
     ) -> Result<Case, String> {
         let linked = loaded.linked();
         let proof = loaded.verified().map(|proof| &**proof);
-        let part = self.compile(linked.program(), linked.insns(), proof, 0)?;
+        let lookup = |value| array(loaded.machine(), value);
+        // The lookups are no calls then, and none of them was noted.
+        let is_lookup = |event: &Event| event.kind == EventKind::Helper(HelperId::MAP_LOOKUP_ELEM);
+        let inlined = !recording.events.iter().any(is_lookup);
+        let code = (linked.program(), linked.insns());
+        let lookup: &dyn Fn(u64) -> Option<Lookup> = if inlined { &lookup } else { &no_lookup };
+        let part = self.compile_with(code, proof, 0, lookup)?;
         let recording = Arc::clone(recording);
         Ok(Case { codes: vec![part], recording, fuel, slice: SLICE })
     }
@@ -114,12 +140,32 @@ impl Subject {
     }
 }
 
+/// The array that a value refers to, as its lookups show it.
+fn array(machine: &Machine, value: u64) -> Option<Lookup> {
+    let (_, map) = machine.map_at(value)?;
+    let spec = map.spec();
+    let per_cpu = match spec.map_type {
+        MapType::ARRAY => false,
+        MapType::PERCPU_ARRAY => true,
+        _ => return None,
+    };
+    let at = |cpu, index: u32| map.lookup(cpu, &index.to_le_bytes());
+    let (start, entries) = (at(0, 0)?, spec.max_entries);
+    let stride = at(0, 1).map_or(8, |second| second - start);
+    let cpus = machine.host().cpus;
+    let per_cpu = match at(1, 0).filter(|_| per_cpu) {
+        Some(other) => Some((cpus, other - start)),
+        None => None,
+    };
+    Some(Lookup::Array(Array { entries, start, stride, per_cpu }))
+}
+
 /// Fuel is asked for now and then even in short runs.
 pub const SLICE: u64 = 300;
 
 /// Why the runtime refused, as `runner.c` numbers it.
-const REASONS: [&str; 6] =
-    ["nothing", "by-event", "not-a-function", "no-packet", "no-fuel", "no-helper"];
+const REASONS: [&str; 7] =
+    ["nothing", "by-event", "not-a-function", "no-packet", "no-fuel", "no-helper", "too-deep"];
 
 /// How an outcome differs from what was noted; `None` if it does not.
 #[must_use]
@@ -214,6 +260,7 @@ fn is_same_trap(outcome: &Outcome, kind: &TrapKind, recording: &Recording) -> bo
             Some(TrapCode::MisalignedAtomic | TrapCode::MisalignedOrdered),
         ) => place == (*addr, *len),
         (TrapKind::CallDepth { .. }, Some(TrapCode::CallDepth)) => true,
+        (TrapKind::CallDepth { .. }, Some(TrapCode::Runtime)) => reason == Some("too-deep"),
         (TrapKind::Unsupported { what }, Some(TrapCode::KernelFunction)) => {
             *what == "a call of a kernel function"
         }

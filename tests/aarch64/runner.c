@@ -5,8 +5,8 @@
  *
  * Both files are sequences of little-endian 64-bit words. A case, in this order:
  *   fuel, slice, args[2], frame top, lowest frame, number of codes, of pages, of events
- *   each code:  bytes, enter, fault exit, first entry, number of accesses, of functions;
- *               the bytes, padded; accesses, two words each as struct access;
+ *   each code:  bytes, enter, fault exit, first entry, number of accesses, of functions,
+ *               entry for callbacks; the bytes, padded; accesses, two words each as struct access;
  *               functions: reference, offset
  *   each page:  guest address, flags (1: it may be written, 2: all zero); 4096 bytes unless zero
  *   each event: kind, site, number of arguments, arguments[5], outcome, value, number of pieces;
@@ -37,7 +37,8 @@ enum { EXITED, TRAPPED, DIVERGED, CRASHED, CLOBBERED, HUNG };
 enum { HELPER, PACKET, TAIL_CALL };
 enum { VALUE, TRAP, OTHER };
 enum { WRITABLE = 1, ZERO = 2 };
-enum { NONE, BY_EVENT, NOT_A_FUNCTION, NO_PACKET, NO_FUEL, NO_HELPER };
+enum { NONE, BY_EVENT, NOT_A_FUNCTION, NO_PACKET, NO_FUEL, NO_HELPER, TOO_DEEP };
+enum { FRAME = 512, MAX_LOOPS = 8 << 20, LOOP_EINVAL = -22, LOOP_E2BIG = -7 };
 
 /* Stands for no register: the displacement is the address. */
 #define NO_REGISTER 255
@@ -52,7 +53,7 @@ struct access {
 };
 
 struct code {
-	u64 bytes, enter, fault_exit, first_entry, accesses, functions;
+	u64 bytes, enter, fault_exit, first_entry, accesses, functions, callback;
 	const struct access *access;
 	const u64 *function;
 	unsigned char *at;
@@ -71,6 +72,9 @@ static char state[STATE_BYTES] __attribute__((aligned(16)));
 static sigjmp_buf crashed;
 static volatile sig_atomic_t running;
 static u64 crash_detail[3];
+/* The trap in a function that was called back, before those of its callers. */
+static char first_trap[OFF_TRAP_WRITE + 4 - OFF_TRAP_CODE];
+static int has_first_trap;
 
 #define FIELD(type, offset) (*(type *)(state + (offset)))
 
@@ -243,6 +247,55 @@ static u64 refuel(u64 a, u64 b, u64 c, u64 d, u64 e, void *given)
 	return 0;
 }
 
+/* bpf_loop: calls a function of the first code until it returns something else than 0. */
+static u64 call_back(u64 turns, u64 function, u64 context, u64 flags, u64 e, void *given)
+{
+	const struct code *code = &codes[0];
+	u64 frame = FIELD(u64, OFF_CALLBACK_FRAME_TOP), saved[13], done = 0, result = 0;
+	(void)e;
+	is_state(given);
+	turns = (uint32_t)turns;
+	if (flags)
+		return (u64)(int64_t)LOOP_EINVAL;
+	if (turns > MAX_LOOPS)
+		return (u64)(int64_t)LOOP_E2BIG;
+	while (done < turns && !result) {
+		u64 entry = 0;
+		for (u64 i = 0; i < code->functions; i++)
+			if (code->function[2 * i] == function)
+				entry = (u64)(code->at + code->function[2 * i + 1]);
+		if (!entry)
+			return refuse(NOT_A_FUNCTION);
+		if (FIELD(int64_t, OFF_FUEL) < 0)
+			refuel(0, 0, 0, 0, 0, state);
+		if (FIELD(u64, OFF_TRAPPED))
+			return 0;
+		if (frame == FIELD(u64, OFF_LOWEST_FRAME))
+			return refuse(TOO_DEEP);
+		FIELD(u64, OFF_CALLBACK_ENTRY) = entry;
+		FIELD(u64, OFF_CALLBACK_FRAME_TOP) = frame - FRAME;
+		memset(state + OFF_CALLBACK_ARGS, 0, 40);
+		FIELD(u64, OFF_CALLBACK_ARGS) = done;
+		FIELD(u64, OFF_CALLBACK_ARGS + 8) = context;
+		saved[12] = FIELD(u64, OFF_EXIT_SP);
+		memcpy(saved, state + OFF_EXIT_SAVED, 96);
+		u64 how = ((u64(*)(void *))(code->at + code->callback))(state);
+		FIELD(u64, OFF_EXIT_SP) = saved[12];
+		memcpy(state + OFF_EXIT_SAVED, saved, 96);
+		if (how == TRAPPED) {
+			if (!has_first_trap)
+				memcpy(first_trap, state + OFF_TRAP_CODE, sizeof first_trap);
+			has_first_trap = 1;
+			FIELD(u64, OFF_TRAPPED) = 1;
+			return 0;
+		}
+		result = FIELD(u64, OFF_R0);
+		done++;
+		spoil();
+	}
+	return done;
+}
+
 /* Continues generated code at its exit after a fault of one of its accesses. */
 static void on_fault(int number, siginfo_t *info, void *context)
 {
@@ -330,7 +383,8 @@ static const u64 *load_code(const u64 *in, struct code *code)
 	code->first_entry = in[3];
 	code->accesses = in[4];
 	code->functions = in[5];
-	in += 6;
+	code->callback = in[6];
+	in += 7;
 	if (code->bytes > CODE_SPACE)
 		die("a code is too large");
 	/* Fresh addresses: translated code is never written again until the space is full. */
@@ -440,6 +494,9 @@ static const u64 *run_case(const u64 *in, FILE *out)
 	FIELD(u64, OFF_NUMBERED) = (u64)numbered;
 	FIELD(u64, OFF_LOAD_PACKET) = (u64)load_packet;
 	FIELD(u64, OFF_REFUEL) = (u64)refuel;
+	FIELD(u64, OFF_CALL_BACK) = (u64)call_back;
+	FIELD(u64, OFF_PROCESSOR) = 0;
+	has_first_trap = 0;
 	struct itimerval limit = { .it_value.tv_sec = SECONDS }, none = { 0 };
 	setitimer(ITIMER_REAL, &limit, NULL);
 	u64 status = sigsetjmp(crashed, 1);
@@ -449,6 +506,8 @@ static const u64 *run_case(const u64 *in, FILE *out)
 	}
 	running = 0;
 	setitimer(ITIMER_REAL, &none, NULL);
+	if (has_first_trap)
+		memcpy(state + OFF_TRAP_CODE, first_trap, sizeof first_trap);
 	u64 place = FIELD(u64, OFF_TRAP_PLACE), code = 0;
 	for (u64 c = 0; c < code_count; c++)
 		if (place - (u64)codes[c].at < codes[c].bytes)

@@ -64,6 +64,13 @@ impl Runner {
             ("NUMBERED", offset::NUMBERED),
             ("LOAD_PACKET", offset::LOAD_PACKET),
             ("REFUEL", offset::REFUEL),
+            ("CALL_BACK", offset::CALL_BACK),
+            ("CALLBACK_ENTRY", offset::CALLBACK_ENTRY),
+            ("CALLBACK_FRAME_TOP", offset::CALLBACK_FRAME_TOP),
+            ("CALLBACK_ARGS", offset::CALLBACK_ARGS),
+            ("PROCESSOR", offset::PROCESSOR),
+            ("EXIT_SP", offset::EXIT_SP),
+            ("EXIT_SAVED", offset::EXIT_SAVED),
         ];
         let mut command = Command::new(COMPILER);
         command.args(["-static", "-O2", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]);

@@ -69,10 +69,15 @@ impl Batch {
             self.unrecorded += 1;
             return;
         };
+        self.add_recorded(name, fuel, recording, &loaded);
+    }
+
+    /// Adds the runs of a program that was recorded.
+    fn add_recorded(&mut self, name: &str, fuel: u64, recording: Recording, loaded: &Loaded) {
         let recording = Arc::new(recording);
         for subject in SUBJECTS {
-            if subject.suits(&loaded, &recording) {
-                let case = subject.case(&loaded, &recording, fuel);
+            if subject.suits(loaded, &recording) {
+                let case = subject.case(loaded, &recording, fuel);
                 self.cases.push(case.unwrap_or_else(|error| panic!("{name}: {error}")));
                 self.about.push((subject, name.to_owned(), loaded.linked().program().clone()));
             }
@@ -331,4 +336,112 @@ fn far_jumps_arrive_on_aarch64() {
         }
     }
     println!("{} runs over far jumps agree", batch.agree(&runner));
+}
+
+/// `bpf_loop` as a loop, through the runtime where the function is not known, within itself, with
+/// too little fuel, too deep, and with traps inside.
+#[test]
+fn functions_are_called_back_on_aarch64() {
+    let Some((_folder, runner)) = runner() else { return };
+    let texts = [
+        // Known and unknown functions, which use all registers and their frames.
+        "r6 = 6\nr7 = 7\nr8 = 8\nr9 = 9\n*(u64 *)(r10 - 8) = 100\nr5 = *(u64 *)(r1 + 0)\n\
+         r2 = code_addr(f) ll\nif r5 == 0 goto chosen\nr2 = code_addr(g) ll\nchosen: r1 = 5\n\
+         r3 = r10\nr3 += -8\nr4 = 0\ncall bpf_loop\nr0 += r6\nr0 += r7\nr0 += r8\nr0 += r9\n\
+         r6 = *(u64 *)(r10 - 8)\nr0 += r6\nr0 += r1\nr0 += r5\nexit\n\
+         f: r0 += r6\nr0 += r7\nr0 += r8\nr0 += r9\nr0 += r3\nr0 += r4\nr0 += r5\nr6 = r2\n\
+         r7 = r1\n*(u64 *)(r10 - 8) = r0\nr9 = 77\nr8 = *(u64 *)(r6 + 0)\nr8 += r7\n\
+         *(u64 *)(r6 + 0) = r8\nr0 = 0\nif r7 < 3 goto end\nr0 = 1\nend: exit\n\
+         g: r3 = *(u64 *)(r2 + 0)\nr3 += r1\n*(u64 *)(r2 + 0) = r3\nr0 = 0\nexit",
+        // Loops in loops, with helpers.
+        "r1 = 4\nr2 = code_addr(f) ll\nr3 = r10\nr3 += -8\n*(u64 *)(r10 - 8) = 0\nr4 = 0\n\
+         call bpf_loop\nr0 = *(u64 *)(r10 - 8)\nexit\n\
+         f: r6 = r1\n*(u64 *)(r10 - 8) = 0\nr7 = r2\nr1 = 3\nr2 = code_addr(g) ll\nr3 = r10\n\
+         r3 += -8\nr4 = 0\ncall bpf_loop\nr1 = *(u64 *)(r10 - 8)\nr1 *= r6\n\
+         r2 = *(u64 *)(r7 + 0)\nr2 += r1\n*(u64 *)(r7 + 0) = r2\nr0 = 0\nexit\n\
+         g: r6 = r2\nr7 = r1\ncall 8\nr3 = *(u64 *)(r6 + 0)\nr3 += r7\nr3 += r0\n\
+         *(u64 *)(r6 + 0) = r3\nr0 = 0\nexit",
+        // Too deep.
+        "call f\nexit\nf: r1 = 2\nr2 = code_addr(f) ll\nr3 = 0\nr4 = 0\ncall bpf_loop\nr0 = 0\nexit",
+        // A trap two loops down; the second function is not known.
+        "r6 = *(u64 *)(r1 + 0)\nr1 = 4\nr2 = code_addr(f) ll\nr3 = r6\nr4 = 0\ncall bpf_loop\nexit\n\
+         f: r1 = 3\nr3 = r2\nr2 = code_addr(g) ll\nif r3 == 1 goto go\nr2 = code_addr(h) ll\n\
+         go: r4 = 0\ncall bpf_loop\nr0 = 0\nexit\n\
+         g: r0 = 0\nif r1 != 2 goto end\nr0 = *(u64 *)(r0 + 8)\nend: exit\nh: r0 = 5\nexit",
+        // No function, flags, too many turns.
+        "r1 = *(u64 *)(r1 + 0)\nr2 = 5\nr3 = 0\nr4 = 0\ncall bpf_loop\nexit",
+        "r4 = *(u64 *)(r1 + 0)\nr1 = 2\nr2 = code_addr(f) ll\nr3 = 0\ncall bpf_loop\nexit\n\
+         f: r0 = 0\nexit",
+        "r1 = *(u64 *)(r1 + 0)\nr1 += 8388607\nr1 *= -1\nr2 = code_addr(f) ll\nr3 = 0\nr4 = 0\n\
+         call bpf_loop\nexit\nf: r0 = 1\nexit",
+    ];
+    let mut batch = Batch::default();
+    for (number, text) in texts.into_iter().enumerate() {
+        let bytecode = assemble(text).expect("an assembly").bytecode("loops");
+        let program = Program::new(&bytecode).expect("a program");
+        for word in [0_u64, 1, u64::MAX] {
+            for fuel in (1..120).step_by(7).chain([1_000_000]) {
+                let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
+                    let loaded = machine.load("loops", ProgType::UNSPEC, program.clone(), &[]);
+                    let loaded = loaded.map_err(|error| error.to_string())?;
+                    let context = Box::new(RawMemory { bytes: word.to_le_bytes().to_vec() });
+                    Ok(Prepared { loaded, others: Vec::new(), context })
+                };
+                batch.add(&format!("{number} with {word:#x} and {fuel}"), fuel, &prepare);
+            }
+        }
+    }
+    println!("{} runs of loops agree", batch.agree(&runner));
+}
+
+/// Lookups in arrays that the compilers know, which are no calls.
+#[test]
+fn elements_of_arrays_are_found_on_aarch64() {
+    let Some((_folder, runner)) = runner() else { return };
+    let text = "r6 = *(u64 *)(r1 + 0)\n*(u32 *)(r10 - 4) = r6\nr2 = r10\nr2 += -4\n\
+        r1 = map_by_idx(0) ll\ncall bpf_map_lookup_elem\nr7 = r0\nif r0 == 0 goto none\n\
+        r8 = *(u8 *)(r0 + 0)\nr7 += r8\nr7 <<= 8\nr7 += r1\nr7 += r5\nnone: r0 = r7\nexit";
+    let bytecode = assemble(text).expect("an assembly").bytecode("lookups");
+    let program = Program::new(&bytecode).expect("a program");
+    let mut batch = Batch::default();
+    for (map_type, value_bytes, entries) in [
+        (MapType::ARRAY, 8, 33),
+        (MapType::ARRAY, 1, 1),
+        (MapType::ARRAY, 24, 5000),
+        (MapType::PERCPU_ARRAY, 8, 33),
+        (MapType::PERCPU_ARRAY, 20, 3),
+    ] {
+        let spec = MapSpec {
+            name: "array".into(),
+            map_type,
+            key_bytes: 4,
+            value_bytes,
+            max_entries: entries,
+            flags: MapFlags::default(),
+            inner: None,
+            extra: 0,
+        };
+        for word in [0_u64, 1, 2, 32, 33, 4999, 5000, 1 << 31, u32::MAX.into(), 1 << 32, u64::MAX] {
+            let prepare = |machine: &Arc<Machine>| -> Result<Prepared<'_>, String> {
+                let id = machine.create_map(spec.clone()).map_err(|error| error.to_string())?;
+                let map = machine.map(id).ok_or("the map is gone")?;
+                for index in 0..entries.min(40) {
+                    let value = vec![index as u8 + 1; map.host_value_bytes()];
+                    map.write(&index.to_le_bytes(), &value, 0)
+                        .map_err(|error| error.to_string())?;
+                }
+                let loaded = machine.load("lookups", ProgType::UNSPEC, program.clone(), &[id]);
+                let loaded = loaded.map_err(|error| error.to_string())?;
+                let context = Box::new(RawMemory { bytes: word.to_le_bytes().to_vec() });
+                Ok(Prepared { loaded, others: Vec::new(), context })
+            };
+            let recorded = Recording::new(&prepare, 1000).unwrap_or_else(|error| panic!("{error}"));
+            let (mut recording, loaded) = recorded.expect("it ends");
+            assert_eq!(recording.events.len(), 1, "the lookup");
+            recording.events.clear();
+            let name = format!("{map_type} of {entries} at {word:#x}");
+            batch.add_recorded(&name, 1000, recording, &loaded);
+        }
+    }
+    println!("{} runs of lookups agree", batch.agree(&runner));
 }

@@ -28,9 +28,16 @@ impl Compiler<'_> {
                     // Whether the fuel suffices is asked when a function is called.
                     self.pay(self.debt(at) as i32 + 1);
                 }
-                match lookup::known(self.source, self.flow, &block, at) {
-                    Some(lookup) => self.lookup(at, lookup),
-                    None => self.call_helper(at, (self.source.helper)(id)),
+                let function = if id == HelperId::LOOP && self.source.calls_back(id) {
+                    lookup::function(self.source, self.flow, &block, at)
+                } else {
+                    None
+                };
+                let lookup = lookup::known(self.source, self.flow, &block, at);
+                match (function, lookup) {
+                    (Some(entry), _) => self.repeat(at, entry),
+                    (None, Some(lookup)) => self.lookup(at, lookup),
+                    (None, None) => self.call_helper(at, (self.source.helper)(id)),
                 }
             }
             Callee::Kfunc { .. } => {
@@ -64,7 +71,7 @@ impl Compiler<'_> {
     }
 
     /// Moves the frame pointer down, with the state pointer where callees expect it.
-    fn enter_frame(&mut self, at: usize) {
+    pub(super) fn enter_frame(&mut self, at: usize) {
         let frame_top = gpr(Reg::R10);
         let too_deep = self.trap(TrapCode::CallDepth, at);
         self.asm.load(Bits::B64, STATE, STATE_WORD);
@@ -74,7 +81,7 @@ impl Compiler<'_> {
         self.asm.alu_imm(Alu::Sub, Bits::B32, frame_top, FRAME_BYTES as i32);
     }
 
-    fn leave_frame(&mut self) {
+    pub(super) fn leave_frame(&mut self) {
         self.asm.alu_imm(Alu::Add, Bits::B32, gpr(Reg::R10), FRAME_BYTES as i32);
     }
 

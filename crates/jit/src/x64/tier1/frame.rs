@@ -1,9 +1,10 @@
 //! The native frame: entering functions and leaving them.
 //!
 //! A native frame holds, from its lowest word: the state pointer, the fuel during calls, the
-//! budget of `may_goto`, a word for atomic operations, and above them the preserved registers.
+//! budget of `may_goto`, a word for atomic operations, three for loops, and above them the preserved
+//! registers.
 
-use skep_bpf::insn::Reg;
+use skep_bpf::insn::{Callee, HelperId, Insn, Reg};
 
 use super::Compiler;
 use crate::abi::MAY_GOTO_LIMIT;
@@ -23,6 +24,8 @@ pub(super) struct Frame {
     pub(super) fuel: i32,
     pub(super) may_goto: i32,
     pub(super) scratch: i32,
+    /// Three words for loops of `bpf_loop`.
+    pub(super) turns: i32,
 }
 
 impl Frame {
@@ -71,6 +74,14 @@ impl Compiler<'_> {
             || self.flow.blocks[blocks].iter().any(stops)
     }
 
+    /// Whether a function calls `bpf_loop`.
+    fn has_loops(&self, index: usize) -> bool {
+        let function = self.flow.functions[index];
+        let body = &self.source.insns[function.entry as usize..function.end as usize];
+        let call = Insn::Call { callee: Callee::Helper(HelperId::LOOP) };
+        function.nests && body.contains(&call)
+    }
+
     pub(super) fn prologue(&mut self, index: usize) {
         let function = self.flow.functions[index];
         let mut frame = Frame { saved: function.saved, ..Frame::default() };
@@ -84,6 +95,10 @@ impl Compiler<'_> {
             frame.fuel = slot(self.source.metered && function.calls);
             frame.may_goto = slot(function.may_goto);
             frame.scratch = slot(function.fetches);
+            let loops = self.has_loops(index);
+            frame.turns = slot(loops);
+            slot(loops);
+            slot(loops);
             // The return address and the saved registers lie above; C wants multiples of 16.
             let above = 8 + 8 * frame.saved.len() as i32;
             frame.bytes = bytes + (bytes + above) % 16;

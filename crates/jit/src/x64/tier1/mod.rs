@@ -23,6 +23,8 @@ mod magic;
 
 mod memory;
 
+mod repeat;
+
 mod stubs;
 
 use skep_bpf::insn::{Extend, Imm64, Insn, Reg};
