@@ -153,10 +153,7 @@ fn array(machine: &Machine, value: u64) -> Option<Lookup> {
     let (start, entries) = (at(0, 0)?, spec.max_entries);
     let stride = at(0, 1).map_or(8, |second| second - start);
     let cpus = machine.host().cpus;
-    let per_cpu = match at(1, 0).filter(|_| per_cpu) {
-        Some(other) => Some((cpus, other - start)),
-        None => None,
-    };
+    let per_cpu = at(1, 0).filter(|_| per_cpu).map(|other| (cpus, other - start));
     Some(Lookup::Array(Array { entries, start, stride, per_cpu }))
 }
 
