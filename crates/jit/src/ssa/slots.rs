@@ -3,8 +3,9 @@
 //! Accesses through `r10` that overlap form a range; a range of at most eight bytes becomes one
 //! variable of its size, which narrower accesses read and write in part. A frame whose address
 //! goes anywhere else than into such accesses keeps all of its bytes in memory. What a variable
-//! holds is not in memory, so nobody else may be able to read it: with a proof nobody is, else
-//! the program as a whole must not allow it ([`whole_program_allows`]).
+//! holds is not in memory, so nobody else may be able to read it: the program as a whole must not
+//! allow it ([`whole_program_allows`]). A proof does not help: privileged programs may read bytes
+//! of their frame that they have not written, and find what another function left there.
 
 use std::ops::Range;
 
@@ -63,13 +64,13 @@ fn escapes(insn: &Insn<Pc>) -> bool {
     }
 }
 
-/// Whether all functions keep to their frames in ways that are seen: without a proof, what one
-/// function leaves in its frame can otherwise be read by another.
+/// Whether all functions keep to their frames in ways that are seen: what one function leaves in
+/// its frame can otherwise be read by another.
 pub(crate) fn whole_program_allows(insns: &[Insn<Pc>], several_functions: bool) -> bool {
     insns.iter().all(|insn| {
-        let leaves = access(insn).is_some_and(|(mem, bytes, _)| {
+        let leaves = access(insn).is_some_and(|(mem, bytes, is_plain)| {
             let start = i32::from(mem.offset);
-            start < -FRAME || start + bytes as i32 > 0
+            start < -FRAME || start + bytes as i32 > 0 || (several_functions && !is_plain)
         });
         let calls_away = matches!(
             insn,

@@ -9,7 +9,7 @@ use crate::source::Source;
 /// The variables on the stack; none where others might look for them in memory.
 pub(super) fn slots_of(source: &Source<'_>, flow: &Flow, function: usize) -> Vec<Slot> {
     let several = flow.functions.len() > 1;
-    if source.proof.is_none() && !slots::whole_program_allows(source.insns, several) {
+    if !slots::whole_program_allows(source.insns, several) {
         return Vec::new();
     }
     let range = |index: usize| {
@@ -17,12 +17,12 @@ pub(super) fn slots_of(source: &Source<'_>, flow: &Flow, function: usize) -> Vec
         function.entry as usize..function.end as usize
     };
     let found = slots::slots(source.insns, range(function));
-    // Without a proof, what a function leaves in its frame must not be read by another.
+    // What a function leaves in its frame must not be read by another.
     let reads_what_is_left = |index: usize| {
         let slots = slots::slots(source.insns, range(index));
         live_slots(source, flow, index, &slots).first().is_some_and(|live| *live != 0)
     };
-    if source.proof.is_none() && several && (0..flow.functions.len()).any(reads_what_is_left) {
+    if several && (0..flow.functions.len()).any(reads_what_is_left) {
         return Vec::new();
     }
     found
