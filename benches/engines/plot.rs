@@ -14,15 +14,26 @@ const BASE: &str = "native";
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 110.0;
 const RIGHT: f64 = 24.0;
-const TOP: f64 = 64.0;
+const TOP: f64 = 84.0;
 const ROW: f64 = 26.0;
 const BOTTOM: f64 = 64.0;
 
-/// Colours that stay apart for most colour-blind readers (Okabe and Ito's palette, and greys).
-const COLOURS: [&str; 10] = [
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#555555", "#999999",
-    "#8C6D31", "#AD494A",
+/// The engines that are drawn, each in a colour that stays apart from the others for most
+/// colour-blind readers (Okabe and Ito's palette, and greys). More would hide each other.
+const DRAWN: [(&str, &str); 9] = [
+    ("skep", "#56B4E9"),
+    ("skep-jit1-proved", "#009E73"),
+    ("skep-jit", "#CC79A7"),
+    ("skep-jit-proved", "#0072B2"),
+    ("rbpf", "#E69F00"),
+    ("rbpf-jit", "#D55E00"),
+    ("sbpf-v4", "#999999"),
+    ("sbpf-v4-jit", "#555555"),
+    ("linux", "#8C6D31"),
 ];
+
+/// The engines that are drawn, of those that were measured.
+type Engines = Vec<(&'static str, &'static str)>;
 
 /// A dot: an engine's times and how far its samples lie apart.
 struct Dot {
@@ -62,7 +73,7 @@ impl Scale {
 /// The picture; none if native code was not measured. `caption` says where and with what.
 pub(crate) fn svg(rows: &[Row], engines: &[&str], caption: &[String]) -> Option<String> {
     rows.iter().find(|row| row.engine(BASE).is_some())?;
-    let engines: Vec<&str> = engines.iter().copied().filter(|name| *name != BASE).collect();
+    let engines: Engines = DRAWN.into_iter().filter(|(name, _)| engines.contains(name)).collect();
     let mut lines: Vec<(String, Vec<Dot>)> =
         rows.iter().map(|row| (row.kernel.to_owned(), dots(row, &engines))).collect();
     lines.push(("mean *".to_owned(), means(rows, &engines)));
@@ -74,9 +85,9 @@ pub(crate) fn svg(rows: &[Row], engines: &[&str], caption: &[String]) -> Option<
     ignored.ok().map(|()| out)
 }
 
-fn dots(row: &Row, engines: &[&str]) -> Vec<Dot> {
+fn dots(row: &Row, engines: &Engines) -> Vec<Dot> {
     let Some(base) = row.engine(BASE) else { return Vec::new() };
-    let dot = |(engine, name): (usize, &&str)| {
+    let dot = |(engine, (name, _)): (usize, &(&str, &str))| {
         let samples = &row.engine(name)?.samples;
         let times: Vec<f64> = samples.iter().zip(&base.samples).map(|(a, b)| a / b).collect();
         let Spread { p10, p90, .. } = Spread::of(&times)?;
@@ -85,8 +96,8 @@ fn dots(row: &Row, engines: &[&str]) -> Vec<Dot> {
     engines.iter().enumerate().filter_map(dot).collect()
 }
 
-fn means(rows: &[Row], engines: &[&str]) -> Vec<Dot> {
-    let dot = |(engine, name): (usize, &&str)| {
+fn means(rows: &[Row], engines: &Engines) -> Vec<Dot> {
+    let dot = |(engine, (name, _)): (usize, &(&str, &str))| {
         let counted = rows.iter().filter(|row| !APART.contains(&row.kernel));
         let times = |row: &Row| Some(ratio(&row.engine(name)?.samples, &row.engine(BASE)?.samples));
         let values: Vec<f64> = counted.filter_map(times).collect();
@@ -99,7 +110,7 @@ fn means(rows: &[Row], engines: &[&str]) -> Vec<Dot> {
 fn draw(
     out: &mut String,
     lines: &[(String, Vec<Dot>)],
-    engines: &[&str],
+    engines: &Engines,
     scale: &Scale,
     caption: &[String],
     height: f64,
@@ -132,14 +143,13 @@ fn draw(
             y + 4.0
         )?;
         for Dot { engine, times, low, high } in dots {
-            let colour = COLOURS[engine % COLOURS.len()];
+            let (name, colour) = engines[*engine];
             let (x, from, to) = (scale.x(*times), scale.x(*low), scale.x(*high));
             writeln!(
                 out,
                 "<line x1=\"{from:.1}\" y1=\"{y}\" x2=\"{to:.1}\" y2=\"{y}\" stroke=\"{colour}\"/>\
                  <circle cx=\"{x:.1}\" cy=\"{y}\" r=\"4.5\" fill=\"{colour}\">\
-                 <title>{label}, {}: {times:.2}</title></circle>",
-                engines[*engine]
+                 <title>{label}, {name}: {times:.2}</title></circle>"
             )?;
         }
     }
@@ -154,18 +164,22 @@ fn draw(
     writeln!(out, "</svg>")
 }
 
-fn legend(out: &mut String, engines: &[&str]) -> std::fmt::Result {
-    let mut x = LEFT;
-    for (index, name) in engines.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+fn legend(out: &mut String, engines: &Engines) -> std::fmt::Result {
+    let (mut x, mut y) = (LEFT, 42.0);
+    for (name, colour) in engines {
+        let width = 30.0 + 7.0 * name.len() as f64;
+        if x + width > WIDTH - RIGHT {
+            (x, y) = (LEFT, y + 20.0);
+        }
         writeln!(
             out,
-            "<circle cx=\"{:.1}\" cy=\"42\" r=\"4.5\" fill=\"{colour}\"/>\
-             <text x=\"{:.1}\" y=\"46\">{name}</text>",
+            "<circle cx=\"{:.1}\" cy=\"{y}\" r=\"4.5\" fill=\"{colour}\"/>\
+             <text x=\"{:.1}\" y=\"{}\">{name}</text>",
             x + 5.0,
-            x + 14.0
+            x + 14.0,
+            y + 4.0
         )?;
-        x += 30.0 + 7.0 * name.len() as f64;
+        x += width;
     }
     Ok(())
 }

@@ -114,13 +114,20 @@ pub(crate) fn table(rows: &[Row]) {
 
 fn section(rows: &[Row], title: &str, names: &[&str], value: impl Fn(&Row, &str) -> Option<f64>) {
     println!("\n{title}\n");
+    let widths: Vec<usize> = names.iter().map(|name| name.len().max(8) + 2).collect();
     let line = |label: &str, values: &mut dyn Iterator<Item = f64>| {
-        print!("{label:<28}");
-        values.for_each(|value| print!("{value:>14.2}"));
+        print!("{label:<22}");
+        for (value, width) in values.zip(&widths) {
+            // What does not run there has no figure.
+            match value.is_nan() {
+                true => print!("{:>width$}", "-"),
+                false => print!("{value:>width$.2}"),
+            }
+        }
         println!();
     };
-    print!("{:<28}", "");
-    names.iter().for_each(|name| print!("{name:>14}"));
+    print!("{:<22}", "");
+    names.iter().zip(&widths).for_each(|(name, &width)| print!("{name:>width$}"));
     println!();
     for row in rows {
         line(row.kernel, &mut names.iter().map(|name| value(row, name).unwrap_or(f64::NAN)));
