@@ -11,11 +11,12 @@ use std::sync::Arc;
 use flate2::read::GzDecoder;
 use skep::machine::{Loaded, MapId};
 use skep::trap::TrapKind;
+use skep_bpf::platform::ProgType;
 use skep_cli::record::{Record, hex};
 use skep_tests::agreement::{Lanes, Way};
 use skep_tests::random::Random;
 use skep_tests::verdicts::Input;
-use skep_verifier::{KernelTypes, Verified, verify};
+use skep_verifier::{KernelTypes, verify};
 
 use crate::command::workspace;
 
@@ -113,7 +114,7 @@ fn agree(record: &Record, kernel: &Arc<KernelTypes>, tally: &mut Tally) -> Resul
         }
     }
     tally.ran += 1;
-    let inputs = inputs(record, &proof);
+    let inputs = inputs(record, proof.prog_type());
     for input in &inputs {
         match lanes.run(&loaded, input, FUEL)?.end {
             Ok(_) => tally.finished += 1,
@@ -144,8 +145,7 @@ fn plain(proved: &Loaded, maps: &[MapId]) -> Result<Loaded, String> {
 }
 
 /// The inputs that the record asks for, and a random one.
-fn inputs(record: &Record, proof: &Verified) -> Vec<Input> {
-    let prog_type = proof.prog_type();
+pub(crate) fn inputs(record: &Record, prog_type: ProgType) -> Vec<Input> {
     let packets = record.runs.iter().filter_map(|run| {
         let data = hex("data", &run.data).ok()?;
         Input::with_packet(prog_type, if data.is_empty() { ZEROS.to_vec() } else { data })

@@ -8,18 +8,21 @@
 use std::path::{Path, PathBuf};
 
 use skep::cpu::Cpu;
+use skep::host::Host;
 use skep::prepare::{
     PrepareOptions, Prepared, PreparedProgram, Verification, function_facts, map_facts, prepare,
 };
 use skep::run::Options;
 use skep_bpf::platform::{AttachType, MapType, ProgType};
-use skep_bpf::program::Bytecode;
+use skep_bpf::program::{Bytecode, Program};
+use skep_cli::record::{Record, Surroundings};
 use skep_object::{CoreRelocations, LinkOptions};
 use skep_tests::membership::{Proof, Watch};
 use skep_tests::random::{Machines, Random, RandomProgram, layout};
 use skep_tests::verdicts::{Case, Generator, Input as Given, Judge, Ran, Runner, maps};
 use skep_verifier::{Input, MapFacts, Profile};
 
+use crate::agreement_vectors::{inputs, vectors};
 use crate::command::workspace;
 
 /// How many programs of each kind, unless the environment says otherwise.
@@ -28,6 +31,8 @@ const PROGRAMS: u64 = 300;
 const RUNS: usize = 4;
 /// The most instructions of a run of an object's program.
 const FUEL: u64 = 20_000;
+/// The processors of a machine for vectors.
+const CPUS: u32 = 2;
 /// Walks without pruning that are longer than this are left out.
 const LONGEST: u64 = 20_000;
 
@@ -175,6 +180,59 @@ fn registers_of_programs_of_objects_are_known() {
         }
         tally.print(&directory.file_name().unwrap_or_default().to_string_lossy());
         assert!(tally.runs > 0, "nothing ran");
+    }
+}
+
+/// The old-style selftests of Linux, which exercise single rules; a share of them unless the
+/// environment asks for long runs.
+#[test]
+fn registers_of_vectors_are_known() {
+    let Some(lines) = vectors() else { return };
+    let share = if std::env::var_os("SKEP_MEMBERSHIP_PROGRAMS").is_some() { 1 } else { 8 };
+    let kernel = skep_cli::kernel::kernel_types(None).expect("it is read when it is needed");
+    let mut tally = Tally::default();
+    for line in lines.lines().step_by(share) {
+        let record: Record = serde_json::from_str(line).expect("a record");
+        let (Ok(case), Ok(around)) = (record.case(), record.surroundings(CPUS, &kernel)) else {
+            continue;
+        };
+        let input = case.input(&around);
+        for profile in profiles() {
+            let profile = Profile { strict_alignment: input.profile.strict_alignment, ..profile };
+            match Proof::new(&Input { profile, ..input }) {
+                Ok(proof) => watch_vector(&record, &around, &input, &proof, &mut tally),
+                Err(_) => tally.refused += 1,
+            }
+        }
+    }
+    tally.print("vectors");
+    assert!(tally.runs > 0, "nothing ran");
+}
+
+fn watch_vector(
+    record: &Record,
+    around: &Surroundings,
+    input: &Input<'_>,
+    proof: &Proof,
+    tally: &mut Tally,
+) {
+    // Some have what no machine takes where no path leads, or ask for maps that there are not.
+    let Ok(program) = Program::new(input.bytecode) else { return };
+    let Ok((machine, maps)) = around.machine(Host { cpus: CPUS, ..Host::default() }) else {
+        return;
+    };
+    let Ok(loaded) = machine.load("main", input.prog_type, program, &maps) else { return };
+    record.fill_maps(&machine, &maps, around).expect("the maps are filled");
+    let mut cpu = Cpu::new(&machine).expect("a processor is free");
+    tally.programs += 1;
+    for mut given in inputs(record, input.prog_type) {
+        let mut watch = Watch::new(proof);
+        let options = Options { fuel: FUEL, ..Options::default() };
+        let ended = loaded.observe(&mut cpu, given.context(), options, &mut watch);
+        tally.runs += u64::from(ended.is_ok());
+        tally.found += watch.found;
+        let name = record.name.as_deref().unwrap_or_default();
+        tally.violations.extend(watch.violation.map(|why| format!("{name}: {why}")));
     }
 }
 
