@@ -14,7 +14,7 @@ use skep::cpu::Cpu;
 use skep::host::Host;
 use skep::machine::{Loaded, Machine, MapId};
 use skep::run::{Engine, Options};
-use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
+use skep_bpf::platform::{MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_bpf::text::parse::assemble;
 use skep_cli::measure::{Measured, Outcome, Settings, Spread, Subject, measure, ratio};
@@ -192,17 +192,8 @@ impl Filled {
                 MapFacts::new(MapType::ARRAY, 4, 16, 1),
             ];
             let verified = verify(&Input {
-                bytecode: &bytecode,
-                prog_type: ProgType::SCHED_CLS,
-                attach_type: AttachType::UNSPECIFIED,
-                attach_target: None,
                 maps: &facts,
-                functions: &[],
-                kernel: None,
-                types: None,
-                gpl_compatible: true,
-                sleepable: false,
-                profile: Profile::linux(machine.host().cpus),
+                ..Input::new(&bytecode, ProgType::SCHED_CLS, Profile::linux(machine.host().cpus))
             });
             let verified = verified.map_err(|rejection| rejection.message.clone())?;
             machine.load_verified(lookup.name, Arc::new(verified), &maps)?

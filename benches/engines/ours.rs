@@ -16,7 +16,7 @@ use skep::region::Purpose;
 use skep::run::{Engine, Options};
 use skep::runner::Runner;
 use skep_bpf::codec::Slot;
-use skep_bpf::platform::{AttachType, HelperId, MapFlags, MapType, ProgType};
+use skep_bpf::platform::{HelperId, MapFlags, MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_cli::measure::{Outcome, Subject};
 use skep_verifier::{Input, MapFacts, Profile, verify};
@@ -124,17 +124,8 @@ impl Ours {
         let bytecode = Bytecode::from(slots);
         let facts = [MapFacts::new(MapType::ARRAY, 4, value_bytes, 1)];
         let verified = verify(&Input {
-            bytecode: &bytecode,
-            prog_type: ProgType::SCHED_CLS,
-            attach_type: AttachType::UNSPECIFIED,
-            attach_target: None,
             maps: &facts,
-            functions: &[],
-            kernel: None,
-            types: None,
-            gpl_compatible: true,
-            sleepable: false,
-            profile: Profile::linux(machine.host().cpus),
+            ..Input::new(&bytecode, ProgType::SCHED_CLS, Profile::linux(machine.host().cpus))
         });
         let verified = verified.map_err(|rejection| rejection.message.clone())?;
         let loaded = machine.load_verified(kernel.name, Arc::new(verified), &[map])?;

@@ -13,7 +13,7 @@ use skep::prepare::{
     PrepareOptions, Prepared, PreparedProgram, Verification, function_facts, map_facts, prepare,
 };
 use skep::run::Options;
-use skep_bpf::platform::{AttachType, MapType, ProgType};
+use skep_bpf::platform::{MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_cli::record::{Record, Surroundings};
 use skep_object::{CoreRelocations, LinkOptions};
@@ -154,19 +154,7 @@ fn input<'a>(
     maps: &'a [MapFacts],
     profile: Profile,
 ) -> Input<'a> {
-    Input {
-        bytecode,
-        prog_type,
-        attach_type: AttachType::UNSPECIFIED,
-        maps,
-        functions: &[],
-        gpl_compatible: true,
-        sleepable: false,
-        profile,
-        kernel: None,
-        attach_target: None,
-        types: None,
-    }
+    Input { maps, ..Input::new(bytecode, prog_type, profile) }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use skep::run::Observer;
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::platform::{AttachType, MapType, ProgType};
+use skep_bpf::platform::{MapType, ProgType};
 use skep_bpf::program::{Bytecode, Pc, Program};
 use skep_tests::random::{Machines, RandomProgram, layout};
 use skep_verifier::{Input, MapFacts, Profile, verify};
@@ -40,17 +40,12 @@ fn what_runs_was_walked() {
         machines.observe(&program, &mut executed).expect("the program runs to its end");
         for checkpoint_everywhere in [false, true] {
             let input = Input {
-                bytecode: &bytecode,
-                prog_type: ProgType::XDP,
-                attach_type: AttachType::UNSPECIFIED,
-                attach_target: None,
                 maps: &maps,
-                functions: &[],
-                kernel: None,
-                gpl_compatible: true,
-                sleepable: false,
-                types: None,
-                profile: Profile { checkpoint_everywhere, ..Profile::linux(2) },
+                ..Input::new(
+                    &bytecode,
+                    ProgType::XDP,
+                    Profile { checkpoint_everywhere, ..Profile::linux(2) },
+                )
             };
             match verify(&input) {
                 Ok(verified) => {
@@ -96,19 +91,11 @@ fn assert_all_reachable(text: &str) {
     let assembly = skep_bpf::text::parse::assemble(text).expect("assembly");
     let bytecode = assembly.bytecode("text");
     for checkpoint_everywhere in [false, true] {
-        let input = Input {
-            bytecode: &bytecode,
-            prog_type: ProgType::XDP,
-            attach_type: AttachType::UNSPECIFIED,
-            attach_target: None,
-            maps: &[],
-            functions: &[],
-            kernel: None,
-            gpl_compatible: true,
-            sleepable: false,
-            types: None,
-            profile: Profile { checkpoint_everywhere, ..Profile::linux(2) },
-        };
+        let input = Input::new(
+            &bytecode,
+            ProgType::XDP,
+            Profile { checkpoint_everywhere, ..Profile::linux(2) },
+        );
         let verified = verify(&input).expect("the kernel accepts it");
         for line in &assembly.lines {
             assert!(verified.is_reachable(line.slot), "{} is not reached", line.text);

@@ -11,7 +11,7 @@ use skep::host::Host;
 use skep::machine::Machine;
 use skep::run::Options;
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::platform::{AttachType, ProgType};
+use skep_bpf::platform::ProgType;
 use skep_bpf::program::Program;
 use skep_bpf::text::parse::assemble;
 use skep_tests::membership::{Proof, Watch};
@@ -61,17 +61,12 @@ fn turns_hold_what_is_known() {
         let loaded = loaded.expect("it is loaded");
         for checkpoint_everywhere in [false, true] {
             let input = Input {
-                bytecode: &bytecode,
-                prog_type: ProgType::SOCKET_FILTER,
-                attach_type: AttachType::UNSPECIFIED,
-                attach_target: None,
-                maps: &[],
                 functions: &facts,
-                kernel: None,
-                gpl_compatible: true,
-                sleepable: false,
-                types: None,
-                profile: Profile { checkpoint_everywhere, max_insns: LONGEST, ..Profile::linux(1) },
+                ..Input::new(
+                    &bytecode,
+                    ProgType::SOCKET_FILTER,
+                    Profile { checkpoint_everywhere, max_insns: LONGEST, ..Profile::linux(1) },
+                )
             };
             let Ok(proof) = Proof::new(&input) else { continue };
             accepted += 1;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use skep::host::Host;
 use skep::machine::{LoadError, Machine};
 use skep::maps::MapSpec;
-use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
+use skep_bpf::platform::{MapFlags, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_bpf::text::parse::assemble;
 use skep_verifier::{Input, MapFacts, Profile, Verified};
@@ -180,17 +180,8 @@ fn objects_have_the_kernels_verdicts() {
 fn verify(text: &str, maps: &[MapFacts], cpus: u32) -> Arc<Verified> {
     let slots = assemble(text).expect("an assembly").slots;
     let verified = skep_verifier::verify(&Input {
-        bytecode: &Bytecode::from(slots),
-        prog_type: ProgType::SOCKET_FILTER,
-        attach_type: AttachType::UNSPECIFIED,
-        attach_target: None,
         maps,
-        functions: &[],
-        kernel: None,
-        gpl_compatible: true,
-        sleepable: false,
-        types: None,
-        profile: Profile::linux(cpus),
+        ..Input::new(&Bytecode::from(slots), ProgType::SOCKET_FILTER, Profile::linux(cpus))
     });
     Arc::new(verified.expect("it is safe"))
 }

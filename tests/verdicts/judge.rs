@@ -3,8 +3,8 @@
 use super::prover::Prover;
 use super::{Case, TYPES, maps};
 use skep_bpf::codec::{Slot, SlotIndex, decode};
-use skep_bpf::insn::{Callee, HelperId, Imm64, Insn};
-use skep_bpf::platform::{AttachType, ProgType};
+use skep_bpf::insn::{Callee, Imm64, Insn};
+use skep_bpf::platform::{AttachType, OPTIONAL_HELPERS, ProgType};
 use skep_kernel::uapi::{errno, log_level, prog_flag};
 use skep_kernel::{Error, Map, ProgSpec, relocate};
 
@@ -168,9 +168,6 @@ fn sentence(log: &str) -> String {
     log.lines().rev().find(|line| !is_other(line)).unwrap_or_default().to_owned()
 }
 
-/// Helpers that exist only where the kernel was built or locked down accordingly.
-const DEPEND_ON_HOST: [HelperId; 2] = [HelperId::PROBE_WRITE_USER, HelperId::OVERRIDE_RETURN];
-
 /// Whether the kernel's verdict says something about the verifier: the maps are there, and what
 /// is called does not depend on how the kernel was built.
 fn is_comparable(case: &Case) -> Result<(), String> {
@@ -188,7 +185,7 @@ fn is_comparable(case: &Case) -> Result<(), String> {
                 }
                 _ => {}
             },
-            Ok(Insn::Call { callee: Callee::Helper(id) }) if DEPEND_ON_HOST.contains(&id) => {
+            Ok(Insn::Call { callee: Callee::Helper(id) }) if OPTIONAL_HELPERS.contains(&id) => {
                 return Err(format!("{id} is not everywhere"));
             }
             _ => {}

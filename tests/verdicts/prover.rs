@@ -34,21 +34,17 @@ impl Prover {
     fn verify_up_to(&self, case: &Case, max_insns: u64) -> Result<Verified, Box<Rejection>> {
         let bytecode = Bytecode::from(case.slots.clone());
         verify(&Input {
-            bytecode: &bytecode,
-            prog_type: case.prog_type,
             attach_type: case.attach_type,
-            attach_target: None,
             maps: &self.facts,
-            functions: &[],
-            kernel: None,
-            gpl_compatible: true,
-            sleepable: false,
-            types: None,
-            profile: Profile {
-                checkpoint_everywhere: case.checkpoint_everywhere,
-                max_insns,
-                ..Profile::linux(self.cpus)
-            },
+            ..Input::new(
+                &bytecode,
+                case.prog_type,
+                Profile {
+                    checkpoint_everywhere: case.checkpoint_everywhere,
+                    max_insns,
+                    ..Profile::linux(self.cpus)
+                },
+            )
         })
     }
 

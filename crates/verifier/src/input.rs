@@ -42,6 +42,27 @@ pub struct Input<'a> {
     pub profile: Profile,
 }
 
+impl<'a> Input<'a> {
+    /// A program that uses no maps, has no types and no place to be attached to, and does not
+    /// sleep, under a licence that is compatible with the GPL.
+    #[must_use]
+    pub const fn new(bytecode: &'a Bytecode, prog_type: ProgType, profile: Profile) -> Self {
+        Input {
+            bytecode,
+            prog_type,
+            attach_type: AttachType::UNSPECIFIED,
+            attach_target: None,
+            maps: &[],
+            functions: &[],
+            kernel: None,
+            gpl_compatible: true,
+            sleepable: false,
+            types: None,
+            profile,
+        }
+    }
+}
+
 /// What a verdict assumes about the machine, and how the walk is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {

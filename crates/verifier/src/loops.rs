@@ -193,23 +193,15 @@ impl Walk<'_> {
 mod tests {
     use crate::{Input, Profile, Rejection, Rule, Verified, verify};
     use skep_bpf::codec::Slot;
-    use skep_bpf::platform::{AttachType, ProgType};
+    use skep_bpf::platform::ProgType;
     use skep_bpf::program::Bytecode;
 
     fn verdict(slots: &[Slot]) -> Result<Verified, Box<Rejection>> {
-        verify(&Input {
-            bytecode: &Bytecode::from(slots.to_vec()),
-            prog_type: ProgType::SOCKET_FILTER,
-            attach_type: AttachType::UNSPECIFIED,
-            attach_target: None,
-            maps: &[],
-            functions: &[],
-            kernel: None,
-            gpl_compatible: true,
-            sleepable: false,
-            types: None,
-            profile: Profile::linux(1),
-        })
+        verify(&Input::new(
+            &Bytecode::from(slots.to_vec()),
+            ProgType::SOCKET_FILTER,
+            Profile::linux(1),
+        ))
     }
 
     const EXIT: Slot = Slot::new(0x95, 0, 0, 0, 0);

@@ -8,7 +8,8 @@ use skep_bpf::insn::{Imm64, Insn, Reg, Src};
 use skep_bpf::op::{AluOp, Cond, Size};
 use skep_bpf::platform::helper::MemoryUse;
 use skep_bpf::platform::{
-    ArgKind, HelperId, HelperRow, MapFlags, MapType, ProgType, ReturnKind, helpers_of,
+    ArgKind, HelperId, HelperRow, MapFlags, MapType, OPTIONAL_HELPERS, ProgType, ReturnKind,
+    helpers_of,
 };
 
 /// Which maps go with helpers that take a map.
@@ -61,10 +62,9 @@ fn is_known(row: &HelperRow, prog_type: ProgType) -> bool {
     };
     let returns =
         matches!(row.returns, ReturnKind::Integer | ReturnKind::Void | ReturnKind::MapValue { .. });
-    // Not on every host, or not at every place that programs of a type may be attached to.
-    const NOT_EVERYWHERE: [HelperId; 3] =
-        [HelperId::PROBE_WRITE_USER, HelperId::OVERRIDE_RETURN, HelperId::GET_FUNC_IP];
-    !NOT_EVERYWHERE.contains(&row.id)
+    // Not at every place that programs of a type may be attached to.
+    row.id != HelperId::GET_FUNC_IP
+        && !OPTIONAL_HELPERS.contains(&row.id)
         && !row.traits.acquires
         && !row.traits.may_sleep
         && returns

@@ -1,7 +1,7 @@
 //! Loops of functions that a helper calls back: what matters only in a later turn.
 
 use skep_bpf::codec::SlotIndex;
-use skep_bpf::platform::{AttachType, ProgType};
+use skep_bpf::platform::ProgType;
 use skep_bpf::text::parse::assemble;
 use skep_verifier::input::FunctionFacts;
 use skep_verifier::{Input, Profile, verify};
@@ -19,18 +19,14 @@ fn verdict(text: &str, functions: &[&str], checkpoint_everywhere: bool) -> Resul
     };
     let mut facts = vec![FunctionFacts { global: true, ..function("test", SlotIndex(0)) }];
     facts.extend(functions.iter().map(|name| function(name, assembly.labels[*name])));
+    let bytecode = assembly.bytecode("test");
     let input = Input {
-        bytecode: &assembly.bytecode("test"),
-        prog_type: ProgType::SOCKET_FILTER,
-        attach_type: AttachType::UNSPECIFIED,
-        attach_target: None,
-        maps: &[],
         functions: &facts,
-        kernel: None,
-        gpl_compatible: true,
-        sleepable: false,
-        types: None,
-        profile: Profile { checkpoint_everywhere, ..Profile::linux(1) },
+        ..Input::new(
+            &bytecode,
+            ProgType::SOCKET_FILTER,
+            Profile { checkpoint_everywhere, ..Profile::linux(1) },
+        )
     };
     let verified = verify(&input).map_err(|rejection| rejection.message)?;
     Ok(verified.stats().insns_processed)

@@ -4,7 +4,7 @@
 mod callbacks;
 
 use skep_bpf::codec::{Slot, SlotIndex};
-use skep_bpf::platform::{AttachType, HelperId, MapType, ProgType};
+use skep_bpf::platform::{HelperId, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_bpf::text::parse::assemble;
 use skep_verifier::input::FunctionFacts;
@@ -26,19 +26,8 @@ fn verdict_of(
 ) -> Option<String> {
     let maps =
         [MapFacts::new(MapType::PROG_ARRAY, 4, 4, 4), MapFacts::new(MapType::ARRAY, 4, 64, 1)];
-    let input = Input {
-        bytecode,
-        prog_type,
-        attach_type: AttachType::UNSPECIFIED,
-        attach_target: None,
-        maps: &maps,
-        functions,
-        kernel: None,
-        gpl_compatible: true,
-        sleepable: false,
-        types: None,
-        profile: Profile::linux(4),
-    };
+    let input =
+        Input { maps: &maps, functions, ..Input::new(bytecode, prog_type, Profile::linux(4)) };
     sentence(&input)
 }
 
@@ -55,19 +44,7 @@ fn of_text(text: &str) -> Option<String> {
 fn optional_helpers_are_the_profiles() {
     let text = "r2 = 0\ncall 58\nr0 = 0\nexit";
     let bytecode = assemble(text).expect("assembly").bytecode("test");
-    let input = Input {
-        bytecode: &bytecode,
-        prog_type: ProgType::KPROBE,
-        attach_type: AttachType::UNSPECIFIED,
-        attach_target: None,
-        maps: &[],
-        functions: &[],
-        kernel: None,
-        gpl_compatible: true,
-        sleepable: false,
-        types: None,
-        profile: Profile::linux(4),
-    };
+    let input = Input::new(&bytecode, ProgType::KPROBE, Profile::linux(4));
     let refused = "program of this type cannot use helper bpf_override_return#58";
     assert_eq!(sentence(&input).as_deref(), Some(refused));
     let profile = Profile { optional_helpers: &[HelperId::OVERRIDE_RETURN], ..input.profile };
@@ -99,19 +76,7 @@ fn writes_through_dynamic_pointers_move_socket_buffers() {
     let verdict = |prog_type, make: &str| {
         let mut bytecode = Bytecode::from(slots.clone());
         bytecode.kernel_functions = vec![make.into(), "bpf_dynptr_slice".into()];
-        sentence(&Input {
-            bytecode: &bytecode,
-            prog_type,
-            attach_type: AttachType::UNSPECIFIED,
-            attach_target: None,
-            maps: &[],
-            functions: &[],
-            kernel: None,
-            gpl_compatible: true,
-            sleepable: false,
-            types: None,
-            profile: Profile::linux(4),
-        })
+        sentence(&Input::new(&bytecode, prog_type, Profile::linux(4)))
     };
     assert_eq!(verdict(ProgType::XDP, "bpf_dynptr_from_xdp"), None);
     let refused = verdict(ProgType::SCHED_CLS, "bpf_dynptr_from_skb");

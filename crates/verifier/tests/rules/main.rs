@@ -175,20 +175,11 @@ fn programs_get_the_kernels_verdict_and_sentence() {
     for Row(name, prog_type, text, sentence) in ROWS {
         let bytecode = code(text);
         let input = Input {
-            bytecode: &bytecode,
-            prog_type: *prog_type,
             attach_type: match *prog_type {
                 ProgType::SK_LOOKUP => AttachType::SK_LOOKUP,
                 _ => AttachType::UNSPECIFIED,
             },
-            attach_target: None,
-            maps: &[],
-            functions: &[],
-            kernel: None,
-            gpl_compatible: true,
-            sleepable: false,
-            types: None,
-            profile: Profile::linux(2),
+            ..Input::new(&bytecode, *prog_type, Profile::linux(2))
         };
         let ours = verify(&input).map_or_else(|rejection| rejection.message, |_| String::new());
         assert_eq!(ours, *sentence, "{name}");

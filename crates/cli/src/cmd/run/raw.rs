@@ -105,19 +105,7 @@ fn verify(
     (prog_type, attach_type): (ProgType, AttachType),
     cpus: u32,
 ) -> Result<Verified, Box<Report>> {
-    let input = Input {
-        bytecode,
-        prog_type,
-        attach_type,
-        attach_target: None,
-        maps: &[],
-        functions: &[],
-        kernel: None,
-        gpl_compatible: true,
-        sleepable: false,
-        types: None,
-        profile: Profile::linux(cpus),
-    };
+    let input = Input { attach_type, ..Input::new(bytecode, prog_type, Profile::linux(cpus)) };
     skep_verifier::verify(&input)
         .map_err(|rejection| Box::new(Report::new(&rejection, &input, "raw")))
 }
