@@ -101,6 +101,14 @@ pub enum CompileError {
         /// The most bytes.
         limit: usize,
     },
+    /// A function keeps more values in its frame than frames can hold that are nested deeply.
+    #[error("a function with tail calls keeps {words} values on the stack, the most is {limit}")]
+    LargeFrame {
+        /// How many values of 64 bits.
+        words: usize,
+        /// The most.
+        limit: usize,
+    },
     /// The allocator of registers gave up.
     #[error("no registers could be allocated: {why}")]
     Allocation {

@@ -7,6 +7,8 @@ use skep_bpf::platform::HelperId;
 use skep_bpf::program::{Pc, Program};
 use skep_verifier::Verified;
 
+use crate::CompileError;
+
 /// A program to compile.
 #[derive(Clone, Copy)]
 pub struct Source<'a> {
@@ -102,7 +104,22 @@ impl Source<'_> {
             _ => false,
         })
     }
+
+    /// Checks how many words of a native frame hold values. Where tail calls are made from
+    /// functions, frames of many programs are nested.
+    pub(crate) fn check_frame(&self, words: usize) -> Result<(), CompileError> {
+        let tail_call = Insn::Call { callee: Callee::Helper(HelperId::TAIL_CALL) };
+        if words > NESTED_FRAME_WORDS && self.insns.contains(&tail_call) {
+            return Err(CompileError::LargeFrame { words, limit: NESTED_FRAME_WORDS });
+        }
+        Ok(())
+    }
 }
+
+/// The most words in a native frame of a program that makes tail calls, so that the 239 frames
+/// that there can be (33 tail calls, each from the eighth frame of a program) fit in a megabyte of
+/// the host's stack.
+const NESTED_FRAME_WORDS: usize = 512;
 
 /// How an element of a known map is looked up. The key's address is `r2`; a key that cannot be
 /// read traps at the call.

@@ -4,17 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::machine::{Machine, MachineError};
-use crate::memory::Perm;
+use crate::memory::{Fault, PAGE_BYTES, Perm, Window};
 use crate::region::Purpose;
 
 /// The size of a frame in bytes (RFC 9669's ABI document and Linux, `MAX_BPF_STACK`).
 pub const FRAME_BYTES: u32 = 512;
-/// The most frames there can be (Linux, `MAX_CALL_FRAMES`).
+/// The most frames that one program can have (Linux, `MAX_CALL_FRAMES`).
 pub const MAX_FRAMES: usize = 8;
 /// The most tail calls in a run (Linux, `MAX_TAIL_CALL_CNT`).
 pub const MAX_TAIL_CALLS: u32 = 33;
 
-const STACK_BYTES: u32 = FRAME_BYTES * MAX_FRAMES as u32;
+/// The most frames of a run. A tail call leaves the frames of the caller's callers, so that each
+/// adds all but the one that it takes over.
+const MOST_FRAMES: u32 = MAX_FRAMES as u32 + MAX_TAIL_CALLS * (MAX_FRAMES as u32 - 1);
+/// Whole pages, so that what lies above the first frame is not mapped.
+const STACK_BYTES: u32 = (FRAME_BYTES * MOST_FRAMES).next_multiple_of(PAGE_BYTES);
 const CONTEXT_BYTES: u32 = 4096;
 
 /// A processor of a machine. A thread that runs programs has one of its own; per-CPU maps have a
@@ -37,6 +41,8 @@ pub struct CpuState {
     pub(crate) lock: Option<u32>,
     /// The number of tail calls in this run so far.
     pub(crate) tail_calls: u32,
+    /// How many frames, from the first, this run has zeroed.
+    zeroed_frames: u32,
     /// What the program runs on, while it runs.
     pub(crate) input: crate::context::Input,
     /// Set from another thread to stop the run.
@@ -62,6 +68,7 @@ impl Cpu {
             context,
             lock: None,
             tail_calls: 0,
+            zeroed_frames: 0,
             input: crate::context::Input::default(),
             stop: Arc::default(),
             native: None,
@@ -102,6 +109,48 @@ impl CpuState {
     /// The value of `r10` in the first function: the address after its frame.
     pub(crate) fn frame_top(&self) -> u32 {
         self.stack + STACK_BYTES
+    }
+
+    /// Begins a run: makes so many bytes of the stack zero, from the first frame on.
+    ///
+    /// # Errors
+    ///
+    /// If an embedder has freed the stack.
+    pub(crate) fn begin(&mut self, window: &Window, bytes: u32) -> Result<(), Fault> {
+        self.tail_calls = 0;
+        self.zeroed_frames = bytes / FRAME_BYTES;
+        window.fill(self.frame_top() - bytes, bytes, 0)
+    }
+
+    /// Counts a tail call to a program, which, if it has `functions`, finds its frames zeroed.
+    ///
+    /// # Errors
+    ///
+    /// As [`CpuState::begin`].
+    pub(crate) fn count_tail_call(
+        &mut self,
+        window: &Window,
+        functions: bool,
+    ) -> Result<(), Fault> {
+        self.tail_calls += 1;
+        let (zeroed, wanted) = (self.zeroed_frames, self.frame_limit() as u32);
+        if !functions || wanted <= zeroed {
+            return Ok(());
+        }
+        self.zeroed_frames = wanted;
+        let bytes = (wanted - zeroed) * FRAME_BYTES;
+        window.fill(self.frame_top() - wanted * FRAME_BYTES, bytes, 0)
+    }
+
+    /// How many frames there may be now. Each program of a run can have [`MAX_FRAMES`], of which
+    /// the first is the frame that a tail call took over.
+    pub(crate) fn frame_limit(&self) -> usize {
+        MAX_FRAMES + self.tail_calls as usize * (MAX_FRAMES - 1)
+    }
+
+    /// The value of `r10` in the innermost frame that there may be now.
+    pub(crate) fn lowest_frame(&self) -> u32 {
+        self.frame_top() - FRAME_BYTES * (self.frame_limit() as u32 - 1)
     }
 
     /// Whether the run was asked to stop.

@@ -30,7 +30,7 @@ use skep_jit::source::{Binding, Source};
 use skep_jit::ssa::{self, Counts, Passes, ir::Func};
 use skep_jit::{CompileOptions, Target, Tier};
 
-use crate::cpu::{CpuState, MAX_FRAMES};
+use crate::cpu::CpuState;
 use crate::helpers::{self, Call, Implementation};
 use crate::linked::Linked;
 use crate::machine::Machine;
@@ -383,7 +383,8 @@ impl<'a> Runner<'a> {
         let mut state = cpu.native.take().unwrap_or_else(new_state);
         state.window = machine.memory().window().base();
         state.frame_top = cpu.frame_top().into();
-        state.lowest_frame = u64::from(cpu.frame_top() - FRAME_BYTES * (MAX_FRAMES as u32 - 1));
+        cpu.tail_calls = 0;
+        state.lowest_frame = cpu.lowest_frame().into();
         state.trapped = 0;
         state.processor = cpu.index.into();
         let (entered, trap, first_trap, panic) = (Vec::new(), None, None, None);
@@ -412,7 +413,10 @@ impl<'a> Runner<'a> {
         // A run that was asked to stop does so where it first asks for fuel.
         let given = if owner.cpu.is_stopping() { 0 } else { *slice };
         owner.given = given;
-        owner.cpu.tail_calls = 0;
+        if owner.cpu.tail_calls != 0 {
+            owner.cpu.tail_calls = 0;
+            state.lowest_frame = owner.cpu.lowest_frame().into();
+        }
         state.fuel = given as i64;
         state.args = args;
         state.owner = (&raw mut *owner).expose_provenance() as u64;
@@ -500,7 +504,7 @@ impl Owner<'_> {
                 Err(fault) => fault.into(),
             },
             Some(TrapCode::MisalignedOrdered) => TrapKind::MisalignedAtomic { addr, len },
-            Some(TrapCode::CallDepth) => TrapKind::CallDepth { limit: MAX_FRAMES },
+            Some(TrapCode::CallDepth) => TrapKind::CallDepth { limit: self.cpu.frame_limit() },
             Some(TrapCode::KernelFunction) => TrapKind::KERNEL_FUNCTION,
             Some(TrapCode::AddressSpaceCast) => TrapKind::ADDRESS_SPACE_CAST,
             Some(TrapCode::Unreachable) => TrapKind::Unproved,
@@ -685,6 +689,7 @@ unsafe extern "C" fn tail_call(
         return owner.stop(state, TrapKind::Unsupported { what: "a program without machine code" });
     };
     owner.entered.push(next);
+    state.lowest_frame = owner.cpu.lowest_frame().into();
     state.args[0] = r1;
     entry
 }

@@ -292,10 +292,8 @@ impl Loaded {
         let args = context.enter(machine, state)?;
         let frames =
             if self.linked().program().functions().len() > 1 { MAX_FRAMES as u32 } else { 1 };
-        let zeroed = frames * FRAME_BYTES;
         let window = machine.memory().window();
-        window.fill(state.frame_top() - zeroed, zeroed, 0).map_err(ContextError::fault)?;
-        state.tail_calls = 0;
+        state.begin(window, frames * FRAME_BYTES).map_err(ContextError::fault)?;
         let start = Start { args, budget: options.budget() };
         let under_way = UnderWay::begin(machine, state.index);
         let result = match self.engine_now(options) {

@@ -95,7 +95,6 @@ impl Runner<'_> {
             }
             With::Interpreter { cpu, options, insns } => {
                 clear_stack(self.loaded, cpu, FRAME_BYTES * MAX_FRAMES as u32)?;
-                cpu.tail_calls = 0;
                 let (linked, machine) = (self.loaded.linked(), self.loaded.machine());
                 let start = Start { args, budget: options.budget() };
                 let finished = match options.engine {
@@ -128,9 +127,8 @@ impl Drop for UnderWay<'_> {
 }
 
 /// Clears the upper end of the stack. It fails only if an embedder has freed it.
-fn clear_stack(loaded: &Loaded, cpu: &CpuState, bytes: u32) -> Result<(), Box<Trap>> {
-    let window = loaded.machine().memory().window();
-    let cleared = window.fill(cpu.frame_top() - bytes, bytes, 0);
+fn clear_stack(loaded: &Loaded, cpu: &mut CpuState, bytes: u32) -> Result<(), Box<Trap>> {
+    let cleared = cpu.begin(loaded.machine().memory().window(), bytes);
     cleared.map_err(|fault| loaded.linked().trap(Pc::START, fault.into()))
 }
 

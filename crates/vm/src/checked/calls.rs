@@ -9,7 +9,6 @@ use skep_bpf::program::Pc;
 
 use super::value::Value;
 use super::{Checked, Flow, Frame};
-use crate::cpu::MAX_FRAMES;
 use crate::helpers::{self, Call, Caller, Passed};
 use crate::machine::Machine;
 use crate::memory::Access;
@@ -88,8 +87,9 @@ impl Checked<'_> {
     fn call_function(&mut self, target: Pc) -> Result<Flow, TrapKind> {
         // Calls can repeat by recursion, so they ask for fuel in both directions.
         self.ask()?;
-        if self.callers.len() == MAX_FRAMES - 1 {
-            return Err(TrapKind::CallDepth { limit: MAX_FRAMES });
+        let limit = self.cpu.frame_limit();
+        if self.callers.len() + 1 == limit {
+            return Err(TrapKind::CallDepth { limit });
         }
         let saved = SAVED.map(|reg| self.get(reg).clone());
         let return_to = Pc::from_index(self.pc.index() + 1);

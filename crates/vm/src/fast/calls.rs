@@ -8,7 +8,7 @@ use skep_bpf::platform::HelperId;
 
 use super::step::Cursor;
 use super::{Frame, Run, Stop, program};
-use crate::cpu::{FRAME_BYTES, MAX_FRAMES};
+use crate::cpu::FRAME_BYTES;
 use crate::helpers::{self, Call, Caller, Implementation, Passed};
 use crate::machine::Machine;
 use crate::memory::View;
@@ -35,8 +35,7 @@ impl Run<'_> {
         let saved = SAVED.map(|reg| self.get(reg));
         let program = self.program;
         let may_goto = self.may_goto;
-        self.frames[self.depth] = Frame { return_to, return_index, program, saved, may_goto };
-        self.depth += 1;
+        self.callers.push(Frame { return_to, return_index, program, saved, may_goto });
         self.may_goto = MAY_GOTO_LIMIT;
         self.set(Reg::R10, self.get(Reg::R10).wrapping_sub(FRAME_BYTES.into()));
         for reg in UNDEFINED_AT_ENTRY {
@@ -44,11 +43,14 @@ impl Run<'_> {
         }
     }
 
-    /// Leaves the innermost frame, of which there is one.
+    /// Leaves the innermost frame; None if it is that of the function that the run, or a helper
+    /// that calls back, started with.
     #[inline(always)]
-    pub(super) fn pop_frame(&mut self) -> Frame {
-        self.depth -= 1;
-        let frame = self.frames[self.depth];
+    pub(super) fn pop_frame(&mut self) -> Option<Frame> {
+        if self.callers.len() == self.base {
+            return None;
+        }
+        let frame = self.callers.pop()?;
         for (reg, value) in SAVED.into_iter().zip(frame.saved) {
             self.set(reg, value);
         }
@@ -57,7 +59,7 @@ impl Run<'_> {
         }
         self.may_goto = frame.may_goto;
         self.program = frame.program;
-        frame
+        Some(frame)
     }
 
     /// Calls the helper of a step. False means that the trap is set.
@@ -108,6 +110,7 @@ impl Run<'_> {
                 let first = next.steps().start();
                 self.entered.push(next);
                 self.program = self.entered.len();
+                self.most_callers = self.cpu.frame_limit() - 1;
                 for reg in UNDEFINED_AT_ENTRY.into_iter().chain(ARGUMENTS) {
                     self.set(reg, 0);
                 }
@@ -138,8 +141,8 @@ impl Run<'_> {
             if left < entry.index() as i64 {
                 return self.out_of_fuel(at, fuel);
             }
-            if self.depth == MAX_FRAMES - 1 {
-                return self.stop(at, fuel, TrapKind::CallDepth { limit: MAX_FRAMES });
+            if self.callers.len() == self.most_callers {
+                return self.too_deep(at, fuel);
             }
             self.push_frame_returning(at.next(), return_index);
             return linked.steps().at(entry).go(self, view, left);
@@ -234,8 +237,8 @@ impl Caller for Calling<'_, '_> {
         while run.fuel < entry.index() as i64 {
             run.refuel()?;
         }
-        if run.depth == MAX_FRAMES - 1 {
-            return Err(TrapKind::CallDepth { limit: MAX_FRAMES });
+        if run.callers.len() == run.most_callers {
+            return Err(TrapKind::CallDepth { limit: run.cpu.frame_limit() });
         }
         run.push_frame_returning(self.at.next(), return_index);
         for reg in ARGUMENTS {
@@ -250,12 +253,13 @@ impl Caller for Calling<'_, '_> {
             run.set(reg, value);
         }
         run.at = linked.steps().at(entry);
-        let base = core::mem::replace(&mut run.base, run.depth);
+        let base = core::mem::replace(&mut run.base, run.callers.len());
         run.drive(self.view)?;
         run.base = base;
         self.inside = false;
         let result = run.get(Reg::R0);
-        let frame = run.pop_frame();
+        // The callee left its frame to this one.
+        let Some(frame) = run.pop_frame() else { return Err(TrapKind::Stopped) };
         self.fuel = run.fuel.wrapping_add(frame.return_index);
         for (reg, value) in ARGUMENTS.into_iter().zip(own) {
             run.set(reg, value);

@@ -10,7 +10,6 @@ use skep_bpf::op::{AluOp, AtomicOp, Cond, Endian, Movsx, Size, SwapBits, Width};
 
 use super::step::{Cursor, Step};
 use super::{Run, Stop};
-use crate::cpu::MAX_FRAMES;
 use crate::memory::{AtomicFault, Fault, View};
 use crate::trap::TrapKind;
 
@@ -270,8 +269,8 @@ pub(super) fn call_local(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -
     if left < i64::from(step.target) {
         return run.out_of_fuel(at, fuel);
     }
-    if run.depth == MAX_FRAMES - 1 {
-        return run.stop(at, fuel, TrapKind::CallDepth { limit: MAX_FRAMES });
+    if run.callers.len() == run.most_callers {
+        return run.too_deep(at, fuel);
     }
     run.push_frame(at);
     at.target().go(run, view, left)
@@ -285,12 +284,11 @@ pub(super) fn exit(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> Stop
 #[inline(always)]
 fn leave(at: Cursor, run: &mut Run<'_>, view: View, fuel: i64) -> Stop {
     let left = fuel.wrapping_sub(i64::from(at.step().target));
-    if run.depth == run.base {
+    let Some(frame) = run.pop_frame() else {
         run.at = at;
         run.fuel = left;
         return Stop::Exit;
-    }
-    let frame = run.pop_frame();
+    };
     frame.return_to.go(run, view, left.wrapping_add(frame.return_index))
 }
 
@@ -367,6 +365,13 @@ impl Run<'_> {
     pub(super) fn stop(&mut self, at: Cursor, fuel: i64, kind: TrapKind) -> Stop {
         self.trap = Some(kind);
         self.stopped(at, fuel)
+    }
+
+    /// Stops at a call for which there is no frame left.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn too_deep(&mut self, at: Cursor, fuel: i64) -> Stop {
+        self.stop(at, fuel, TrapKind::CallDepth { limit: self.most_callers + 1 })
     }
 
     #[cold]

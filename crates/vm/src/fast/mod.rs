@@ -20,7 +20,7 @@ use skep_bpf::insn::Reg;
 use skep_bpf::platform::HelperId;
 
 use self::step::{Cursor, Step};
-use crate::cpu::{CpuState, MAX_FRAMES};
+use crate::cpu::CpuState;
 use crate::helpers::Implementation;
 use crate::linked::Linked;
 use crate::machine::Machine;
@@ -63,10 +63,11 @@ pub(crate) struct Run<'a> {
     registers: [u64; 11],
     at: Cursor,
     fuel: i64,
-    depth: usize,
-    frames: [Frame; MAX_FRAMES - 1],
+    callers: Vec<Frame>,
+    /// How many callers there may be now.
+    most_callers: usize,
     may_goto: u32,
-    /// The depth at which an exit ends the run: that of the function that was called back, if any.
+    /// How many callers there are where an exit ends the run, or the function that was called back.
     base: usize,
     /// The fuel that was taken from what there is.
     given: u64,
@@ -104,14 +105,13 @@ pub(crate) fn run(
     registers[Reg::R1.index()] = start.args[0];
     registers[Reg::R2.index()] = start.args[1];
     registers[Reg::R10.index()] = cpu.frame_top().into();
-    let frame = Frame { return_to: at, return_index: 0, program: 0, saved: [0; 5], may_goto: 0 };
     let view = machine.memory().window().view();
     let mut run = Run {
         registers,
         at,
         fuel: 0,
-        depth: 0,
-        frames: [frame; MAX_FRAMES - 1],
+        callers: Vec::new(),
+        most_callers: cpu.frame_limit() - 1,
         may_goto: crate::run::MAY_GOTO_LIMIT,
         base: 0,
         given: 0,

@@ -36,7 +36,8 @@ pub(crate) fn tail_call(call: &mut Call<'_>) -> Result<Result<Arc<Linked>, u64>,
     }
     match map.program(call.scalar(2) as u32) {
         Some(program) => {
-            call.cpu.tail_calls += 1;
+            let functions = program.program().functions().len() > 1;
+            call.cpu.count_tail_call(call.machine.memory().window(), functions)?;
             Ok(Ok(program))
         }
         None => Ok(Err(Errno::ENOENT.to_return())),

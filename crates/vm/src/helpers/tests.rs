@@ -21,6 +21,8 @@ mod skb_link;
 
 mod skb_room;
 
+mod tail_call;
+
 mod tunnel;
 
 mod with_maps;

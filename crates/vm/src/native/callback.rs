@@ -10,7 +10,6 @@ use std::panic::{self, AssertUnwindSafe};
 use skep_jit::abi::{Callback, EXITED, FRAME_BYTES, RunState};
 
 use super::{run_of, site_of, tier_index};
-use crate::cpu::MAX_FRAMES;
 use crate::helpers::{self, Caller, Passed};
 use crate::linked::Linked;
 use crate::machine::Machine;
@@ -51,7 +50,7 @@ impl Caller for Calling<'_> {
         let (state, owner) = unsafe { run_of(self.state) };
         owner.refuel(state)?;
         if self.frame_top == state.lowest_frame {
-            return Err(TrapKind::CallDepth { limit: MAX_FRAMES });
+            return Err(TrapKind::CallDepth { limit: owner.cpu.frame_limit() });
         }
         // The code that asks is the metered one: what callbacks drive is not bounded.
         let code = self.program.native().code[tier_index(owner.tier)][1].get();

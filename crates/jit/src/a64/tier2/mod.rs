@@ -47,6 +47,7 @@ pub(crate) fn compile(
         let machine = select::select(source, &func, &order);
         let output = allocate::allocate(&machine)
             .map_err(|error| CompileError::Allocation { why: error.to_string() })?;
+        source.check_frame(output.num_spillslots)?;
         functions.push((machine, output));
     }
     let words: usize = functions.iter().map(|(machine, _)| machine.insts.len() * 2 + 50).sum();

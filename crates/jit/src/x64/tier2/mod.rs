@@ -120,6 +120,7 @@ impl Compiler<'_> {
         let machine = select::select(self.source, self.features, &func, &order);
         let output = allocate::allocate(&machine, self.source.metered)
             .map_err(|error| CompileError::Allocation { why: error.to_string() })?;
+        self.source.check_frame(output.num_spillslots)?;
         self.place(Place::NONE);
         self.asm.align(FUNCTION_ALIGNMENT);
         self.asm.bind(self.entries[index]);

@@ -1,18 +1,14 @@
-//! Helpers on maps, and tail calls.
+//! Helpers on maps.
 
-use skep_bpf::codec::Slot;
-use skep_bpf::platform::{HelperId, MapFlags, MapType, ProgType};
-use skep_bpf::program::Program;
-use skep_kernel::relocate;
+use skep_bpf::platform::{HelperId, MapFlags, MapType};
 
-use super::{Bench, kernel_is_here, kernel_load, kernel_run, slots};
-use crate::context::Xdp;
+use super::Bench;
 use crate::errno::Errno;
 use crate::machine::MapId;
 use crate::maps::MapSpec;
 use crate::trap::TrapKind;
 
-fn map(
+pub(super) fn map(
     bench: &Bench,
     map_type: MapType,
     key_bytes: u32,
@@ -62,75 +58,4 @@ fn misuse_of_maps_traps() {
     assert!(matches!(error, TrapKind::HelperMemory { arg: 2, .. }), "{error}");
     let error = bench.call(HelperId::MAP_LOOKUP_ELEM, [handle + 1, key, 0, 0, 0]).unwrap_err();
     assert!(matches!(error, TrapKind::NotAMap { arg: 1, .. }), "{error}");
-}
-
-/// Counts in the packet how often it runs, and calls itself through `index` of a map.
-fn counts_and_calls(index: &str) -> Vec<Slot> {
-    let mut code = slots(&format!(
-        "r6 = r1
-         r2 = *(u32 *)(r1 + 0)
-         r3 = *(u32 *)(r1 + 4)
-         r4 = r2
-         r4 += 2
-         if r4 > r3 goto out
-         r4 = *(u8 *)(r2 + 0)
-         r4 += 1
-         *(u8 *)(r2 + 0) = r4
-         r5 = *(u8 *)(r2 + 1)
-         r1 = r6
-         r2 = 0 ll
-         {index}
-         call bpf_tail_call
-         out:
-         r0 = 2
-         exit"
-    ));
-    let load = code.iter_mut().find(|slot| slot.is_wide()).unwrap();
-    // The map of index 0.
-    load.regs |= 5 << 4;
-    code
-}
-
-#[test]
-fn tail_calls_end_as_in_the_kernel() {
-    if !kernel_is_here() {
-        return;
-    }
-    let mut bench = Bench::new();
-    for (index, second_byte, runs) in [
-        ("r3 = 0", 0, 34),
-        ("r3 = 1", 0, 1),
-        ("r3 = 4", 0, 1),
-        ("r3 = 0x500000000 ll", 0, 34),
-        ("r3 = -1", 0, 1),
-        ("r3 = r5", 0, 34),
-        ("r3 = r5", 9, 1),
-    ] {
-        let mut packet = vec![0; 60];
-        packet[1] = second_byte;
-        let code = counts_and_calls(index);
-        let id = map(&bench, MapType::PROG_ARRAY, 4, 4, MapFlags::default());
-        let program = Program::new(&code.clone().into()).unwrap();
-        let loaded = bench.machine.load("test", ProgType::XDP, program, &[id]).unwrap();
-        let programs = bench.machine.map(id).unwrap();
-        programs.set_program(&[0; 4], loaded.linked().clone()).unwrap();
-        let mut here = Xdp::new(packet.clone());
-        assert_eq!(bench.run(&loaded, &mut here).r0, 2);
-        assert_eq!(here.packet[0], runs, "{index}");
-
-        let spec = skep_kernel::MapSpec {
-            map_type: MapType::PROG_ARRAY.0,
-            key_size: 4,
-            value_size: 4,
-            max_entries: 4,
-            ..skep_kernel::MapSpec::default()
-        };
-        let programs = skep_kernel::Map::create(&spec).unwrap();
-        let mut insns: Vec<[u8; 8]> = code.into_iter().map(Slot::to_bytes).collect();
-        relocate(&mut insns, &[&programs]).unwrap();
-        let kernel = kernel_load(ProgType::XDP, &insns).unwrap_or_else(|error| panic!("{error}"));
-        programs.update_program(&[0; 4], &kernel).unwrap();
-        let there = kernel_run(&kernel, &packet, &[]).unwrap();
-        assert_eq!(here.packet, there.data_out, "{index}");
-    }
 }
