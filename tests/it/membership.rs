@@ -1,4 +1,5 @@
-//! What accepted programs hold in their registers when they run is among what the verifier knows.
+//! What accepted programs hold in their registers when they run is among what the verifier knows,
+//! and they do not trap.
 //!
 //! A violation is a flaw of the verifier, even where no access goes wrong. Random programs, those
 //! of the generators of `verdicts` (where the live kernel can be asked, which those need), and the
@@ -12,7 +13,8 @@ use skep::host::Host;
 use skep::prepare::{
     PrepareOptions, Prepared, PreparedProgram, Verification, function_facts, map_facts, prepare,
 };
-use skep::run::Options;
+use skep::run::{Finished, Options, RunError};
+use skep::trap::TrapKind;
 use skep_bpf::platform::{MapType, ProgType};
 use skep_bpf::program::{Bytecode, Program};
 use skep_cli::record::{Record, Surroundings};
@@ -220,7 +222,21 @@ fn watch_vector(
         tally.runs += u64::from(ended.is_ok());
         tally.found += watch.found;
         let name = record.name.as_deref().unwrap_or_default();
-        tally.violations.extend(watch.violation.map(|why| format!("{name}: {why}")));
+        let violation = watch.violation.or_else(|| unsafe_end(ended));
+        tally.violations.extend(violation.map(|why| format!("{name}: {why}")));
+    }
+}
+
+/// A trap that the proof excludes: any but those for want of fuel, or of something that this
+/// machine does not have.
+fn unsafe_end(ended: Result<Finished, RunError>) -> Option<String> {
+    let Err(RunError::Trap(trap)) = ended else { return None };
+    match trap.kind {
+        TrapKind::OutOfFuel { .. }
+        | TrapKind::NoSuchHelper(_)
+        | TrapKind::HelperContext { .. }
+        | TrapKind::Unsupported { .. } => None,
+        _ => Some(trap.to_string()),
     }
 }
 
@@ -277,6 +293,7 @@ fn watch_program(
     tally.programs += 1;
     for run in 0..RUNS as u64 {
         let mut given = Given::random(program.prog_type, &mut Random::new(run));
+        let is_whole = given.is_whole(program.prog_type);
         let input = given.context();
         if !input.suits(program.prog_type) {
             return;
@@ -288,6 +305,7 @@ fn watch_program(
         tally.runs += u64::from(ended.is_ok());
         tally.found += watch.found;
         let of = |why| format!("{}:{}: {why}", prepared.object.name(), program.name);
-        tally.violations.extend(watch.violation.map(of));
+        let unsafe_end = || unsafe_end(ended).filter(|_| is_whole);
+        tally.violations.extend(watch.violation.or_else(unsafe_end).map(of));
     }
 }

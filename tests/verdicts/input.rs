@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use skep::context::{Context, RawMemory, Skb, Xdp};
-use skep_bpf::platform::{ProgType, context_of};
+use skep_bpf::platform::{FieldKind, FieldRow, ProgType, context_of};
 
 /// What programs may read of the context of a tracepoint at most (the kernel's
 /// `PERF_MAX_TRACE_SIZE`).
@@ -56,6 +56,15 @@ impl Input {
         let takes_skb = context_of(prog_type).is_some_and(|row| row.c_type.contains("__sk_buff"));
         (takes_skb && !others.contains(&prog_type))
             .then(|| Input::Skb(Box::new(Skb::new(prog_type, packet))))
+    }
+
+    /// Whether programs of a type find in it what the kernel would give them. In plain memory there
+    /// are no pointers.
+    #[must_use]
+    pub fn is_whole(&self, prog_type: ProgType) -> bool {
+        let is_number = |field: &FieldRow| field.kind == FieldKind::Scalar;
+        !matches!(self, Input::Memory(_))
+            || context_of(prog_type).is_none_or(|row| row.fields.iter().all(is_number))
     }
 
     /// What an engine takes.

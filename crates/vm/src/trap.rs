@@ -69,7 +69,7 @@ pub enum TrapKind {
     /// Another thread stopped the run, or its deadline passed.
     #[error("the run was stopped from outside")]
     Stopped,
-    /// More than eight frames of program-local functions.
+    /// More frames of program-local functions than eight, and seven for each tail call so far.
     #[error("calls are nested more than {limit} deep")]
     CallDepth {
         /// The most frames there may be.

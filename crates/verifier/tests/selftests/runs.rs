@@ -119,13 +119,10 @@ impl Outcome {
 }
 
 /// Whether a run did not start, for want of an input that suits the program, or stopped for want
-/// of something that the machine does not have: a helper, or stack. Tail calls from functions nest
-/// deeper there than here.
+/// of a helper that the machine does not have.
 fn is_missing(why: &RunError) -> bool {
     match why {
-        RunError::Trap(trap) => {
-            matches!(trap.kind, TrapKind::NoSuchHelper(_) | TrapKind::CallDepth { .. })
-        }
+        RunError::Trap(trap) => matches!(trap.kind, TrapKind::NoSuchHelper(_)),
         _ => true,
     }
 }
