@@ -1,15 +1,15 @@
 //! What an instruction reads and changes, the calling convention's part included.
 //!
 //! Every instruction is looked at once; what later passes ask of it is kept as bits, so that they
-//! do not branch on what it is.
+//! do not branch on what it is. Where blocks start is kept apart, as jumps lead anywhere.
 
-use std::ops::{BitOr, BitOrAssign};
+use std::ops::BitOr;
 
 use skep_bpf::insn::{Callee, HelperId, Insn, Mem, PacketIndex, Reg, Src};
 use skep_bpf::op::{AluOp, AtomicOp};
 use skep_bpf::program::Pc;
 
-use super::{FunctionFlow, RegSet, StackUse};
+use super::{FunctionFlow, RegSet, StackUse, pays};
 use crate::source::{CALLING_BACK, Source};
 
 /// What an instruction reads and changes.
@@ -39,34 +39,28 @@ impl Effects {
     }
 }
 
-/// What kind of instruction it is, and which jumps lead to it: a set.
+/// What kind of instruction it is: a set.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Kind(u16);
 
 impl Kind {
     const NONE: Kind = Kind(0);
-    /// A block starts here.
-    pub(super) const LEADER: Kind = Kind(1);
-    /// A jump leads here.
-    pub(super) const TARGET: Kind = Kind(1 << 1);
-    /// A jump backward, or from itself, leads here.
-    pub(super) const LOOP_HEAD: Kind = Kind(1 << 2);
     /// It has a jump target.
-    pub(super) const JUMPS: Kind = Kind(1 << 3);
+    pub(super) const JUMPS: Kind = Kind(1);
     /// Control does not go on to the next instruction.
-    pub(super) const STOPS: Kind = Kind(1 << 4);
-    /// It pays the debt: [`super::pays`].
-    pub(super) const PAYS: Kind = Kind(1 << 5);
-    pub(super) const EXIT: Kind = Kind(1 << 6);
-    pub(super) const MAY_GOTO: Kind = Kind(1 << 7);
+    pub(super) const STOPS: Kind = Kind(1 << 1);
+    pub(super) const EXIT: Kind = Kind(1 << 2);
+    pub(super) const MAY_GOTO: Kind = Kind(1 << 3);
     /// Arithmetic of two operands.
-    const ALU: Kind = Kind(1 << 8);
+    const ALU: Kind = Kind(1 << 4);
     /// Arithmetic that a neighbour may be joined to: a copy, a sum, a shift to the left.
-    const JOINS: Kind = Kind(1 << 9);
+    const JOINS: Kind = Kind(1 << 5);
     /// A plain load or store.
-    const ACCESS: Kind = Kind(1 << 10);
+    const ACCESS: Kind = Kind(1 << 6);
     /// A byte swap.
-    const SWAP: Kind = Kind(1 << 11);
+    const SWAP: Kind = Kind(1 << 7);
+    /// It and the next may be of use to each other.
+    pub(super) const PAIR: Kind = Kind(1 << 8);
 
     #[inline]
     pub(super) const fn has(self, other: Kind) -> bool {
@@ -74,7 +68,7 @@ impl Kind {
     }
 
     #[inline]
-    const fn when(self, condition: bool) -> Kind {
+    pub(super) const fn when(self, condition: bool) -> Kind {
         Kind(self.0 & (condition as u16).wrapping_neg())
     }
 }
@@ -88,13 +82,6 @@ impl BitOr for Kind {
     }
 }
 
-impl BitOrAssign for Kind {
-    #[inline]
-    fn bitor_assign(&mut self, other: Kind) {
-        *self = *self | other;
-    }
-}
-
 /// Arithmetic that [`Kind::JOINS`] names, by number.
 const JOINING: u32 = 1 << AluOp::Mov as u32
     | 1 << AluOp::Add as u32
@@ -105,10 +92,13 @@ const JOINING: u32 = 1 << AluOp::Mov as u32
 pub(super) struct Scan {
     pub(super) effects: Vec<Effects>,
     pub(super) functions: Vec<FunctionFlow>,
+    pub(super) marks: Marks,
     /// The targets of the jumps, in the order of the program.
     pub(super) targets: Vec<u32>,
     /// The calls of functions of the program and the entries that they call, in its order.
     pub(super) calls: Vec<(u32, u32)>,
+    /// The instructions that pay the debt, in the order of the program: [`super::pays`].
+    pub(super) paying: Vec<u32>,
     /// How many instructions access memory.
     pub(super) accesses: usize,
 }
@@ -117,43 +107,49 @@ impl Scan {
     pub(super) fn new(source: &Source<'_>) -> Scan {
         let insns = source.insns;
         let functions = source.program.functions();
+        let mut effects = Vec::with_capacity(insns.len());
         let mut scan = Scan {
-            effects: vec![Effects::default(); insns.len()],
+            effects: Vec::new(),
             functions: Vec::with_capacity(functions.len()),
+            marks: Marks::new(insns.len()),
             targets: Vec::with_capacity(insns.len() / 4 + 4),
             calls: Vec::new(),
+            paying: Vec::new(),
             accesses: 0,
         };
         for function in functions {
             let range = function.entry.index()..function.end.index();
             let mut found = FunctionFlow::new(range.start as u32, range.end as u32);
             let mut seen = Seen::default();
-            scan.effects[range.start].kind |= Kind::LEADER;
-            for index in range {
-                scan.see(source, index, &mut seen, &mut found);
-            }
+            scan.marks.set(range.start, Marks::LEADER);
+            // Functions follow each other without gaps.
+            let body = range.clone().zip(&insns[range]);
+            effects.extend(
+                body.map(|(index, insn)| scan.see(source, (index, insn), &mut seen, &mut found)),
+            );
             scan.accesses += seen.accesses as usize;
             found.accesses = seen.accesses > 0;
-            found.saved = seen.writes & RegSet::PRESERVED;
+            found.saved = seen.writes() & RegSet::PRESERVED;
             found.stack = seen.stack();
             scan.functions.push(found);
         }
+        scan.effects = effects;
         scan
     }
 
-    #[inline]
+    #[inline(always)]
     fn see(
         &mut self,
         source: &Source<'_>,
-        index: usize,
+        (index, insn): (usize, &Insn<Pc>),
         seen: &mut Seen,
         function: &mut FunctionFlow,
-    ) {
+    ) -> Effects {
         let one = RegSet::of;
         let none = RegSet::EMPTY;
         // The registers whose values are read other than as the base of an access, those that
         // are written, the kind.
-        let (values, writes, kind, base) = match source.insns[index] {
+        let (values, writes, kind, base) = match *insn {
             Insn::Alu { op, dst, src, .. } => {
                 let (is_mov, by) = (op == AluOp::Mov, operand(src));
                 let joins = JOINING >> op as u32 & 1 != 0 && !(is_mov && by.is_empty());
@@ -165,34 +161,60 @@ impl Scan {
                 (operand(src), none, Kind::ACCESS, seen.access(mem, false))
             }
             Insn::Branch { dst, src, target, .. } => {
-                (one(dst) | operand(src), none, self.jump(index, target), none)
+                let kind = self.jump(index, target, function);
+                (one(dst) | operand(src), none, kind, none)
             }
             Insn::LoadImm64 { dst, .. } => (none, one(dst), Kind::NONE, none),
-            Insn::Jump { target, .. } => (none, none, self.jump(index, target) | Kind::STOPS, none),
+            Insn::Jump { target, .. } => {
+                let kind = self.jump(index, target, function);
+                (none, none, kind | Kind::STOPS, none)
+            }
             Insn::Call { callee } => self.call(source, index, callee, function),
-            Insn::Exit => (RegSet::RESULT, none, Kind::STOPS | Kind::EXIT, none),
-            Insn::Neg { dst, .. } => (one(dst), one(dst), Kind::NONE, none),
-            Insn::Endian { dst, .. } => (one(dst), one(dst), Kind::SWAP, none),
-            Insn::Movsx { dst, src, .. } => (one(src), one(dst), Kind::NONE, none),
+            Insn::Exit => {
+                self.marks.set(index + 1, Marks::LEADER);
+                (RegSet::RESULT, none, Kind::STOPS | Kind::EXIT, none)
+            }
+            _ => {
+                let (values, writes, kind, access) = self.rare(index, insn, function);
+                let base = access.map_or(none, |(mem, reads)| seen.access(mem, reads));
+                (values, writes, kind, base)
+            }
+        };
+        seen.note(values, writes);
+        Effects { reads: values | base, writes, live_after: none, kind }
+    }
+
+    /// [`Scan::see`] of instructions of which there are few: values, writes, kind, and the access
+    /// with whether it reads.
+    #[inline(never)]
+    fn rare(
+        &mut self,
+        index: usize,
+        insn: &Insn<Pc>,
+        function: &mut FunctionFlow,
+    ) -> (RegSet, RegSet, Kind, Option<(Mem, bool)>) {
+        let one = RegSet::of;
+        let none = RegSet::EMPTY;
+        match *insn {
+            Insn::Neg { dst, .. } => (one(dst), one(dst), Kind::NONE, None),
+            Insn::Endian { dst, .. } => (one(dst), one(dst), Kind::SWAP, None),
+            Insn::Movsx { dst, src, .. } => (one(src), one(dst), Kind::NONE, None),
             Insn::AddrSpaceCast { dst, src, .. } => {
                 function.casts = true;
-                (one(src), one(dst), Kind::NONE, none)
+                (one(src), one(dst), Kind::NONE, None)
             }
             Insn::MayGoto { target } => {
                 function.may_goto = true;
-                (none, none, self.jump(index, target) | Kind::MAY_GOTO, none)
+                let kind = self.jump(index, target, function);
+                (none, none, kind | Kind::MAY_GOTO, None)
             }
-            Insn::LoadAcquire { dst, mem, .. } => {
-                (none, one(dst), Kind::NONE, seen.access(mem, true))
-            }
-            Insn::StoreRelease { mem, src, .. } => {
-                (one(src), none, Kind::NONE, seen.access(mem, false))
-            }
+            Insn::LoadAcquire { dst, mem, .. } => (none, one(dst), Kind::NONE, Some((mem, true))),
+            Insn::StoreRelease { mem, src, .. } => (one(src), none, Kind::NONE, Some((mem, false))),
             Insn::Atomic { op, mem, src, .. } => {
                 function.fetches |= needs_loop(op);
                 let compared = if op == AtomicOp::Cmpxchg { RegSet::RESULT } else { none };
-                let written = source.insns[index].written().map_or(none, one);
-                (one(src) | compared, written, Kind::NONE, seen.access(mem, true))
+                let written = insn.written().map_or(none, one);
+                (one(src) | compared, written, Kind::NONE, Some((mem, true)))
             }
             Insn::LoadPacket { index, .. } => {
                 function.calls = true;
@@ -200,26 +222,33 @@ impl Scan {
                     PacketIndex::Indirect(reg) => one(reg),
                     PacketIndex::Absolute => none,
                 };
-                (read, RegSet::RESULT, Kind::NONE, none)
+                (read, RegSet::RESULT, Kind::NONE, None)
             }
-        };
-        seen.values = seen.values | values;
-        seen.writes = seen.writes | writes;
-        let effects = &mut self.effects[index];
-        effects.reads = values | base;
-        effects.writes = writes;
-        effects.kind |= kind;
+            // What `see` knows.
+            Insn::Alu { .. }
+            | Insn::Load { .. }
+            | Insn::Store { .. }
+            | Insn::Branch { .. }
+            | Insn::LoadImm64 { .. }
+            | Insn::Jump { .. }
+            | Insn::Call { .. }
+            | Insn::Exit => (none, none, Kind::NONE, None),
+        }
     }
 
     #[inline]
-    fn jump(&mut self, index: usize, target: Pc) -> Kind {
+    fn jump(&mut self, index: usize, target: Pc, function: &mut FunctionFlow) -> Kind {
         let target = target.index();
         self.targets.push(target as u32);
-        let back = Kind::LOOP_HEAD.when(target <= index);
-        self.effects[target].kind |= Kind::LEADER | Kind::TARGET | back;
+        let is_back = target <= index;
+        function.loops |= is_back;
+        let back = if is_back { Marks::LOOP_HEAD } else { 0 };
+        self.marks.set(target, Marks::LEADER | Marks::TARGET | back);
+        self.marks.set(index + 1, Marks::LEADER);
         Kind::JUMPS
     }
 
+    #[inline(never)]
     fn call(
         &mut self,
         source: &Source<'_>,
@@ -229,30 +258,76 @@ impl Scan {
     ) -> (RegSet, RegSet, Kind, RegSet) {
         function.calls = true;
         function.nests |= nests(&callee);
-        let (reads, kind) = match callee {
+        if pays(&Insn::Call { callee }) {
+            self.paying.push(index as u32);
+        }
+        let reads = match callee {
             // Which of them the function reads is found when its liveness is known.
             Callee::Local(entry) => {
                 self.calls.push((index as u32, entry.index() as u32));
-                (RegSet::ARGUMENTS, Kind::PAYS)
+                RegSet::ARGUMENTS
             }
-            Callee::Reg(reg) => (RegSet::ARGUMENTS | RegSet::of(reg), Kind::PAYS),
-            Callee::Helper(HelperId::TAIL_CALL) => (RegSet::arguments(TAIL_CALL_ARGS), Kind::NONE),
-            Callee::Helper(id) => {
-                let pays = Kind::PAYS.when(CALLING_BACK.contains(&id));
-                (RegSet::arguments((source.helper)(id).args()), pays)
-            }
-            Callee::Kfunc { .. } => (RegSet::EMPTY, Kind::NONE),
+            Callee::Reg(reg) => RegSet::ARGUMENTS | RegSet::of(reg),
+            Callee::Helper(HelperId::TAIL_CALL) => RegSet::arguments(TAIL_CALL_ARGS),
+            Callee::Helper(id) => RegSet::arguments((source.helper)(id).args()),
+            Callee::Kfunc { .. } => RegSet::EMPTY,
         };
-        (reads, RegSet::CALL, kind, RegSet::EMPTY)
+        (reads, RegSet::CALL, Kind::NONE, RegSet::EMPTY)
+    }
+}
+
+/// Where blocks start and which jumps lead there: a byte for each instruction.
+pub(super) struct Marks(Vec<u8>);
+
+impl Marks {
+    /// A block starts here.
+    pub(super) const LEADER: u8 = 1;
+    /// A jump leads here.
+    pub(super) const TARGET: u8 = 1 << 1;
+    /// A jump backward, or from itself, leads here.
+    pub(super) const LOOP_HEAD: u8 = 1 << 2;
+    /// How many are looked at together.
+    const STEP: usize = 8;
+
+    /// Of so many instructions, with room to look at too many behind them.
+    fn new(insns: usize) -> Marks {
+        let mut marks = vec![0; insns + 2 * Marks::STEP];
+        marks[insns] = Marks::LEADER;
+        Marks(marks)
+    }
+
+    #[inline]
+    fn set(&mut self, index: usize, mark: u8) {
+        self.0[index] |= mark;
+    }
+
+    /// The marks of an instruction.
+    #[inline]
+    pub(super) fn at(&self, index: usize) -> u8 {
+        self.0[index]
+    }
+
+    /// The next instruction after one that has a mark, or the end of the program.
+    #[inline]
+    pub(super) fn next(&self, mut index: usize) -> usize {
+        index += 1;
+        while let Some(marks) = self.0.get(index..).and_then(|rest| rest.first_chunk()) {
+            let marks = u64::from_le_bytes(*marks);
+            if marks != 0 {
+                return index + marks.trailing_zeros() as usize / 8;
+            }
+            index += Marks::STEP;
+        }
+        index
     }
 }
 
 /// What the instructions of a function so far do.
 #[derive(Default)]
 struct Seen {
-    /// The registers whose values are read other than as the base of an access.
-    values: RegSet,
-    writes: RegSet,
+    /// The registers whose values are read other than as the base of an access, and above them
+    /// those that are written: in one word, or the optimiser keeps the pair in memory.
+    registers: u32,
     /// The greatest distance below `r10` at which it is accessed.
     below: i32,
     reads_stack: bool,
@@ -260,6 +335,19 @@ struct Seen {
 }
 
 impl Seen {
+    #[inline]
+    fn note(&mut self, values: RegSet, writes: RegSet) {
+        self.registers |= u32::from(values.bits()) | u32::from(writes.bits()) << 16;
+    }
+
+    fn values(&self) -> RegSet {
+        RegSet::from_bits(self.registers as u16)
+    }
+
+    fn writes(&self) -> RegSet {
+        RegSet::from_bits((self.registers >> 16) as u16)
+    }
+
     /// Notes an access; gives its base.
     #[inline]
     fn access(&mut self, mem: Mem, reads: bool) -> RegSet {
@@ -271,7 +359,7 @@ impl Seen {
     }
 
     fn stack(&self) -> StackUse {
-        StackUse::new(self.below as u32, self.reads_stack, self.values.has(Reg::R10))
+        StackUse::new(self.below as u32, self.reads_stack, self.values().has(Reg::R10))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::abi::FRAME_BYTES;
 use crate::source::Source;
 
 use blocks::Blocks;
-use effects::Scan;
+use effects::{Kind, Scan};
 
 pub use effects::Effects;
 pub use fuel::{Payment, pays};
@@ -115,6 +115,8 @@ pub struct FunctionFlow {
     pub fetches: bool,
     /// Whether it has address space casts.
     pub casts: bool,
+    /// Whether it has jumps backward.
+    loops: bool,
 }
 
 impl Flow {
@@ -122,11 +124,11 @@ impl Flow {
     #[must_use]
     pub fn new(source: &Source<'_>) -> Flow {
         let mut scan = Scan::new(source);
-        let Blocks { blocks, mut summaries, block_at } = Blocks::new(source, &mut scan);
+        let Blocks { blocks, block_at } = Blocks::new(source, &mut scan);
         let Scan { effects, functions, calls, accesses, .. } = scan;
         let zeroing = source.proof.is_none();
         let mut flow = Flow { blocks, functions, accesses, effects, block_at, zeroing };
-        flow.find_liveness(&mut summaries, &calls);
+        flow.find_liveness(&calls);
         if source.metered {
             fuel::plan(&mut flow);
         }
@@ -194,8 +196,7 @@ impl Flow {
     #[must_use]
     #[inline]
     pub fn may_join(&self, index: usize) -> bool {
-        let pair = self.effects.get(index..).and_then(|rest| rest.first_chunk());
-        pair.is_some_and(|&[first, second]: &[Effects; 2]| first.may_join(second))
+        self.effects[index].kind.has(Kind::PAIR)
     }
 }
 
@@ -215,6 +216,7 @@ impl FunctionFlow {
             may_goto: false,
             fetches: false,
             casts: false,
+            loops: false,
         }
     }
 }

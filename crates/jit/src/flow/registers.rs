@@ -54,6 +54,16 @@ impl RegSet {
         })
     }
 
+    /// A bit for each register, the lowest for `r0`.
+    pub(super) const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The set that bits stand for.
+    pub(super) const fn from_bits(bits: u16) -> RegSet {
+        RegSet(bits)
+    }
+
     /// How many there are.
     #[must_use]
     pub const fn len(self) -> u32 {
