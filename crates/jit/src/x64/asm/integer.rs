@@ -1,14 +1,29 @@
 //! Moves, arithmetic, shifts, comparisons and control flow on general registers.
 
 use super::encode::{Instruction, Map, Op, Prefix};
+use super::short::Short;
 use super::{Alu, Asm, Bits, Cc, Gpr, Mem, Rm, Shift, Unary};
 
 impl Asm {
     /// `op dst, src`, where the source is a register.
     #[inline]
     pub fn alu(&mut self, op: Alu, bits: Bits, dst: impl Into<Rm>, src: Gpr) {
-        let op = Op::sized(Map::One, (op as u8) << 3, bits);
-        self.put(Instruction::rm(op, src.number(), dst.into()));
+        self.move_like((op as u8) << 3, bits, dst.into(), src);
+    }
+
+    /// An operation on a register or memory and a register, whose opcode's lowest bit says that
+    /// operands are larger than a byte.
+    #[inline(always)]
+    fn move_like(&mut self, opcode: u8, bits: Bits, dst: Rm, src: Gpr) {
+        match dst {
+            Rm::Reg(dst) if Asm::is_plain(bits) => {
+                self.put_short(Short::registers(opcode | 1, bits, src.number(), dst));
+            }
+            _ => {
+                let op = Op::sized(Map::One, opcode, bits);
+                self.put(Instruction::rm(op, src.number(), dst));
+            }
+        }
     }
 
     /// `op dst, src`, where the destination is a register and the source may be memory.
@@ -23,7 +38,11 @@ impl Asm {
     pub fn alu_imm(&mut self, op: Alu, bits: Bits, dst: impl Into<Rm>, imm: i32) {
         let number = op as u8;
         let dst = dst.into();
-        if bits != Bits::B8 && i8::try_from(imm).is_ok() {
+        if let Rm::Reg(dst) = dst
+            && Asm::is_plain(bits)
+        {
+            self.short_imm(number, bits, dst, imm);
+        } else if bits != Bits::B8 && i8::try_from(imm).is_ok() {
             let op = Op::new(Map::One, 0x83, bits);
             self.put(Instruction::rm(op, number, dst).imm8(imm as u8));
         } else {
@@ -35,8 +54,7 @@ impl Asm {
     /// `test dst, src`.
     #[inline]
     pub fn test(&mut self, bits: Bits, dst: impl Into<Rm>, src: Gpr) {
-        let op = Op::sized(Map::One, 0x84, bits);
-        self.put(Instruction::rm(op, src.number(), dst.into()));
+        self.move_like(0x84, bits, dst.into(), src);
     }
 
     /// `test dst, imm`; immediates as for [`Asm::alu_imm`].
@@ -49,8 +67,7 @@ impl Asm {
     /// `mov dst, src`: a move between registers or a store.
     #[inline]
     pub fn mov(&mut self, bits: Bits, dst: impl Into<Rm>, src: Gpr) {
-        let op = Op::sized(Map::One, 0x88, bits);
-        self.put(Instruction::rm(op, src.number(), dst.into()));
+        self.move_like(0x88, bits, dst.into(), src);
     }
 
     /// `mov dst, src` from memory. Loads of 8 and 16 bits leave the other bits as they are.
@@ -66,9 +83,7 @@ impl Asm {
         let number = dst.number();
         let high = number >> 3;
         if let Ok(imm) = u32::try_from(imm) {
-            let instruction =
-                if high == 0 { Instruction::EMPTY } else { Instruction::of(0x40 | high) };
-            self.put(instruction.then(0xb8 | number & 7).imm32(imm as i32));
+            self.short_mov_imm(dst, imm);
         } else if let Ok(imm) = i32::try_from(imm as i64) {
             let op = Op::new(Map::One, 0xc7, Bits::B64);
             self.put(Instruction::rm(op, 0, dst.into()).imm32(imm));
@@ -138,12 +153,17 @@ impl Asm {
     #[inline]
     pub fn shift_imm(&mut self, op: Shift, bits: Bits, dst: impl Into<Rm>, count: u8) {
         let number = op as u8;
-        if count == 1 {
+        let dst = dst.into();
+        if let Rm::Reg(dst) = dst
+            && Asm::is_plain(bits)
+        {
+            self.short_shift(number, bits, dst, count);
+        } else if count == 1 {
             let op = Op { byte_reg: false, ..Op::sized(Map::One, 0xd0, bits) };
-            self.put(Instruction::rm(op, number, dst.into()));
+            self.put(Instruction::rm(op, number, dst));
         } else {
             let op = Op { byte_reg: false, ..Op::sized(Map::One, 0xc0, bits) };
-            self.put(Instruction::rm(op, number, dst.into()).imm8(count));
+            self.put(Instruction::rm(op, number, dst).imm8(count));
         }
     }
 

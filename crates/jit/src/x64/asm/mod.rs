@@ -9,8 +9,11 @@ mod encode;
 
 mod integer;
 
+mod short;
+
 mod special;
 
+pub use short::Indexed;
 pub use special::{Count, Xmm};
 
 use encode::Instruction;
@@ -375,18 +378,20 @@ impl Asm {
     }
 
     /// `jmp`: short to a label that is bound near by, else with 32 bits.
+    #[inline]
     pub fn jmp(&mut self, label: Label) {
-        self.branch(label, Instruction::of(0xeb), Instruction::of(0xe9));
+        if !self.jumped_back(label, 0xeb) {
+            self.near(label, 0xe9, 1);
+        }
     }
 
     /// A conditional jump, as [`Asm::jmp`].
+    #[inline]
     pub fn jcc(&mut self, cc: Cc, label: Label) {
         let number = cc as u8;
-        self.branch(
-            label,
-            Instruction::of(0x70 | number),
-            Instruction::of(0x0f).then(0x80 | number),
-        );
+        if !self.jumped_back(label, 0x70 | number) {
+            self.near(label, 0x800f | u64::from(number) << 8, 2);
+        }
     }
 
     /// `jmp` to a label that will be bound within 127 bytes.
@@ -401,26 +406,33 @@ impl Asm {
 
     /// `call`.
     pub fn call(&mut self, label: Label) {
-        self.near(label, Instruction::of(0xe8));
+        self.near(label, 0xe8, 1);
     }
 
     /// `lea` of a label's address.
     pub fn lea_label(&mut self, dst: Gpr, label: Label) {
         let rex = 0x48 | (dst.number() >> 3) << 2;
         let modrm = (dst.number() & 7) << 3 | 0b101;
-        self.near(label, Instruction::of(rex).then(0x8d).then(modrm));
+        self.near(label, u64::from(rex) | 0x8d << 8 | u64::from(modrm) << 16, 3);
     }
 
-    fn branch(&mut self, label: Label, short: Instruction, near: Instruction) {
-        let distance = self.offset_of(label).map(|at| at as i64 - (self.len as i64 + 2));
-        match distance.and_then(|distance| i8::try_from(distance).ok()) {
-            Some(distance) => self.put(short.then(distance as u8)),
-            None => self.near(label, near),
+    /// Writes the short form of a jump if its label is bound near by.
+    #[inline]
+    fn jumped_back(&mut self, label: Label, opcode: u8) -> bool {
+        let at = self.labels[label.index()];
+        if at == UNBOUND {
+            return false;
         }
+        let distance = i64::from(at) - (self.len as i64 + 2);
+        let Ok(distance) = i8::try_from(distance) else { return false };
+        self.put(Instruction::of(opcode).then(distance as u8));
+        true
     }
 
-    fn near(&mut self, label: Label, instruction: Instruction) {
-        self.put(instruction.imm32(0));
+    /// An opcode of so many bytes and the distance to a label in 32 bits.
+    #[inline]
+    fn near(&mut self, label: Label, opcode: u64, bytes: u32) {
+        self.short_jump(opcode, bytes);
         self.fixups.push(Fixup { at: self.len as u32 - 4, label, is_short: false });
     }
 

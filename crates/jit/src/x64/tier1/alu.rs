@@ -69,6 +69,17 @@ pub(super) fn result_is_narrow(
     (width == Width::W32) | (NARROW[op as usize & 15] >> case & 1 != 0)
 }
 
+/// The machine's operation for those of eBPF that it has as they are, by number.
+const PLAIN: [Option<Alu>; 16] = {
+    let mut table = [None; 16];
+    table[AluOp::Add as usize] = Some(Alu::Add);
+    table[AluOp::Sub as usize] = Some(Alu::Sub);
+    table[AluOp::Or as usize] = Some(Alu::Or);
+    table[AluOp::And as usize] = Some(Alu::And);
+    table[AluOp::Xor as usize] = Some(Alu::Xor);
+    table
+};
+
 impl Compiler<'_> {
     /// Sets a register to a number.
     pub(super) fn load_number(&mut self, dst: Reg, value: u64) {
@@ -86,21 +97,13 @@ impl Compiler<'_> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn alu(&mut self, at: usize, op: AluOp, width: Width, dst: Reg, src: Src) {
-        let op = match op {
-            AluOp::Mov => return self.mov(width, dst, src),
-            AluOp::Mul => return self.multiply(width, dst, src),
-            AluOp::Div | AluOp::Sdiv | AluOp::Mod | AluOp::Smod => {
-                return self.divide(at, op, width, dst, src);
-            }
-            AluOp::Lsh => return self.shift(Shift::Shl, width, dst, src),
-            AluOp::Rsh => return self.shift(Shift::Shr, width, dst, src),
-            AluOp::Arsh => return self.shift(Shift::Sar, width, dst, src),
-            AluOp::Add => Alu::Add,
-            AluOp::Sub => Alu::Sub,
-            AluOp::Or => Alu::Or,
-            AluOp::And => Alu::And,
-            AluOp::Xor => Alu::Xor,
+        if op == AluOp::Mov {
+            return self.mov(width, dst, src);
+        }
+        let Some(op) = PLAIN[op as usize & 15] else {
+            return self.alu_else(at, op, width, dst, src);
         };
         let (size, to) = (bits(width), gpr(dst));
         match src {
@@ -115,6 +118,23 @@ impl Compiler<'_> {
         }
     }
 
+    /// Arithmetic for which the machine has no single instruction of the same form.
+    #[inline(never)]
+    fn alu_else(&mut self, at: usize, op: AluOp, width: Width, dst: Reg, src: Src) {
+        match op {
+            AluOp::Mul => self.multiply(width, dst, src),
+            AluOp::Div | AluOp::Sdiv | AluOp::Mod | AluOp::Smod => {
+                self.divide(at, op, width, dst, src);
+            }
+            AluOp::Lsh => self.shift(Shift::Shl, width, dst, src),
+            AluOp::Rsh => self.shift(Shift::Shr, width, dst, src),
+            AluOp::Arsh => self.shift(Shift::Sar, width, dst, src),
+            // What `alu` knows.
+            AluOp::Mov | AluOp::Add | AluOp::Sub | AluOp::Or | AluOp::And | AluOp::Xor => {}
+        }
+    }
+
+    #[inline(always)]
     fn mov(&mut self, width: Width, dst: Reg, src: Src) {
         match (width, src) {
             (Width::W64, Src::Reg(src)) if src == dst => {}

@@ -11,7 +11,7 @@ use skep_bpf::program::Pc;
 use super::memory::size_bits;
 use super::{Compiler, bits};
 use crate::flow::RegSet;
-use crate::x64::asm::{Bits, Mem, Scale, Shift};
+use crate::x64::asm::{Bits, Indexed, Mem, Scale, Shift};
 use crate::x64::regs::{SCRATCH, WINDOW, gpr};
 
 /// A sum that an instruction can compute: registers as they are before the first instruction.
@@ -169,7 +169,7 @@ impl Compiler<'_> {
         mem: Operand,
         size: Size,
         (write, is_held): (bool, bool),
-    ) -> Mem {
+    ) -> Indexed {
         // A small distance need not be added before the truncation: where that makes a difference,
         // there is no memory.
         if let (Some(base), None, -0x7fff..=0x7fff) = (sum.base, sum.index, sum.disp) {
@@ -181,7 +181,7 @@ impl Compiler<'_> {
         }
         let disp = mem.offset.into();
         self.access(at, SCRATCH, disp, size.bytes(), write);
-        Mem::indexed(WINDOW, SCRATCH, Scale::X1, disp)
+        Indexed { base: WINDOW, index: SCRATCH, disp }
     }
 
     /// `b = a; b >>= n - k; a <<= k; a |= b` and its variants.
@@ -299,7 +299,7 @@ impl Compiler<'_> {
             return None;
         }
         let from = self.operand(at, mem, size, false);
-        self.asm.movbe_load(size_bits(size), gpr(dst), from);
+        self.asm.movbe_load(size_bits(size), gpr(dst), from.into());
         Some(2)
     }
 }

@@ -28,7 +28,7 @@ impl Compiler<'_> {
     fn element(&mut self, at: usize, array: Array) {
         let key = gpr(Reg::R0);
         let from = self.operand_of(at, Reg::R2, 0, Size::W, false);
-        self.asm.load(Bits::B32, key, from);
+        self.asm.load_indexed(Bits::B32, key, from);
         self.asm.imul_imm(Bits::B32, SCRATCH, key, array.stride as i32);
         if let Some((_, bytes)) = array.per_cpu {
             self.asm.load(Bits::B64, STATE, STATE_WORD);

@@ -10,7 +10,7 @@ use super::stubs::StubKind;
 use super::{Compiler, bits};
 use crate::abi::TrapCode;
 use crate::flow::RegSet;
-use crate::x64::asm::{Alu, Bits, Cc, Gpr, Mem, Scale};
+use crate::x64::asm::{Alu, Bits, Cc, Gpr, Indexed, Mem, Scale};
 use crate::x64::regs::{SCRATCH, WINDOW, gpr};
 
 pub(super) fn size_bits(size: Size) -> Bits {
@@ -24,11 +24,13 @@ pub(super) fn size_bits(size: Size) -> Bits {
 
 impl Compiler<'_> {
     /// The machine's form of an operand, with the access noted: the next instruction makes it.
-    pub(super) fn operand(&mut self, at: usize, mem: Operand, size: Size, write: bool) -> Mem {
+    #[inline(always)]
+    pub(super) fn operand(&mut self, at: usize, mem: Operand, size: Size, write: bool) -> Indexed {
         self.operand_of(at, mem.base, mem.offset.into(), size, write)
     }
 
     /// The same of a register and a distance of less than 64 KiB.
+    #[inline(always)]
     pub(super) fn operand_of(
         &mut self,
         at: usize,
@@ -36,13 +38,14 @@ impl Compiler<'_> {
         disp: i32,
         size: Size,
         write: bool,
-    ) -> Mem {
+    ) -> Indexed {
         let index = self.low_half(base);
         self.access(at, index, disp, size.bytes(), write);
-        Mem::indexed(WINDOW, index, Scale::X1, disp)
+        Indexed { base: WINDOW, index, disp }
     }
 
     /// A machine register that holds the low half of a register.
+    #[inline(always)]
     fn low_half(&mut self, reg: Reg) -> Gpr {
         if self.narrow.has(reg) || !self.contained {
             return gpr(reg);
@@ -54,28 +57,33 @@ impl Compiler<'_> {
         SCRATCH
     }
 
+    #[inline(always)]
     pub(super) fn load(&mut self, at: usize, size: Size, extend: Extend, dst: Reg, mem: Operand) {
         let from = self.operand(at, mem, size, false);
         self.load_from(size, extend, gpr(dst), from);
     }
 
-    pub(super) fn load_from(&mut self, size: Size, extend: Extend, to: Gpr, from: Mem) {
+    #[inline(always)]
+    pub(super) fn load_from(&mut self, size: Size, extend: Extend, to: Gpr, from: Indexed) {
+        let bits = size_bits(size);
         match (size, extend) {
-            (Size::B | Size::H, Extend::Zero) => self.asm.movzx(size_bits(size), to, from),
-            (Size::W, Extend::Zero) | (Size::Dw, _) => self.asm.load(size_bits(size), to, from),
-            (_, Extend::Sign) => self.asm.movsx(Bits::B64, size_bits(size), to, from),
+            (Size::B | Size::H, Extend::Zero) => self.asm.movzx_indexed(bits, to, from),
+            (Size::W, Extend::Zero) | (Size::Dw, _) => self.asm.load_indexed(bits, to, from),
+            (_, Extend::Sign) => self.asm.movsx(Bits::B64, bits, to, Mem::from(from)),
         }
     }
 
+    #[inline(always)]
     pub(super) fn store(&mut self, at: usize, size: Size, mem: Operand, src: Src) {
         let to = self.operand(at, mem, size, true);
         self.store_to(size, to, src);
     }
 
-    pub(super) fn store_to(&mut self, size: Size, to: Mem, src: Src) {
+    #[inline(always)]
+    pub(super) fn store_to(&mut self, size: Size, to: Indexed, src: Src) {
         match src {
-            Src::Reg(src) => self.asm.mov(size_bits(size), to, gpr(src)),
-            Src::Imm(imm) => self.asm.store_imm(size_bits(size), to, imm),
+            Src::Reg(src) => self.asm.store_indexed(size_bits(size), to, gpr(src)),
+            Src::Imm(imm) => self.asm.store_imm_indexed(size_bits(size), to, imm),
         }
     }
 

@@ -190,7 +190,7 @@ impl Compiler<'_> {
                 }
                 at += joined;
             } else {
-                self.insn(at, index);
+                self.insn(at, index, &insns[at]);
                 at += 1;
             }
         }
@@ -220,6 +220,7 @@ impl Compiler<'_> {
     }
 
     /// Notes an access that the next instruction makes.
+    #[inline]
     fn access(&mut self, insn: usize, reg: Gpr, disp: i32, len: u32, write: bool) {
         self.code.accesses.push(Access {
             offset: self.asm.offset() as u32,
@@ -257,8 +258,8 @@ impl Compiler<'_> {
     }
 
     /// Compiles one instruction.
-    fn insn(&mut self, at: usize, block: usize) {
-        let insn = &self.source.insns[at];
+    #[inline(always)]
+    fn insn(&mut self, at: usize, block: usize, insn: &Insn<Pc>) {
         match *insn {
             Insn::Alu { op, width, dst, src } => {
                 self.alu(at, op, width, dst, src);
@@ -281,6 +282,14 @@ impl Compiler<'_> {
                 let branch = jumps::Branch { cond, bits: bits(width), dst, src };
                 return self.branch(at, block, branch, target);
             }
+            _ => self.rare(at, block, insn),
+        }
+    }
+
+    /// [`Compiler::insn`] of instructions of which there are few.
+    #[inline(never)]
+    fn rare(&mut self, at: usize, block: usize, insn: &Insn<Pc>) {
+        match *insn {
             Insn::Jump { target, .. } => return self.jump(at, block, target),
             Insn::Exit => return self.exit(block),
             Insn::Call { callee } => {
@@ -304,6 +313,12 @@ impl Compiler<'_> {
             Insn::StoreRelease { size, mem, src } => self.store_release(at, size, mem, src),
             Insn::LoadPacket { size, index, imm } => self.load_packet(at, size, index, imm),
             Insn::MayGoto { target } => self.may_goto(at, block, target),
+            // What `insn` knows.
+            Insn::Alu { .. }
+            | Insn::LoadImm64 { .. }
+            | Insn::Load { .. }
+            | Insn::Store { .. }
+            | Insn::Branch { .. } => {}
         }
         self.learn(at);
     }
