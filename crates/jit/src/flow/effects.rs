@@ -25,17 +25,34 @@ pub struct Effects {
     pub(super) kind: Kind,
 }
 
-impl Effects {
-    /// Whether an instruction and the next may be of use to each other: arithmetic on a register
-    /// behind a copy or a sum of it, an access through such a sum, a byte swap of what was loaded.
-    #[inline]
-    pub(super) fn may_join(self, next: Effects) -> bool {
-        let touched = self.reads | self.writes;
-        let is_arithmetic = next.kind.has(Kind::ALU) & !(next.writes & touched).is_empty();
-        let is_access = next.kind.has(Kind::ACCESS) & !(next.reads & self.writes).is_empty();
-        let is_swap = next.kind.has(Kind::SWAP) & (next.writes == self.writes);
-        (self.kind.has(Kind::JOINS) & (is_arithmetic | is_access))
-            | (self.kind.has(Kind::ACCESS) & is_swap)
+/// Finds neighbours that may be of use to each other, from the last to the first: arithmetic on a
+/// register behind a copy or a sum of it, an access through such a sum, a byte swap of what was
+/// loaded. What the next instruction looks for, if it is of that kind:
+#[derive(Clone, Copy, Default)]
+pub(super) struct Pairs {
+    /// Arithmetic: its result in what the other one reads or writes.
+    arithmetic: RegSet,
+    /// An access: its operands in what the other one writes.
+    access: RegSet,
+    /// A byte swap: its operand in what the other one loads.
+    swap: RegSet,
+}
+
+impl Pairs {
+    /// The kind of an instruction, with [`Kind::PAIR`] if it is of use to the next. Most neighbours
+    /// are not.
+    #[inline(always)]
+    pub(super) fn with_next(&mut self, reads: RegSet, writes: RegSet, kind: Kind) -> Kind {
+        let joined = (self.arithmetic & (reads | writes)) | (self.access & writes);
+        let loaded = self.swap & writes;
+        let wanted = joined.when(kind.has(Kind::JOINS)) | loaded.when(kind.has(Kind::ACCESS));
+        let is_access = kind.has(Kind::ACCESS);
+        *self = Pairs {
+            arithmetic: writes.when(kind.has(Kind::ALU)),
+            access: reads.when(is_access),
+            swap: writes.when(kind.has(Kind::SWAP)),
+        };
+        kind | Kind::PAIR.when(!wanted.is_empty())
     }
 }
 

@@ -1,30 +1,14 @@
 //! Which registers are read later.
 //!
 //! Functions are looked at from last to first: what a function reads of its arguments is known
-//! where a function before it calls it, and assumed to be everything elsewhere. Without loops one
-//! walk from the last instruction to the first finds everything; with loops, blocks are summed up
-//! and looked at until nothing changes before that walk.
+//! where a function before it calls it, and assumed to be everything elsewhere. One walk from a
+//! function's last instruction to the first finds everything without loops; with loops, blocks
+//! behind which more is read than was known are walked again.
 
-use super::effects::{Effects, Kind};
+use std::ops::Range;
+
+use super::effects::{Effects, Pairs};
 use super::{Block, Flow, RegSet};
-
-/// What becomes of registers in a block: which it reads before it writes them, which it writes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Summary {
-    reads: RegSet,
-    writes: RegSet,
-}
-
-impl Summary {
-    fn new(effects: &[Effects]) -> Summary {
-        let mut summary = Summary::default();
-        for Effects { reads, writes, .. } in effects {
-            summary.reads = summary.reads | (*reads - summary.writes);
-            summary.writes = summary.writes | *writes;
-        }
-        summary
-    }
-}
 
 impl Flow {
     /// `calls` are the calls of functions of the program and the entries that they call.
@@ -38,14 +22,9 @@ impl Flow {
             }
             calls_before = first_call;
             let (first, after) = (function.blocks.0 as usize, function.blocks.1 as usize);
+            self.walk(first..after);
             if function.loops {
-                let sum_up = |block: &Block| Summary::new(&self.effects[block.range()]);
-                let summaries: Vec<Summary> =
-                    self.blocks[first..after].iter().map(sum_up).collect();
-                while self.round(first..after, &summaries) {}
-            }
-            for block in (first..after).rev() {
-                self.spread(block);
+                while self.walk_again(first..after) {}
             }
             let function = &mut self.functions[index];
             function.live_in = self.blocks[first].live_in;
@@ -56,24 +35,52 @@ impl Flow {
         }
     }
 
-    /// What is read after a block, as far as it is known.
+    /// What is read behind a block, as far as it is known.
     #[inline]
     fn live_behind(&self, block: &Block) -> RegSet {
         let live = |at: u32| self.blocks.get(at as usize).map_or(RegSet::EMPTY, |at| at.live_in);
         live(block.jump) | live(block.next)
     }
 
-    /// Looks at the blocks of a function from last to first: whether something was learned that
-    /// blocks behind ask for.
-    fn round(&mut self, blocks: std::ops::Range<usize>, summaries: &[Summary]) -> bool {
-        let mut again = false;
-        for (index, Summary { reads, writes }) in blocks.zip(summaries).rev() {
-            let out = self.live_behind(&self.blocks[index]);
-            let live_in = *reads | (out - *writes);
+    /// Tells every instruction of a function what is read behind it, as far as it is known, and
+    /// whether it and the next may be of use to each other.
+    fn walk(&mut self, blocks: Range<usize>) {
+        for index in blocks.rev() {
+            let block = &self.blocks[index];
+            let (range, live_out) = (block.range(), self.live_behind(block));
+            let mut live = live_out;
+            let mut pairs = Pairs::default();
+            for effects in self.effects[range].iter_mut().rev() {
+                // Taken apart and put together: the processor waits for words that it reads after
+                // parts of them were written.
+                let Effects { reads, writes, kind, .. } = *effects;
+                let kind = pairs.with_next(reads, writes, kind);
+                *effects = Effects { reads, writes, live_after: live, kind };
+                live = reads | (live - writes);
+            }
             let block = &mut self.blocks[index];
-            // Blocks before this one are still to come.
-            again |= block.is_loop_head && live_in != block.live_in;
-            block.live_in = live_in;
+            (block.live_in, block.live_out) = (live, live_out);
+        }
+    }
+
+    /// Walks blocks again behind which more is read than was known: whether that was found where
+    /// blocks behind ask for it.
+    fn walk_again(&mut self, blocks: Range<usize>) -> bool {
+        let mut again = false;
+        for index in blocks.rev() {
+            let block = &self.blocks[index];
+            let (range, live_out) = (block.range(), self.live_behind(block));
+            if live_out == block.live_out {
+                continue;
+            }
+            let mut live = live_out;
+            for effects in self.effects[range].iter_mut().rev() {
+                effects.live_after = live;
+                live = effects.reads | (live - effects.writes);
+            }
+            let block = &mut self.blocks[index];
+            again |= block.is_loop_head && live != block.live_in;
+            (block.live_in, block.live_out) = (live, live_out);
         }
         again
     }
@@ -83,27 +90,5 @@ impl Flow {
         let callee = self.function_by_entry(entry);
         let Some(callee) = callee.filter(|callee| *callee > caller) else { return };
         self.effects[at as usize].reads = self.functions[callee].live_in & RegSet::ARGUMENTS;
-    }
-
-    /// Tells every instruction of a block what is read behind it, and which neighbours may be of
-    /// use to each other.
-    fn spread(&mut self, index: usize) {
-        let block = &self.blocks[index];
-        let mut live = self.live_behind(block);
-        let range = block.range();
-        let live_out = live;
-        let mut next = Effects::default();
-        for effects in self.effects[range].iter_mut().rev() {
-            // Taken apart and put together: the processor waits for words that it reads after
-            // parts of them were written.
-            let Effects { reads, writes, kind, .. } = *effects;
-            let found = Effects { reads, writes, live_after: live, kind };
-            let pair = Kind::PAIR.when(found.may_join(next));
-            *effects = Effects { kind: kind | pair, ..found };
-            live = reads | (live - writes);
-            next = found;
-        }
-        let block = &mut self.blocks[index];
-        (block.live_in, block.live_out) = (live, live_out);
     }
 }
