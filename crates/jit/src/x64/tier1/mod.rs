@@ -264,23 +264,23 @@ impl Compiler<'_> {
             Insn::Alu { op, width, dst, src } => {
                 self.alu(at, op, width, dst, src);
                 let is_narrow = alu::result_is_narrow(op, width, dst, src, self.narrow);
-                return self.wrote(RegSet::of(dst), is_narrow);
+                self.wrote(RegSet::of(dst), is_narrow);
             }
             Insn::LoadImm64 { dst, imm } => {
                 // References were replaced by numbers.
                 let value = if let Imm64::Value(value) = imm { value } else { 0 };
                 self.load_number(dst, value);
-                return self.wrote(RegSet::of(dst), value >> 32 == 0);
+                self.wrote(RegSet::of(dst), value >> 32 == 0);
             }
             Insn::Load { size, extend, dst, mem } => {
                 self.load(at, size, extend, dst, mem);
                 let is_narrow = extend == Extend::Zero && size != Size::Dw;
-                return self.wrote(RegSet::of(dst), is_narrow);
+                self.wrote(RegSet::of(dst), is_narrow);
             }
-            Insn::Store { size, mem, src } => return self.store(at, size, mem, src),
+            Insn::Store { size, mem, src } => self.store(at, size, mem, src),
             Insn::Branch { cond, width, dst, src, target } => {
                 let branch = jumps::Branch { cond, bits: bits(width), dst, src };
-                return self.branch(at, block, branch, target);
+                self.branch(at, block, branch, target);
             }
             _ => self.rare(at, block, insn),
         }
