@@ -19,7 +19,6 @@ pub(crate) const MAY_GOTO_LIMIT: u32 = MAX_LOOPS;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Engine {
     /// The fast interpreter: window semantics.
-    #[default]
     Fast,
     /// The checked interpreter: region semantics, exact reports.
     Checked,
@@ -30,6 +29,7 @@ pub enum Engine {
     /// Machine code where there is a compiler that takes the program, else the fast interpreter.
     /// The template compiler's comes first; once the program has run often, the optimising
     /// compiler works on a thread of its own, and later runs use what it made.
+    #[default]
     Auto,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct Budget {
 }
 
 impl Default for Options {
-    /// The fast interpreter, with a limit that an endless loop reaches within seconds.
+    /// Whatever is fastest, with a limit that an endless loop reaches within seconds.
     fn default() -> Self {
         Options { engine: Engine::default(), fuel: DEFAULT_FUEL, count: false }
     }
