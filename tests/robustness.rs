@@ -148,5 +148,6 @@ fn host() -> Host {
         mtu: Box::new(|_| Some(1500)),
         route: Box::new(|_, _| 0),
         printk: Box::new(|_| {}),
+        code_made: None,
     }
 }

@@ -32,6 +32,7 @@ mod damage;
 mod jit;
 mod kfuncs;
 
+mod profilers;
 mod readme;
 mod records;
 

@@ -19,6 +19,7 @@ pub mod listing;
 pub mod live;
 pub mod measure;
 pub mod packet;
+pub mod profilers;
 pub mod record;
 pub mod render;
 pub mod session;

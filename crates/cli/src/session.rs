@@ -22,6 +22,7 @@ use crate::delivered::{self, Delivered};
 use crate::failure::Failure;
 use crate::input::{Target, read_file};
 use crate::kernel::kernel_types;
+use crate::profilers::Profilers;
 use crate::value::Typed;
 
 /// The most text that the lines of one run are kept of, in bytes.
@@ -80,6 +81,8 @@ pub struct Wanted<'a> {
     pub maps: &'a [Setting],
     /// The file with the types of the kernel that the program is for.
     pub btf: Option<&'a Path>,
+    /// Who is told of machine code.
+    pub profilers: Option<&'a Arc<Profilers>>,
 }
 
 /// What programs printed since it was last asked for.
@@ -123,9 +126,9 @@ impl std::str::FromStr for Setting {
     }
 }
 
-/// A host whose `bpf_printk` collects lines.
+/// A host whose `bpf_printk` collects lines, and which tells profilers of machine code.
 #[must_use]
-pub fn host(printed: &Arc<Mutex<Printed>>) -> Host {
+pub fn host(printed: &Arc<Mutex<Printed>>, profilers: Option<&Arc<Profilers>>) -> Host {
     let printed = Arc::clone(printed);
     let printk = move |text: &str| {
         // A thread that panicked while printing left whole lines behind.
@@ -137,7 +140,8 @@ pub fn host(printed: &Arc<Mutex<Printed>>) -> Host {
             false => printed.dropped += 1,
         }
     };
-    Host { printk: Box::new(printk), ..Host::default() }
+    let code_made = profilers.map(Profilers::listener);
+    Host { printk: Box::new(printk), code_made, ..Host::default() }
 }
 
 /// The program type that a name given with `--type` means.
@@ -175,7 +179,7 @@ impl Session {
         let (globals, map_sizes) = changes(&object, wanted.settings, wanted.sizes)?;
         let printed = Arc::new(Mutex::new(Printed::default()));
         let options = PrepareOptions {
-            host: host(&printed),
+            host: host(&printed, wanted.profilers),
             prog_type: wanted.types.map(|types| types.0),
             attach_type: wanted.types.map(|types| types.1),
             verification: wanted.verification,

@@ -1,7 +1,7 @@
 //! Executable memory: a pool that is mapped twice, so that nothing is ever writable and
 //! executable at one address.
 //!
-//! Code is written through one mapping of an anonymous file and runs in the other; where both lie
+//! Code is written through one mapping of the memory and runs in the other (`views`); where both lie
 //! is the system's random choice, and where code lies in them ours. Chunks are never unmapped, so
 //! that the fault handler can look at them without a lock: it finds the code of an address by a
 //! table of the places where pieces start, and each piece has the table of its accesses beside it.
@@ -13,12 +13,11 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::mm::{self, Advice, MapFlags, ProtFlags};
+use rustix::mm::{self, Advice};
 
 use crate::abi::{Enter, RunState};
 use crate::code::{Access, Code};
-use crate::{fault, fetch};
+use crate::{fault, fetch, views};
 
 /// Pieces start at multiples of this, which is a cache line.
 const UNIT: usize = 64;
@@ -258,14 +257,7 @@ impl Drop for Piece {
 impl Free {
     fn new(least: usize) -> io::Result<Free> {
         let len = least.max(CHUNK_BYTES).next_multiple_of(READY_BYTES);
-        let file = memfd_create("skep-code", MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, len as u64)?;
-        let map = |prot| {
-            // SAFETY: new mappings at addresses of the system's choice.
-            unsafe { mm::mmap(ptr::null_mut(), len, prot, MapFlags::SHARED, &file, 0) }
-        };
-        let write = map(ProtFlags::READ | ProtFlags::WRITE)?.cast::<u8>();
-        let run = map(ProtFlags::READ | ProtFlags::EXEC)?.cast::<u8>().cast_const();
+        let (write, run) = views::map(len)?;
         let mut seed = [0; 8];
         rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
         let random = u64::from_le_bytes(seed) | 1;

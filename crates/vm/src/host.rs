@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::profile::MadeCode;
+
 /// A question that helpers ask without arguments.
 pub type Ask<T> = Box<dyn Fn() -> T + Send + Sync>;
 
@@ -42,7 +44,14 @@ pub struct Host {
     pub route: Box<Route>,
     /// Where `bpf_printk` goes: one call per text, without a line feed being added.
     pub printk: Box<dyn Fn(&str) + Send + Sync>,
+    /// Is told of machine code when it is made, before it is executed: for profilers
+    /// ([`crate::profile`]). With it, compilers note which instruction code was made from.
+    pub code_made: Option<Box<CodeMade>>,
 }
+
+/// What is told of machine code. It may be called from any thread, also from the optimising
+/// compiler's.
+pub type CodeMade = dyn Fn(&MadeCode<'_>) + Send + Sync;
 
 /// What answers a look-up of a route.
 pub type Route = dyn Fn(&mut [u8; ROUTE_BYTES], u32) -> i64 + Send + Sync;
@@ -82,6 +91,7 @@ impl Default for Host {
             mtu: Box::new(|ifindex| (ifindex == LOOPBACK).then_some(LOOPBACK_MTU)),
             route: Box::new(|_, _| FORWARDING_DISABLED),
             printk: Box::new(|_| {}),
+            code_made: None,
         }
     }
 }

@@ -69,6 +69,8 @@ pub mod region;
 
 pub mod run;
 
+pub mod profile;
+
 pub mod runner;
 
 pub mod prepare;

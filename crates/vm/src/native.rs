@@ -36,6 +36,7 @@ use crate::linked::Linked;
 use crate::machine::Machine;
 use crate::maps::Map;
 use crate::memory::{Access, Fault};
+use crate::profile::MadeCode;
 use crate::run::{Budget, CompileFailure, Finished, Options, RunError, SLICE, Start};
 use crate::trap::{Trap, TrapKind};
 
@@ -183,9 +184,14 @@ fn compile(
 ) -> Result<Compiled, CompileFailure> {
     let target = Target::host().ok_or(CompileFailure::NoTarget)?;
     let options = machine.compile_options(linked.verified().is_some());
+    let profiler = machine.host().code_made.as_deref();
+    let options = CompileOptions { places: options.places || profiler.is_some(), ..options };
     let (code, (sites, maps)) = generate(linked, machine, (target, tier), &options, metered)?;
     let executable = Executable::new(&code)
         .map_err(|error| CompileFailure::NoMemory { reason: error.to_string() })?;
+    if let Some(profiler) = profiler {
+        profiler(&MadeCode::new(linked, tier, executable.start(), &code));
+    }
     Ok(Compiled { executable, _sites: sites, _maps: maps })
 }
 

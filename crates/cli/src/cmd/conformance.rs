@@ -52,7 +52,7 @@ pub fn run(
     let fail = |reason: String| Failure::Load(format!("standard input: {reason}"));
     let program = Program::new(&Bytecode::from(slots)).map_err(|error| fail(error.to_string()))?;
     let printed = Arc::new(Mutex::new(Printed::default()));
-    let machine = Machine::with_helpers(host(&printed), missing_helpers(&program));
+    let machine = Machine::with_helpers(host(&printed, None), missing_helpers(&program));
     let machine = Arc::new(machine.map_err(|error| fail(error.to_string()))?);
     let mut cpu = Cpu::new(&machine).map_err(|error| fail(error.to_string()))?;
     let loaded = machine.load("conformance", ProgType::UNSPEC, program, &[]);

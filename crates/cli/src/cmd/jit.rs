@@ -201,6 +201,7 @@ fn open(arguments: &Jit) -> Result<Box<Session>, Failure> {
         sizes: &[],
         maps: &[],
         btf: arguments.btf.as_deref(),
+        profilers: None,
     })?;
     match opened {
         Opened::Ready(session) => Ok(session),

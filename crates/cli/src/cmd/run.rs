@@ -8,6 +8,7 @@ mod text;
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use skep::context::RawMemory;
@@ -19,6 +20,7 @@ use crate::contents::{Change, Contents};
 use crate::context::{Input, goes_on};
 use crate::failure::Failure;
 use crate::input::{Target, argument_bytes, read_file};
+use crate::profilers::Profilers;
 use crate::render::Render;
 use crate::session::{Opened, Record, Rejected, Session, Setting, Wanted, type_named};
 use crate::verdict::{ProgramDocument, show_report};
@@ -97,6 +99,19 @@ pub struct Run {
     /// runs here
     #[arg(long, value_name = "FILE", conflicts_with = "raw")]
     btf: Option<PathBuf>,
+    /// Write the names of machine code to /tmp/perf-PID.map, where perf report looks for them
+    #[arg(long)]
+    perf_map: bool,
+    /// Write machine code with names and source lines to DIR/jit-PID.dump, for perf inject --jit
+    /// after perf record -k mono; without DIR, in this directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "."
+    )]
+    jitdump: Option<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     json: bool,
@@ -133,6 +148,10 @@ impl EngineName {
             EngineName::Jit1 => "jit1",
             EngineName::Jit => "jit",
         }
+    }
+
+    fn is_interpreter(self) -> bool {
+        matches!(self, EngineName::Interp | EngineName::Checked)
     }
 
     pub(crate) fn engine(self) -> Engine {
@@ -207,8 +226,28 @@ impl Totals {
 ///
 /// If something cannot be read or loaded; [`Failure::No`] after a trap.
 pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Result<(), Failure> {
+    let dump = arguments.jitdump.as_deref();
+    if (arguments.perf_map || dump.is_some()) && arguments.engine.is_interpreter() {
+        let engine = arguments.engine.name();
+        let why = format!("--engine {engine} makes no machine code for --perf-map or --jitdump");
+        return Err(Failure::Usage(why));
+    }
+    let profilers = Profilers::open(arguments.perf_map, dump)?;
+    let done = execute(arguments, profilers.as_ref(), input, render);
+    if let Some(profilers) = profilers {
+        profilers.finish(render)?;
+    }
+    done
+}
+
+fn execute(
+    arguments: &Run,
+    profilers: Option<&Arc<Profilers>>,
+    input: &mut dyn Read,
+    render: &mut Render<'_>,
+) -> Result<(), Failure> {
     if let Some(path) = &arguments.raw {
-        return raw::run(arguments, path, input, render);
+        return raw::run(arguments, path, profilers, input, render);
     }
     let target = arguments.target.as_ref();
     let target = target.ok_or_else(|| Failure::Usage("FILE.o or --raw is needed".to_owned()))?;
@@ -222,8 +261,8 @@ pub fn run(arguments: &Run, input: &mut dyn Read, render: &mut Render<'_>) -> Re
     };
     let (settings, sizes, maps) = (&arguments.set, &arguments.resize, &arguments.map);
     let btf = arguments.btf.as_deref();
-    let opened =
-        Session::open(&Wanted { target, types, verification, settings, sizes, maps, btf })?;
+    let wanted = Wanted { target, types, verification, settings, sizes, maps, btf, profilers };
+    let opened = Session::open(&wanted)?;
     let mut session = match opened {
         Opened::Ready(session) => *session,
         Opened::Rejected(rejected) => return refuse(arguments, target, &rejected, render),

@@ -157,6 +157,7 @@ pub(super) fn object(arguments: &Bench) -> Result<Field, Failure> {
         sizes: &[],
         maps: &arguments.map,
         btf: None,
+        profilers: None,
     };
     let session = match Session::open(&wanted)? {
         Opened::Ready(session) => session,
@@ -214,7 +215,7 @@ pub(super) fn raw(arguments: &Bench, path: &Path, input: &mut dyn Read) -> Resul
     let program = Program::new(&Bytecode::from(slots.clone()));
     let program = program.map_err(|error| fail(error.to_string()))?;
     let printed = Arc::new(Mutex::new(Printed::default()));
-    let machine = Machine::with_helpers(host(&printed), missing_helpers(&program));
+    let machine = Machine::with_helpers(host(&printed, None), missing_helpers(&program));
     let machine = Arc::new(machine.map_err(|error| fail(error.to_string()))?);
     let bytes = arguments.memory()?;
     let memory = resident(&machine, &bytes).map_err(fail)?;

@@ -17,6 +17,7 @@ use skep_verifier::{Input, Profile, Verified};
 use super::{Run, engine_name, json::TrapDocument, text};
 use crate::failure::Failure;
 use crate::input::{argument_bytes, read_code, read_input};
+use crate::profilers::Profilers;
 use crate::render::Render;
 use crate::session::{Printed, host, type_named};
 use crate::value::hex;
@@ -25,6 +26,7 @@ use crate::verdict::show_report;
 pub(super) fn run(
     arguments: &Run,
     path: &Path,
+    profilers: Option<&Arc<Profilers>>,
     input: &mut dyn Read,
     render: &mut Render<'_>,
 ) -> Result<(), Failure> {
@@ -38,7 +40,8 @@ pub(super) fn run(
         None => Vec::new(),
     };
     let printed = Arc::new(Mutex::new(Printed::default()));
-    let machine = Machine::new(host(&printed)).map_err(|error| fail(error.to_string()))?;
+    let machine =
+        Machine::new(host(&printed, profilers)).map_err(|error| fail(error.to_string()))?;
     let machine = Arc::new(machine);
     let mut cpu = Cpu::new(&machine).map_err(|error| fail(error.to_string()))?;
     let loaded = match &arguments.verify {

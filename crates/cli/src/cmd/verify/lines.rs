@@ -91,7 +91,7 @@ fn answer(line: &[u8], engine: Engine, kernel: &Arc<KernelTypes>) -> Answer {
         Err(error) => return not_loaded(None, error.to_string()),
     };
     let printed = Arc::new(Mutex::new(Printed::default()));
-    let host = host(&printed);
+    let host = host(&printed, None);
     let asked = record.case().and_then(|case| Ok((case, record.surroundings(host.cpus, kernel)?)));
     let (case, around) = match asked {
         Ok(asked) => asked,
