@@ -204,7 +204,7 @@ impl<'a> Walk<'a> {
             self.observe(Event::Before, self.at);
             let instance = self.state.top().instance;
             let step = self.step()?;
-            self.liveness.finish(instance, self.at);
+            self.liveness.finish(&self.code.edges, instance, self.at);
             if step != Step::End {
                 self.observe(Event::After, self.at);
             }

@@ -67,31 +67,27 @@ fn effects(insn: &Insn<Offset>) -> (Regs, Regs) {
 }
 
 /// The registers that are live before each slot.
-pub(crate) fn live_registers(code: &Code) -> Vec<Regs> {
-    let len = code.insns.len();
-    let mut live = vec![0; len];
-    // Visiting from the end makes almost all code stable in one pass and a half.
+pub(crate) fn live_registers(code: &Code, has_loops: bool) -> Vec<Regs> {
+    let effects_of = |insn: &Insn<Offset>| {
+        let (reads, writes) = effects(insn);
+        (code.kfunc(insn).map_or(reads, |row| arguments(row.params.len())), writes)
+    };
+    // What is not an instruction passes nothing on.
+    let nothing = (0, Regs::MAX);
+    let effects = code.insns.iter().map(|insn| insn.as_ref().map_or(nothing, effects_of));
+    let effects: Vec<(Regs, Regs)> = effects.collect();
+    let mut live = vec![0; effects.len()];
+    // Visiting from the end makes code without loops stable at once, and almost all other code in
+    // one pass and a half.
     let mut changed = true;
     while changed {
         changed = false;
-        for at in (0..len).rev() {
-            let Some(insn) = code.insn(at) else { continue };
-            let mut after = 0;
-            if insn.falls_through() {
-                after |= live.get(at + insn.len_slots()).copied().unwrap_or(0);
-            }
-            if let Some(target) = insn.jump_target() {
-                let target = code.target(at, *target);
-                after |= target.and_then(|target| live.get(target).copied()).unwrap_or(0);
-            }
-            let (mut reads, writes) = effects(&insn);
-            if let Some(row) = code.kfunc(&insn) {
-                reads = arguments(row.params.len());
-            }
+        for (at, (reads, writes)) in effects.iter().enumerate().rev() {
+            let after = code.edges.after(at).fold(0, |after, next| after | live[next]);
             let before = reads | (after & !writes);
             if before != live[at] {
                 live[at] = before;
-                changed = true;
+                changed = has_loops;
             }
         }
     }

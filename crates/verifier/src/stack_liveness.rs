@@ -9,6 +9,7 @@
 
 use crate::state::MAX_FRAMES;
 use crate::structure::Code;
+use crate::structure::edges::Edges;
 use std::collections::HashMap;
 
 /// A set of slots, bit n for the slot at -8(n + 1).
@@ -44,37 +45,19 @@ pub(crate) struct StackLiveness {
     instances: Vec<Instance>,
     /// By calling instance, call and function; without an instance for one that is called later.
     by_call: HashMap<(Option<usize>, usize, usize), usize>,
-    /// By slot of the code: what follows in the same function, and what it follows.
-    successors: Vec<[Option<u32>; 2]>,
-    predecessors: Vec<u32>,
-    /// Where those of a slot begin; they end where those of the next one do.
-    first_predecessor: Vec<u32>,
     /// What the present visit reads and writes, by frame.
     touched: [(Slots, Slots); MAX_FRAMES],
     is_touched: bool,
-    pending: Vec<(usize, usize, usize)>,
+    /// Slots of frames of instances that become live before instructions.
+    pending: Vec<(usize, usize, usize, Slots)>,
 }
 
 impl StackLiveness {
     /// A function that is verified by itself; it is instance 0.
     pub(crate) fn new(code: &Code, function: usize) -> StackLiveness {
-        let len = code.slots.len();
-        let mut successors = vec![[None; 2]; len];
-        for (at, successors) in successors.iter_mut().enumerate() {
-            let Some(insn) = code.insn(at) else { continue };
-            let next = at + insn.len_slots();
-            let falls = insn.falls_through().then_some(next).filter(|next| *next < len);
-            let target = insn.jump_target().and_then(|target| code.target(at, *target));
-            // Code has at most a million slots.
-            *successors = [falls, target].map(|next| next.map(|next| next as u32));
-        }
-        let (predecessors, first_predecessor) = invert(&successors);
         let mut liveness = StackLiveness {
             instances: Vec::new(),
             by_call: HashMap::new(),
-            successors,
-            predecessors,
-            first_predecessor,
             touched: [(0, 0); MAX_FRAMES],
             is_touched: false,
             pending: Vec::new(),
@@ -143,60 +126,79 @@ impl StackLiveness {
     }
 
     /// The visit of an instruction is over.
-    pub(crate) fn finish(&mut self, instance: usize, at: usize) {
+    #[inline]
+    pub(crate) fn finish(&mut self, edges: &Edges, instance: usize, at: usize) {
+        let chain = &self.instances[instance];
+        if chain.flags[at - chain.entry] != VISITED || self.is_touched {
+            self.note(edges, instance, at);
+        }
+    }
+
+    /// Notes what a visit read and wrote.
+    fn note(&mut self, edges: &Edges, instance: usize, at: usize) {
         let chain = &mut self.instances[instance];
         let index = at - chain.entry;
         let first = chain.flags[index] & VISITED == 0;
-        if chain.flags[index] == VISITED && !self.is_touched {
-            return;
+        let mut any_writes = false;
+        for (frame, all) in chain.frames.iter_mut().enumerate() {
+            let (reads, writes) = match self.is_touched {
+                true => core::mem::take(&mut self.touched[frame]),
+                false => (0, 0),
+            };
+            let before = all[index];
+            let reads = before.reads | reads;
+            let writes = if first { writes } else { before.writes & writes };
+            any_writes |= writes != 0;
+            if !first && (before.reads, before.writes) == (reads, writes) {
+                continue;
+            }
+            let mut live = before.live | reads;
+            for next in edges.after(at) {
+                live |= all.get(next - chain.entry).map_or(0, |next| next.live) & !writes;
+            }
+            all[index] = Marks { reads, writes, ..before };
+            if live != before.live {
+                self.pending.push((instance, frame, at, live & !before.live));
+            }
         }
         self.is_touched = false;
-        let mut any_writes = false;
-        for (frame, marks) in chain.frames.iter_mut().enumerate() {
-            let (reads, writes) = core::mem::take(&mut self.touched[frame]);
-            let marks = &mut marks[index];
-            let before = (marks.reads, marks.writes);
-            marks.reads |= reads;
-            marks.writes = if first { writes } else { marks.writes & writes };
-            any_writes |= marks.writes != 0;
-            if first || before != (marks.reads, marks.writes) {
-                self.pending.push((instance, frame, at));
-            }
-        }
         chain.flags[index] = if any_writes { VISITED | WRITES } else { VISITED };
-        self.propagate();
+        if !self.pending.is_empty() {
+            self.propagate(edges);
+        }
     }
 
-    /// Recomputes what is live, back along the code and into callers.
-    fn propagate(&mut self) {
-        while let Some((instance, frame, at)) = self.pending.pop() {
-            let chain = &self.instances[instance];
-            let (entry, index) = (chain.entry, at - chain.entry);
-            // What was not visited is not known to let anything through.
-            if chain.flags[index] & VISITED == 0 {
+    /// Lets slots be live, back along the code and into callers.
+    fn propagate(&mut self, edges: &Edges) {
+        while let Some((instance, frame, at, slots)) = self.pending.pop() {
+            let chain = &mut self.instances[instance];
+            let (entry, all) = (chain.entry, &mut chain.frames[frame]);
+            let marks = &mut all[at - entry];
+            let grown = slots & !marks.live;
+            if grown == 0 {
                 continue;
             }
-            let marks = chain.frames[frame][index];
-            let of_next = |next: u32| chain.frames[frame].get(next as usize - entry);
-            let next = self.successors[at].into_iter().flatten();
-            let after = next.filter_map(of_next).fold(0, |live, next| live | next.live);
-            let live = marks.live | marks.reads | (after & !marks.writes);
-            if live == marks.live {
-                continue;
+            marks.live |= grown;
+            for before in edges.before(at) {
+                let index = before - entry;
+                // What was not visited is not known to let anything through.
+                if chain.flags[index] & VISITED != 0 {
+                    let passed = grown & !all[index].writes & !all[index].live;
+                    if passed != 0 {
+                        self.pending.push((instance, frame, before, passed));
+                    }
+                }
             }
-            let outer = chain.outer;
-            self.instances[instance].frames[frame][index].live = live;
-            let first = self.first_predecessor[at] as usize;
-            let end = self.first_predecessor[at + 1] as usize;
-            for before in &self.predecessors[first..end] {
-                self.pending.push((instance, frame, *before as usize));
-            }
-            let Some((caller, callsite)) = outer.filter(|_| at == entry) else { continue };
-            let caller_entry = self.instances[caller].entry;
-            let calling = self.instances[caller].frames.get_mut(frame);
-            if let Some(marks) = calling.and_then(|marks| marks.get_mut(callsite - caller_entry)) {
-                marks.reads |= live;
-                self.pending.push((caller, frame, callsite));
+            let Some((caller, callsite)) = chain.outer.filter(|_| at == entry) else { continue };
+            let calling = &mut self.instances[caller];
+            let index = callsite - calling.entry;
+            let visited = calling.flags[index] & VISITED != 0;
+            let marks = calling.frames.get_mut(frame).and_then(|marks| marks.get_mut(index));
+            if let Some(marks) = marks {
+                marks.reads |= grown;
+                if visited {
+                    self.pending.push((caller, frame, callsite, grown));
+                }
             }
         }
     }
@@ -208,27 +210,4 @@ impl StackLiveness {
         let marks = chain.frames.get(frame).and_then(|marks| marks.get(at - chain.entry));
         marks.map_or(0, |marks| marks.live)
     }
-}
-
-/// What each slot follows, one slot after the other, and where that begins for each.
-fn invert(successors: &[[Option<u32>; 2]]) -> (Vec<u32>, Vec<u32>) {
-    let mut first = vec![0; successors.len() + 1];
-    for next in successors.iter().flatten().flatten() {
-        first[*next as usize + 1] += 1;
-    }
-    let mut sum = 0;
-    for count in &mut first {
-        sum += *count;
-        *count = sum;
-    }
-    let mut predecessors = vec![0; sum as usize];
-    let mut filled = first.clone();
-    for (at, nexts) in successors.iter().enumerate() {
-        for next in nexts.iter().flatten() {
-            let place = &mut filled[*next as usize];
-            predecessors[*place as usize] = at as u32;
-            *place += 1;
-        }
-    }
-    (predecessors, first)
 }

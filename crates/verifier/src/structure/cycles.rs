@@ -1,11 +1,14 @@
 //! The cycles of the code: its strongly connected components, each within one function.
 
 use super::Code;
+use super::edges::Edges;
 
-/// By slot, the number of its cycle; 0 if it is in none. (Tarjan's algorithm, without recursion.)
-pub(super) fn find(code: &Code) -> Vec<u32> {
+/// By slot, the number of its cycle; 0 if it is in none. Only slots that may be in one are looked
+/// at. (Tarjan's algorithm, without recursion.)
+pub(super) fn find(code: &Code, within_loops: &[bool]) -> Vec<u32> {
     let mut search = Search {
-        code,
+        edges: &code.edges,
+        within_loops,
         order: vec![0; code.slots.len()],
         low: vec![0; code.slots.len()],
         cycles: vec![0; code.slots.len()],
@@ -13,8 +16,8 @@ pub(super) fn find(code: &Code) -> Vec<u32> {
         visited: 0,
         found: 0,
     };
-    for at in 0..code.slots.len() {
-        if search.order[at] == 0 {
+    for (at, within) in within_loops.iter().enumerate() {
+        if *within && search.order[at] == 0 {
             search.visit(at);
         }
     }
@@ -22,7 +25,8 @@ pub(super) fn find(code: &Code) -> Vec<u32> {
 }
 
 struct Search<'a> {
-    code: &'a Code,
+    edges: &'a Edges,
+    within_loops: &'a [bool],
     /// When a slot was visited, from 1; 0 if it was not.
     order: Vec<u32>,
     /// The earliest slot that can be reached from it, or [`DONE`].
@@ -42,8 +46,11 @@ impl Search<'_> {
         self.open(start, &mut path);
         while let Some((at, next)) = path.last_mut() {
             let at = *at;
-            if let Some(successor) = self.successors(at).into_iter().flatten().nth(*next) {
+            if let Some(successor) = self.edges.after(at).nth(*next) {
                 *next += 1;
+                if !self.within_loops[successor] {
+                    continue;
+                }
                 if self.order[successor] == 0 {
                     self.open(successor, &mut path);
                 } else {
@@ -72,19 +79,11 @@ impl Search<'_> {
     /// Takes a component from the stack. It is a cycle if it has two slots or leads to itself.
     fn close(&mut self, root: usize) {
         let members = self.open.iter().rposition(|at| *at == root).unwrap_or(0);
-        let is_cycle = self.open.len() - members > 1 || self.successors(root).contains(&Some(root));
+        let is_cycle = self.open.len() - members > 1 || self.edges.after(root).any(|at| at == root);
         self.found += u32::from(is_cycle);
         for at in self.open.drain(members..) {
             self.low[at] = DONE;
             self.cycles[at] = if is_cycle { self.found } else { 0 };
         }
-    }
-
-    fn successors(&self, at: usize) -> [Option<usize>; 2] {
-        let Some(insn) = self.code.insn(at) else { return [None; 2] };
-        let next = at + insn.len_slots();
-        let falls = insn.falls_through().then_some(next).filter(|at| *at < self.low.len());
-        let target = insn.jump_target().and_then(|target| self.code.target(at, *target));
-        [falls, target]
     }
 }

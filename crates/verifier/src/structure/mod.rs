@@ -5,6 +5,7 @@
 //! instruction is reached.
 
 mod cycles;
+pub(crate) mod edges;
 mod flow;
 mod maps;
 pub(crate) mod reserved;
@@ -13,6 +14,7 @@ use crate::check::callback::{Callback, callback_of};
 use crate::input::Input;
 use crate::liveness::{Regs, live_registers};
 use crate::rejection::{Check, Rule, fault, unsupported};
+use edges::Edges;
 use skep_bpf::codec::{DecodeErrorKind, Slot, SlotIndex, decode};
 use skep_bpf::insn::{Callee, HelperId, Imm64, Insn, Offset};
 use skep_bpf::op::{
@@ -43,6 +45,14 @@ pub(crate) struct Function {
     pub(crate) may_sleep: bool,
 }
 
+impl Function {
+    /// Of some slots in the order of the code, those in the function.
+    fn of_its_slots<'a>(&self, slots: &'a [usize]) -> &'a [usize] {
+        let begin = |end: usize| slots.partition_point(|at| *at < end);
+        &slots[begin(self.entry)..begin(self.end)]
+    }
+}
+
 /// Code whose structure was checked.
 pub(crate) struct Code {
     pub(crate) slots: Vec<Slot>,
@@ -55,6 +65,7 @@ pub(crate) struct Code {
     pub(crate) history_points: Vec<bool>,
     /// Where states are always remembered: loops that end by reaching a known state.
     pub(crate) force_points: Vec<bool>,
+    pub(crate) edges: Edges,
     /// By slot, the number of the cycle it is in, 0 if in none.
     pub(crate) cycles: Vec<u32>,
     pub(crate) live: Vec<Regs>,
@@ -94,6 +105,7 @@ impl Code {
             prune_points: vec![false; len],
             history_points: vec![false; len],
             force_points: vec![false; len],
+            edges: Edges::default(),
             cycles: Vec::new(),
             live: Vec::new(),
             kfuncs: names.iter().map(|name| KfuncRow::named(name)).collect(),
@@ -108,10 +120,13 @@ impl Code {
         code.check_functions(input, at)?;
         code.check_opcodes(input, at)?;
         flow::check(&mut code, at)?;
-        code.find_packet_changes();
-        code.find_exceptions();
-        code.live = live_registers(&code);
-        code.cycles = cycles::find(&code);
+        code.edges = Edges::of(&code);
+        let calls = code.calls();
+        code.find_packet_changes(&calls);
+        code.find_exceptions(&calls);
+        let within_loops = code.edges.within_loops();
+        code.live = live_registers(&code, within_loops.contains(&true));
+        code.cycles = cycles::find(&code, &within_loops);
         Ok(code)
     }
 
@@ -206,18 +221,29 @@ impl Code {
         Ok(())
     }
 
+    /// The slots that call something, or take the address of a function.
+    fn calls(&self) -> Vec<usize> {
+        let calls = |insn: &Result<Insn<Offset>, DecodeErrorKind>| {
+            matches!(insn, Ok(Insn::Call { .. } | Insn::LoadImm64 { imm: Imm64::Code(_), .. }))
+        };
+        let slots = self.insns.iter().enumerate();
+        slots.filter(|(_, insn)| calls(insn)).map(|(at, _)| at).collect()
+    }
+
     /// Which functions may change the packet, by a helper or by a function they call.
-    fn find_packet_changes(&mut self) {
+    fn find_packet_changes(&mut self, calls: &[usize]) {
         let mut changed = true;
         while changed {
             changed = false;
             for index in 0..self.functions.len() {
-                let Function { entry, end, changes_packet, may_sleep, .. } = self.functions[index];
-                if !changes_packet && (entry..end).any(|at| self.may_change_packet(at)) {
+                let function = &self.functions[index];
+                let Function { changes_packet, may_sleep, .. } = *function;
+                let calls = function.of_its_slots(calls);
+                if !changes_packet && calls.iter().any(|at| self.may_change_packet(*at)) {
                     self.functions[index].changes_packet = true;
                     changed = true;
                 }
-                if !may_sleep && (entry..end).any(|at| self.may_sleep(at)) {
+                if !may_sleep && calls.iter().any(|at| self.may_sleep(*at)) {
                     self.functions[index].may_sleep = true;
                     changed = true;
                 }
@@ -226,13 +252,14 @@ impl Code {
     }
 
     /// Which functions may end the program with an exception.
-    fn find_exceptions(&mut self) {
+    fn find_exceptions(&mut self, calls: &[usize]) {
         let mut changed = true;
         while changed {
             changed = false;
             for index in 0..self.functions.len() {
-                let Function { entry, end, throws, .. } = self.functions[index];
-                if !throws && (entry..end).any(|at| self.may_throw(at)) {
+                let function = &self.functions[index];
+                let calls = function.of_its_slots(calls);
+                if !function.throws && calls.iter().any(|at| self.may_throw(*at)) {
                     self.functions[index].throws = true;
                     changed = true;
                 }
