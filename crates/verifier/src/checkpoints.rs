@@ -8,6 +8,7 @@ use crate::check::iterator::turns_differ;
 use crate::compare::{Comparison, Mode, Requirement, counterparts, mark_counterparts};
 use crate::explore::Walk;
 use crate::ids::IdMap;
+use crate::liveness::Regs;
 use crate::loops::{Cycles, Visits, same_callsites};
 use crate::rejection::{Check, Rule, fault};
 use crate::state::State;
@@ -263,7 +264,7 @@ impl Walk<'_> {
             let most = &mut self.stats.max_states_per_insn;
             *most = u64::from(remembered_here).max(*most);
             if add {
-                self.remember(list);
+                self.remember(list, own_fingerprint);
             }
         }
         Ok(covered)
@@ -328,7 +329,7 @@ impl Walk<'_> {
     fn is_same(&mut self, index: usize) -> bool {
         let Some(old) = &self.checkpoints.all[index].state else { return false };
         old.frames.len() == self.state.frames.len()
-            && old.top().all_regs_beside(self.state.top(), |_, a, b, shared| {
+            && old.top().all_regs_beside(self.state.top(), Regs::MAX, |_, a, b, shared| {
                 shared || a.same_but_for_node(b)
             })
             && old.may_goto == self.state.may_goto
@@ -443,13 +444,13 @@ impl Walk<'_> {
     }
 
     /// Remembers the state here; its numbers count as not mattering until they do.
-    fn remember(&mut self, list: usize) {
+    fn remember(&mut self, list: usize, own_fingerprint: Option<u32>) {
         for frame in &mut self.state.frames {
             frame.checkpoint(&mut self.nodes);
         }
         let index = self.checkpoints.all.len();
         let cycles = self.checkpoints.cycles.enter(&self.code, &self.state, self.at, index);
-        let fingerprint = fingerprint(&self.state);
+        let fingerprint = own_fingerprint.unwrap_or_else(|| fingerprint(&self.state));
         let before = self.checkpoints.lists[list].latest;
         let tally = Tally { fingerprint, branches: 1, hits: 0, misses: 0, before };
         self.checkpoints.tallies.push(tally);

@@ -8,7 +8,7 @@ use crate::ids::IdMap;
 use crate::precision::{Node, Nodes};
 use crate::state::State;
 use crate::state::frame::{Active, Place, REGS};
-use crate::state::stack::{Byte, SLOT_BYTES, Slot};
+use crate::state::stack::Slot;
 use crate::state::value::{ADD_CONST, Kind, NARROW_SUM, Reach, Value};
 use crate::structure::Code;
 
@@ -151,10 +151,9 @@ impl Comparison<'_> {
         }
         let live = self.code.live.get(at).copied().unwrap_or(u16::MAX);
         let precise = Precise { places: self.nodes.precise_places(old.written()), of: old };
-        old.all_regs_beside(current, |reg, a, b, shared| {
+        old.all_regs_beside(current, live, |reg, a, b, shared| {
             // What is the same covers itself, but for ids.
-            let covers = live >> reg & 1 == 0
-                || shared && a.has_no_id()
+            let covers = shared && a.has_no_id()
                 || self.values(a, b, |nodes| precise.contains(nodes, Place::Reg(reg), a));
             if !covers {
                 self.differed = Some((frame, Place::Reg(reg)));
@@ -245,9 +244,11 @@ impl Comparison<'_> {
         current: &Active,
         precise: Precise<'_>,
     ) -> bool {
+        let exact = self.mode == Mode::Exact;
         old.stack().all_beside(current.stack(), |index, a, b, shared| match b {
             // What is the same covers itself, but for ids.
             Some(_) if shared && (!a.has_value() || a.value.has_no_id()) => true,
+            Some(_) if !exact && a.is_all_misc() => true,
             Some(b) => {
                 let place = Place::Slot(index);
                 let covers = self.slots(a, b, |nodes, value| precise.contains(nodes, place, value));
@@ -256,7 +257,7 @@ impl Comparison<'_> {
                 }
                 covers
             }
-            None if self.mode == Mode::Exact => false,
+            None if exact => false,
             None => a.is_all_misc(),
         })
     }
@@ -276,23 +277,17 @@ impl Comparison<'_> {
         current: &Slot,
         is_precise: impl Fn(&Nodes, &Value) -> bool,
     ) -> bool {
-        if self.mode == Mode::Exact && old.bytes != current.bytes {
+        let differ = old.word() ^ current.word();
+        if self.mode == Mode::Exact && differ != 0 {
             return false;
-        }
-        if self.mode != Mode::Exact && old.is_all_misc() {
-            return true;
         }
         // Eight bytes of anything are a number of which nothing is known.
         if let (Some(a), Some(b)) = (as_number(old), as_number(current)) {
             let nowhere = !old.is_spilled();
             return self.values(a, b, |nodes| nowhere || is_precise(nodes, a));
         }
-        for index in 0..SLOT_BYTES {
-            match (old.bytes[index], current.bytes[index]) {
-                (Byte::Invalid | Byte::Misc, _) => {}
-                (a, b) if a == b => {}
-                _ => return false,
-            }
+        if differ & old.known_bytes() != 0 {
+            return false;
         }
         if old.is_iterator() {
             return self.iterators(&old.value, &current.value);
@@ -346,7 +341,9 @@ pub(crate) fn mark_counterparts(
     let mut changed = false;
     for (a, b, live) in frames_beside(code, old, current, at) {
         let counted = u128::MAX << REGS | u128::from(live);
-        let mut places = nodes.precise_places(a.written()) & counted;
+        // What is marked already needs no more.
+        let marked = nodes.precise_places(b.written());
+        let mut places = nodes.precise_places(a.written()) & counted & !marked;
         while places != 0 {
             let place = Place::of_number(places.trailing_zeros() as usize);
             places &= places - 1;

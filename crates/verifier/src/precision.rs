@@ -147,7 +147,10 @@ impl Nodes {
         }
         let first = self.written.len();
         let mut written = 0;
-        for place in (0..places).filter(|place| frame.contains(*place)) {
+        let mut left = frame.places & !(u128::MAX << places);
+        while left != 0 {
+            let place = left.trailing_zeros() as usize;
+            left &= left - 1;
             if let Some(node) = number(place) {
                 written |= 1 << place;
                 self.written.push(node);
@@ -213,39 +216,49 @@ impl Nodes {
     }
 
     /// Marks a number, and all it was computed from, as mattering. Whether it was not marked.
+    #[inline]
     pub(crate) fn mark(&mut self, node: Node) -> bool {
-        if self.is_precise(node) {
-            return false;
+        let is_new = !self.is_precise(node);
+        if is_new {
+            self.mark_slice(node);
         }
-        self.pending.push(node);
-        while let Some(node) = self.pending.pop() {
+        is_new
+    }
+
+    /// Most numbers come from one other: only further ones wait.
+    fn mark_slice(&mut self, node: Node) {
+        let mut next = Some(node);
+        while let Some(node) = next {
             if self.is_precise(node) {
+                next = self.pending.pop();
                 continue;
             }
-            match node.block() {
+            let from = match node.block() {
                 Some((index, place)) => {
                     let block = &mut self.blocks[index];
                     block.precise |= 1 << place;
-                    let has_dependent = block.dependent >> place & 1 == 1;
-                    let before = if block.written >> place & 1 == 1 {
+                    if block.dependent >> place & 1 == 1
+                        && let Some(on) = self.dependent.get(&node)
+                    {
+                        self.pending.push(*on);
+                    }
+                    if block.written >> place & 1 == 1 {
                         let earlier = block.written & ((1 << place) - 1);
                         self.written[block.first + earlier.count_ones() as usize]
                     } else {
                         Node::of_block(block.before, place)
-                    };
-                    self.pending.push(before);
-                    if has_dependent && let Some(on) = self.dependent.get(&node) {
-                        self.pending.push(*on);
                     }
                 }
                 None => {
                     let entry = &mut self.entries[node.0 as usize];
                     entry.precise = true;
-                    self.pending.extend(entry.operands);
+                    let [first, second] = entry.operands;
+                    self.pending.push(second);
+                    first
                 }
-            }
+            };
+            next = Some(from);
         }
-        true
     }
 }
 

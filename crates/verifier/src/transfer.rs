@@ -30,12 +30,12 @@ impl Walk<'_> {
             Insn::Store { size, mem, src } => {
                 let stored = match src {
                     Src::Reg(reg) => {
-                        self.read(reg)?;
+                        self.check_readable(reg)?;
                         Stored::Reg(reg)
                     }
                     Src::Imm(imm) => Stored::Imm(imm),
                 };
-                self.read(mem.base)?;
+                self.check_readable(mem.base)?;
                 self.store_insn(mem, size, stored)?;
             }
             Insn::Atomic { op, width, mem, src } => self.atomic(op, width, mem, src)?,

@@ -1,7 +1,10 @@
 //! Arithmetic on numbers, and moves.
 
+use crate::domain::Scalar;
 use crate::explore::Walk;
+use crate::precision::Node;
 use crate::rejection::{Check, Rule, fault};
+use crate::state::frame::Place;
 use crate::state::value::{ADD_CONST, NARROW_SUM, Value};
 use skep_bpf::insn::{Reg, Src};
 use skep_bpf::op::{AluOp, Endian, Movsx, SwapBits, Width};
@@ -12,67 +15,87 @@ impl Walk<'_> {
         if op == AluOp::Mov {
             return self.mov(width, dst, src);
         }
-        let right = match src {
-            Src::Reg(reg) => self.read(reg)?,
-            Src::Imm(imm) => Value::constant(i64::from(imm) as u64),
-        };
-        let left = self.read(dst)?;
+        if let Src::Reg(reg) = src {
+            self.check_readable(reg)?;
+        }
+        self.check_readable(dst)?;
         if let Src::Imm(imm) = src {
             check_immediate(op, width, imm)?;
         }
         self.check_writable(dst)?;
-        match (left.kind.is_pointer(), right.kind.is_pointer()) {
+        let is_pointer = |reg| self.state.as_written(reg).kind.is_pointer();
+        let right_is_pointer = match src {
+            Src::Reg(reg) => is_pointer(reg),
+            Src::Imm(_) => false,
+        };
+        match (is_pointer(dst), right_is_pointer) {
             (true, true) if op == AluOp::Sub => self.write(dst, Value::UNKNOWN),
             (true, true) => fault(
                 Rule::PointerArithmetic,
                 format!("R{} pointer {} pointer prohibited", dst.index(), op.row().symbol),
             ),
             (false, true) => {
+                let (left, right) = (self.state.reg(dst), self.operand(src));
                 self.mark_precise(&left);
                 self.pointer_arith(op, width, dst, &right, &left, false)
             }
             (true, false) => {
+                let (left, right) = (self.state.reg(dst), self.operand(src));
                 self.mark_precise(&right);
                 self.pointer_arith(op, width, dst, &left, &right, true)
             }
-            (false, false) => self.scalar_arith(op, width, dst, src, left, right),
+            (false, false) => self.scalar_arith(op, width, dst, src),
         }
     }
 
-    fn scalar_arith(
-        &mut self,
-        op: AluOp,
-        width: Width,
-        dst: Reg,
-        src: Src,
-        mut left: Value,
-        right: Value,
-    ) -> Check {
+    /// A source operand.
+    pub(crate) fn operand(&self, src: Src) -> Value {
+        match src {
+            Src::Reg(reg) => self.state.reg(reg),
+            Src::Imm(imm) => Value::constant(i64::from(imm) as u64),
+        }
+    }
+
+    fn scalar_arith(&mut self, op: AluOp, width: Width, dst: Reg, src: Src) -> Check {
+        let (right, right_node) = match src {
+            Src::Reg(reg) => (self.state.as_written(reg).scalar, self.node_of(reg)),
+            Src::Imm(imm) => (Scalar::constant(i64::from(imm) as u64), Node::NONE),
+        };
         // A mask of one bit repeated: the two cases are walked apart.
         if matches!(op, AluOp::And | AluOp::Or)
-            && right.scalar.as_constant().is_some()
-            && let Some((minus_one, zero)) = left.scalar.split_sign_mask()
+            && right.as_constant().is_some()
+            && let Some((minus_one, zero)) = self.state.as_written(dst).scalar.split_sign_mask()
         {
+            let left = self.state.reg(dst);
             let mut other = self.state.clone();
             other.set(dst, Value { scalar: zero, id: 0, off: 0, ..left });
             self.push(other, self.at, None)?;
-            left = Value { scalar: minus_one, id: 0, off: 0, ..left };
+            self.state.set(dst, Value { scalar: minus_one, id: 0, off: 0, ..left });
         }
-        let mut result = Value::number(left.scalar.alu(op, width, right.scalar));
-        result.node = self.nodes.join(left.node, right.node);
+        let left_node = self.node_of(dst);
+        let left = self.state.as_written(dst);
+        let mut result = Value::number(left.scalar.alu(op, width, right));
         // A constant added to a copy: still related to the others.
         let same = src == Src::Reg(dst);
         if matches!(op, AluOp::Add | AluOp::Sub)
             && left.id != 0
             && left.id & ADD_CONST == 0
             && !same
-            && let Some(constant) = right.scalar.as_constant()
-            && let Some((flags, added)) = relation(op, width, &left, constant)
+            && let Some(constant) = right.as_constant()
+            && let Some((flags, added)) = relation(op, width, left, constant)
         {
             result.id = left.id | flags;
             result.off = added;
         }
-        self.write(dst, result)
+        result.node = self.nodes.join(left_node, right_node);
+        self.state.set(dst, result);
+        Ok(())
+    }
+
+    /// The node that a register's value has now.
+    #[inline]
+    fn node_of(&self, reg: Reg) -> Node {
+        self.state.top().node(Place::Reg(reg.index()), self.state.as_written(reg))
     }
 
     fn mov(&mut self, width: Width, dst: Reg, src: Src) -> Check {
@@ -86,8 +109,9 @@ impl Walk<'_> {
             }
             Src::Reg(reg) => reg,
         };
-        let value = self.read(reg)?;
+        self.check_readable(reg)?;
         self.check_writable(dst)?;
+        let value = self.state.as_written(reg);
         match width {
             Width::W64 => {
                 let value = self.share_id(reg);
@@ -95,7 +119,7 @@ impl Walk<'_> {
             }
             Width::W32 if value.is_scalar() => {
                 let fits = value.scalar.wide().umax <= u64::from(u32::MAX);
-                let mut value = if fits { self.share_id(reg) } else { value };
+                let mut value = if fits { self.share_id(reg) } else { self.state.reg(reg) };
                 if !fits {
                     value.clear_id();
                 }

@@ -29,35 +29,38 @@ impl Walk<'_> {
         src: Src,
         target: usize,
     ) -> Check<Step> {
-        let left = self.read(dst)?;
+        self.check_readable(dst)?;
+        if let Src::Reg(reg) = src {
+            self.check_readable(reg)?;
+        }
+        let left = self.state.as_written(dst);
+        let constant;
         let right = match src {
-            Src::Reg(reg) => self.read(reg)?,
-            Src::Imm(imm) => Value::constant(i64::from(imm) as u64),
+            Src::Reg(reg) => self.state.as_written(reg),
+            Src::Imm(imm) => {
+                constant = Value::constant(i64::from(imm) as u64);
+                &constant
+            }
         };
-        if [left.kind, right.kind].iter().any(|kind| matches!(kind, Kind::Stack { .. })) {
+        let on_stack = [left, right].iter().any(|value| matches!(value.kind, Kind::Stack { .. }));
+        let decided = decide(cond, width, left, right);
+        if on_stack {
             self.note_history();
         }
-        if let Some(taken) = decide(cond, width, &left, &right) {
+        if let Some(taken) = decided {
             // Only of numbers does the decision depend on what is known.
-            self.mark_precise(&left);
-            self.mark_precise(&right);
+            self.mark_precise_reg(dst);
+            if let Src::Reg(reg) = src {
+                self.mark_precise_reg(reg);
+            }
             return Ok(if taken { Step::Jump(target) } else { Step::Next });
         }
-        self.fork(cond, width, dst, src, left, right, target)?;
+        self.fork(cond, width, dst, src, target)?;
         Ok(Step::Next)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one instruction and its operands")]
-    fn fork(
-        &mut self,
-        cond: Cond,
-        width: Width,
-        dst: Reg,
-        src: Src,
-        left: Value,
-        right: Value,
-        target: usize,
-    ) -> Check {
+    fn fork(&mut self, cond: Cond, width: Width, dst: Reg, src: Src, target: usize) -> Check {
+        let (left, right) = (self.state.reg(dst), self.operand(src));
         let src_reg = match src {
             Src::Reg(reg) => Some(reg),
             Src::Imm(_) => None,
@@ -162,14 +165,14 @@ fn decide(cond: Cond, width: Width, left: &Value, right: &Value) -> Option<bool>
 }
 
 fn refine_in(state: &mut State, cond: Cond, width: Width, dst: Reg, src: Src, taken: bool) {
-    let left = state.reg(dst).scalar;
+    let left = state.as_written(dst).scalar;
     match src {
         Src::Reg(src) if src == dst => {
             let (refined, _) = refine_same(cond, width, left, taken).as_linux();
             state.reg_mut(dst).scalar = refined;
         }
         Src::Reg(src) => {
-            let right = state.reg(src).scalar;
+            let right = state.as_written(src).scalar;
             let (left, right) = refine(cond, width, left, right, taken).as_linux();
             state.reg_mut(dst).scalar = left;
             state.reg_mut(src).scalar = right;
@@ -188,10 +191,11 @@ fn value_at(state: &mut State, linked: Linked) -> &mut Value {
 
 /// What was learnt of a register holds of the numbers related to it.
 fn sync_linked(state: &mut State, reg: Reg, linked: &[Linked]) {
-    let known = state.reg(reg);
-    if !known.is_scalar() || known.id == 0 {
+    let known = state.as_written(reg);
+    if linked.is_empty() || !known.is_scalar() || known.id == 0 {
         return;
     }
+    let known = state.reg(reg);
     let top = state.depth();
     for entry in linked {
         if usize::from(entry.frame) == top && entry.place == Place::Reg(reg.index()) {

@@ -43,18 +43,19 @@ impl Place {
 impl Walk<'_> {
     /// A load instruction.
     pub(crate) fn load_insn(&mut self, dst: Reg, mem: Mem, size: Size, extend: Extend) -> Check {
-        let pointer = self.read(mem.base)?;
+        self.check_readable(mem.base)?;
+        let kind = self.state.as_written(mem.base).kind;
         self.check_writable(dst)?;
         let value = self.load(Place::of(mem, size), extend, false)?;
         self.state.set(dst, value);
-        self.same_pointers(pointer)
+        self.same_pointers(kind)
     }
 
     /// A store instruction, operands read.
     pub(crate) fn store_insn(&mut self, mem: Mem, size: Size, stored: Stored) -> Check {
-        let pointer = self.state.reg(mem.base);
+        let kind = self.state.as_written(mem.base).kind;
         self.store(Place::of(mem, size), stored)?;
-        self.same_pointers(pointer)
+        self.same_pointers(kind)
     }
 
     /// A load with acquire ordering.
@@ -66,7 +67,7 @@ impl Walk<'_> {
         self.check_alignment(&place, true)?;
         let value = self.load(place, Extend::Zero, false)?;
         self.state.set(dst, value);
-        self.same_pointers(pointer)
+        self.same_pointers(pointer.kind)
     }
 
     /// A store with release ordering.
@@ -77,7 +78,7 @@ impl Walk<'_> {
         let place = Place::of(mem, size);
         self.check_alignment(&place, true)?;
         self.store(place, Stored::Reg(src))?;
-        self.same_pointers(pointer)
+        self.same_pointers(pointer.kind)
     }
 
     /// An atomic read-modify-write operation.
@@ -106,8 +107,7 @@ impl Walk<'_> {
             let value = self.load(place, Extend::Zero, false)?;
             self.state.set(reg, value);
         }
-        let pointer = self.state.reg(mem.base);
-        self.same_pointers(pointer)?;
+        self.same_pointers(self.state.as_written(mem.base).kind)?;
         self.store(place, Stored::Unknown)
     }
 
@@ -132,24 +132,24 @@ impl Walk<'_> {
     /// What a load gives; `discard` if it goes to no register.
     pub(crate) fn load(&mut self, place: Place, extend: Extend, discard: bool) -> Check<Value> {
         self.check_alignment(&place, false)?;
-        let pointer = self.state.reg(place.base);
-        if let Kind::Stack { .. } = pointer.kind {
-            return self.load_stack(place, extend, discard);
-        }
-        if pointer.kind == Kind::Context {
-            return self.load_context(place, extend);
-        }
-        if let Kind::Btf { type_id, trust } = pointer.kind {
-            return self.load_object(place, extend, &pointer, type_id, trust);
+        match self.state.as_written(place.base).kind {
+            Kind::Stack { .. } => return self.load_stack(place, extend, discard),
+            Kind::Context => return self.load_context(place, extend),
+            Kind::Btf { type_id, trust } => {
+                let pointer = self.state.reg(place.base);
+                return self.load_object(place, extend, &pointer, type_id, trust);
+            }
+            _ => {}
         }
         self.check_memory(place, Access::Read)?;
-        if let (Some(field), Kind::MapValue(map)) =
-            (self.pointer_field(&pointer, place)?, pointer.kind)
-        {
-            return self.load_pointer_field(map, &field);
-        }
-        if let Some(x) = self.constant_at(&pointer, place) {
-            return Ok(Value::number(Scalar::constant(x).extended(place.size, extend)));
+        let pointer = self.state.as_written(place.base);
+        if let Kind::MapValue(map) = pointer.kind {
+            if let Some(field) = self.pointer_field(pointer, place)? {
+                return self.load_pointer_field(map, &field);
+            }
+            if let Some(x) = self.constant_at(pointer, place) {
+                return Ok(Value::number(Scalar::constant(x).extended(place.size, extend)));
+            }
         }
         Ok(Value::number(Scalar::loaded(place.size, extend)))
     }
@@ -157,15 +157,14 @@ impl Walk<'_> {
     /// A store.
     pub(crate) fn store(&mut self, place: Place, stored: Stored) -> Check {
         self.check_alignment(&place, false)?;
-        let pointer = self.state.reg(place.base);
-        if let Kind::Stack { .. } = pointer.kind {
-            return self.store_stack(place, stored);
-        }
-        if pointer.kind == Kind::Context {
-            return self.store_context(place, stored);
+        match self.state.as_written(place.base).kind {
+            Kind::Stack { .. } => return self.store_stack(place, stored),
+            Kind::Context => return self.store_context(place, stored),
+            _ => {}
         }
         self.check_memory(place, Access::Write)?;
-        match (self.pointer_field(&pointer, place)?, pointer.kind) {
+        let pointer = self.state.as_written(place.base);
+        match (self.pointer_field(pointer, place)?, pointer.kind) {
             (Some(field), Kind::MapValue(map)) => self.store_pointer_field(map, &field, stored),
             _ => Ok(()),
         }
@@ -173,11 +172,11 @@ impl Walk<'_> {
 
     /// An access to anything but stack and context.
     fn check_memory(&mut self, place: Place, access: Access) -> Check {
-        let pointer = self.state.reg(place.base);
+        let pointer = self.state.as_written(place.base);
         let reg = place.base;
         let off = i64::from(place.off) + i64::from(pointer.off);
         if pointer.or_null || !pointer.kind.is_pointer() {
-            return self.not_a_pointer(reg, &pointer);
+            return self.not_a_pointer(reg, pointer);
         }
         match pointer.kind {
             Kind::MapValue(map) => {
@@ -208,6 +207,7 @@ impl Walk<'_> {
             Kind::Slice(slice) => self.check_region(reg, off, place.bytes(), slice.size, false),
             Kind::UntrustedMemory => Ok(()),
             Kind::Allocated(object) => {
+                let pointer = self.state.reg(reg);
                 self.check_object_access(reg, &pointer, object, place, access)
             }
             Kind::Packet(_) | Kind::PacketMeta(_) => {
@@ -218,10 +218,13 @@ impl Walk<'_> {
             }
             Kind::FlowKeys => check_flow_keys(off, place.bytes()),
             Kind::Socket | Kind::SockCommon | Kind::TcpSock | Kind::XdpSock => {
-                self.check_socket(reg, &pointer, off, place, access)
+                self.check_socket(reg, pointer, off, place, access)
             }
-            Kind::TracepointBuffer => check_tracepoint_buffer(reg, &pointer, off, place.bytes()),
-            Kind::Btf { type_id, trust } => self.store_object(place, &pointer, type_id, trust),
+            Kind::TracepointBuffer => check_tracepoint_buffer(reg, pointer, off, place.bytes()),
+            Kind::Btf { type_id, trust } => {
+                let pointer = self.state.reg(reg);
+                self.store_object(place, &pointer, type_id, trust)
+            }
             Kind::ConstMap(_) if access == Access::Write => {
                 fault(Rule::Permission, "only read from bpf_array is supported")
             }
@@ -234,7 +237,7 @@ impl Walk<'_> {
             | Kind::Dynptr { .. }
             | Kind::Iterator { .. }
             | Kind::Function(_)
-            | Kind::PacketEnd => self.not_a_pointer(reg, &pointer),
+            | Kind::PacketEnd => self.not_a_pointer(reg, pointer),
         }
     }
 
@@ -245,11 +248,11 @@ impl Walk<'_> {
 
     /// Accesses are aligned where the kernel needs it: on the stack, and if asked for.
     pub(crate) fn check_alignment(&self, place: &Place, once: bool) -> Check {
-        let pointer = self.state.reg(place.base);
+        let pointer = self.state.as_written(place.base);
         let bytes = place.size.bytes();
         let on_stack = matches!(pointer.kind, Kind::Stack { .. });
         let strict = once || on_stack || self.input.profile.strict_alignment;
-        self.check_aligned(&pointer, place.off, bytes, strict)
+        self.check_aligned(pointer, place.off, bytes, strict)
     }
 
     /// A pointer with an offset is a multiple of a size.
@@ -301,18 +304,18 @@ impl Walk<'_> {
     }
 
     /// An instruction uses pointers of kinds that are compiled in one way only.
-    fn same_pointers(&mut self, pointer: Value) -> Check {
+    fn same_pointers(&mut self, pointer: Kind) -> Check {
         let at = self.at;
         let own_way = |kind: Kind| {
             kind == Kind::Context
                 || kind.is_socket()
                 || matches!(kind, Kind::Btf { .. } | Kind::Allocated(_))
         };
-        let known = *self.pointer_kinds[at].get_or_insert(pointer.kind);
-        if !known.same_type(pointer.kind) && (own_way(known) || own_way(pointer.kind)) {
+        let known = *self.pointer_kinds[at].get_or_insert(pointer);
+        if !known.same_type(pointer) && (own_way(known) || own_way(pointer)) {
             return fault(Rule::MixedPointers, "same insn cannot be used with different pointers");
         }
-        let region = match pointer.kind {
+        let region = match pointer {
             Kind::Stack { .. } => Region::Stack,
             Kind::Context => Region::Context,
             Kind::Packet(_) | Kind::PacketMeta(_) => Region::Packet,

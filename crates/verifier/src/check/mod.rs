@@ -33,20 +33,29 @@ pub(crate) mod typed_call;
 
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault};
-use crate::state::value::Value;
+use crate::state::frame::Place;
+use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
 
 impl Walk<'_> {
     /// A register that is read.
+    #[inline]
     pub(crate) fn read(&self, reg: Reg) -> Check<Value> {
-        let value = self.state.reg(reg);
-        if matches!(value.kind, crate::state::value::Kind::Invalid) {
-            return fault(Rule::Uninitialised, format!("R{} !read_ok", reg.index()));
+        self.check_readable(reg)?;
+        Ok(self.state.reg(reg))
+    }
+
+    /// A register that will be read.
+    #[inline]
+    pub(crate) fn check_readable(&self, reg: Reg) -> Check {
+        match self.state.as_written(reg).kind {
+            Kind::Invalid => not_written(reg),
+            _ => Ok(()),
         }
-        Ok(value)
     }
 
     /// A register that will be written.
+    #[inline]
     pub(crate) fn check_writable(&self, reg: Reg) -> Check {
         if reg == Reg::R10 {
             return fault(Rule::FramePointer, "frame pointer is read only");
@@ -55,6 +64,7 @@ impl Walk<'_> {
     }
 
     /// Writes a register.
+    #[inline]
     pub(crate) fn write(&mut self, reg: Reg, value: Value) -> Check {
         self.check_writable(reg)?;
         self.state.set(reg, value);
@@ -67,4 +77,18 @@ impl Walk<'_> {
             self.nodes.mark(value.node);
         }
     }
+
+    /// The same of what is in a register.
+    #[inline]
+    pub(crate) fn mark_precise_reg(&mut self, reg: Reg) {
+        let (frame, value) = (self.state.top(), self.state.as_written(reg));
+        if value.is_scalar() {
+            self.nodes.mark(frame.node(Place::Reg(reg.index()), value));
+        }
+    }
+}
+
+#[cold]
+fn not_written<T>(reg: Reg) -> Check<T> {
+    fault(Rule::Uninitialised, format!("R{} !read_ok", reg.index()))
 }

@@ -28,7 +28,7 @@ impl Walk<'_> {
         size: u32,
         zero_allowed: bool,
     ) -> Check {
-        let pointer = self.state.reg(reg);
+        let pointer = self.state.as_written(reg);
         let number = reg.index();
         let bounds = pointer.scalar.wide();
         let first = bounds.smin.checked_add(off);
@@ -47,7 +47,7 @@ impl Walk<'_> {
         if !fits(first, bytes, size, zero_allowed) {
             return detailed(
                 Rule::MemoryBounds,
-                outside(&pointer, first, bytes, size),
+                outside(pointer, first, bytes, size),
                 format!("R{number} min value is outside of the allowed memory range"),
             );
         }
@@ -63,7 +63,7 @@ impl Walk<'_> {
         if !fits(last, bytes, size, zero_allowed) {
             return detailed(
                 Rule::MemoryBounds,
-                outside(&pointer, last, bytes, size),
+                outside(pointer, last, bytes, size),
                 format!("R{number} max value is outside of the allowed memory range"),
             );
         }
@@ -82,7 +82,7 @@ impl Walk<'_> {
     ) -> Check {
         let facts = self.map(map)?;
         self.check_region(reg, off, bytes, facts.value_size, zero_allowed)?;
-        let bounds = self.state.reg(reg).scalar.wide();
+        let bounds = self.state.as_written(reg).scalar.wide();
         for field in &facts.fields {
             let (start, end) = (i64::from(field.offset), i64::from(field.offset + field.size));
             // The bounds were just found to be small.
@@ -153,7 +153,7 @@ impl Walk<'_> {
 
     /// The packet or its metadata.
     pub(crate) fn check_packet(&self, reg: Reg, off: i64, bytes: i64, zero_allowed: bool) -> Check {
-        let pointer = self.state.reg(reg);
+        let pointer = self.state.as_written(reg);
         let number = reg.index();
         if pointer.scalar.wide().smin < 0 {
             return fault(

@@ -30,7 +30,7 @@ impl Walk<'_> {
         bytes: i64,
         access: Access,
     ) -> Check<StackRange> {
-        let pointer = self.state.reg(reg);
+        let pointer = self.state.as_written(reg);
         let number = reg.index();
         let Kind::Stack { frame } = pointer.kind else {
             return fault(Rule::Stack, format!("R{number} does not point to the stack"));
@@ -85,7 +85,7 @@ impl Walk<'_> {
         extend: Extend,
         discard: bool,
     ) -> Check<Value> {
-        let pointer = self.state.reg(place.base);
+        let pointer = self.state.as_written(place.base);
         let off = i64::from(pointer.off) + i64::from(place.off);
         let range = self.stack_range(place.base, off, place.bytes(), Access::Read)?;
         if discard && !range.fixed {
@@ -93,7 +93,7 @@ impl Walk<'_> {
                 Rule::Stack,
                 format!(
                     "variable offset stack pointer cannot be passed into helper function; var_off={} off={off} size={}",
-                    pointer.scalar.tnum(),
+                    self.state.as_written(place.base).scalar.tnum(),
                     place.bytes()
                 ),
             );
@@ -122,6 +122,10 @@ impl Walk<'_> {
     /// register only where the range is not fixed, and for helpers.
     fn check_plain(&self, reg: Option<Reg>, range: StackRange) -> Check {
         let stack = self.state.frame(range.frame).stack();
+        let has_objects = |slot| stack.get(slot).is_some_and(Slot::has_object_bytes);
+        if !(slot_of(range.end - 1)..=slot_of(range.first)).any(has_objects) {
+            return Ok(());
+        }
         let is_object = |off: &i64| {
             stack.get(slot_of(*off)).is_some_and(|slot| {
                 matches!(slot.bytes[byte_of(*off)], Byte::Iterator | Byte::Dynptr)
@@ -190,8 +194,7 @@ impl Walk<'_> {
 
     /// A store to the stack.
     pub(crate) fn store_stack(&mut self, place: Place, stored: Stored) -> Check {
-        let pointer = self.state.reg(place.base);
-        let off = i64::from(pointer.off) + i64::from(place.off);
+        let off = i64::from(self.state.as_written(place.base).off) + i64::from(place.off);
         let range = self.stack_range(place.base, off, place.bytes(), Access::Write)?;
         if range.fixed {
             self.store_fixed(range, stored)
@@ -267,7 +270,7 @@ impl Walk<'_> {
 
     fn is_stored_zero(&self, stored: Stored) -> bool {
         match stored {
-            Stored::Reg(reg) => self.state.reg(reg).is_zero(),
+            Stored::Reg(reg) => self.state.as_written(reg).is_zero(),
             Stored::Imm(imm) => imm == 0,
             Stored::Unknown => false,
         }

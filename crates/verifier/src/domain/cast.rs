@@ -11,7 +11,24 @@ impl Scalar {
     /// What a load of so many bytes of unknown contents gives.
     #[must_use]
     pub fn loaded(size: Size, extend: Extend) -> Self {
-        Self::UNKNOWN.extended(size, extend)
+        match (size, extend) {
+            (Size::Dw, _) => Self::UNKNOWN,
+            (_, Extend::Zero) => Self::of_bits(size.bytes() * 8),
+            (_, Extend::Sign) => Self::UNKNOWN.sign_extend(size.bytes() * 8),
+        }
+    }
+
+    /// The numbers of `bits` bits (at most 32), which is what truncation of one of which nothing is
+    /// known comes to.
+    fn of_bits(bits: u32) -> Self {
+        let max = (1 << bits) - 1;
+        let low = if bits < 32 {
+            Bounds { umin: 0, umax: max, smin: 0, smax: max as i64 }
+        } else {
+            Bounds::FULL
+        };
+        let wide = Bounds { umin: 0, umax: max, smin: 0, smax: max as i64 };
+        Parts { tnum: TnumOf::UNKNOWN.low(bits), wide, low }.settle()
     }
 
     /// The low bytes of a number, extended, as a load reads them from memory.
@@ -19,6 +36,7 @@ impl Scalar {
     pub fn extended(self, size: Size, extend: Extend) -> Self {
         match (size, extend) {
             (Size::Dw, _) => self,
+            (_, Extend::Zero) if self.is_unknown() => Self::loaded(size, extend),
             (_, Extend::Zero) => self.truncate(size.bytes() * 8),
             (_, Extend::Sign) => self.sign_extend(size.bytes() * 8),
         }
@@ -158,5 +176,18 @@ const fn low_of_same_sign<const H: u32>(min: i64, max: i64) -> Bounds<H> {
         umax: Bits::<H>::unsigned(max),
         smin: Bits::<H>::signed(min as u64),
         smax: Bits::<H>::signed(max as u64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_of_unknown_bytes_are_truncations_of_unknown_numbers() {
+        for size in Size::ALL.iter().filter(|size| **size != Size::Dw) {
+            let truncated = Scalar::UNKNOWN.truncate(size.bytes() * 8);
+            assert_eq!(Scalar::loaded(*size, Extend::Zero), truncated, "{size:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 use super::stack::{Slot, Stack};
 use super::value::{Kind, Value};
+use crate::liveness::Regs;
 use crate::precision::{Node, Nodes, Written};
 use core::ops::Deref;
 use skep_bpf::insn::Reg;
@@ -14,6 +15,8 @@ use std::rc::Rc;
 
 /// The number of registers.
 pub(crate) const REGS: usize = 11;
+/// All of them.
+const ALL_REGS: Regs = (1 << REGS) - 1;
 /// The number of registers that calls write, r0 to r5.
 const LOW: usize = 6;
 /// The number of registers that calls keep.
@@ -125,23 +128,22 @@ impl Frame {
         self.low.iter().chain(self.high.iter())
     }
 
-    /// Whether something holds of all registers of this frame, each given with its number, that of
-    /// another one, and whether the two are shared.
+    /// Whether something holds of all registers of a set in this frame, each given with its number,
+    /// that of another one, and whether the two are shared.
     #[inline]
     pub(crate) fn all_regs_beside(
         &self,
         other: &Frame,
+        set: Regs,
         mut holds: impl FnMut(usize, &Value, &Value, bool) -> bool,
     ) -> bool {
-        let shared = Rc::ptr_eq(&self.low, &other.low);
-        for reg in 0..LOW {
-            if !holds(reg, &self.low[reg], &other.low[reg], shared) {
-                return false;
-            }
-        }
-        let shared = Rc::ptr_eq(&self.high, &other.high);
-        for reg in 0..HIGH {
-            if !holds(LOW + reg, &self.high[reg], &other.high[reg], shared) {
+        let shared = [Rc::ptr_eq(&self.low, &other.low), Rc::ptr_eq(&self.high, &other.high)];
+        let mut left = set & ALL_REGS;
+        while left != 0 {
+            let reg = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let shared = shared[usize::from(reg >= LOW)];
+            if !holds(reg, self.value_of(reg), other.value_of(reg), shared) {
                 return false;
             }
         }

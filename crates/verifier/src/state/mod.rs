@@ -106,6 +106,12 @@ impl State {
         self.top().reg(reg.index())
     }
 
+    /// A register as it was written, without a copy: its node may be another one by now.
+    #[inline]
+    pub(crate) fn as_written(&self, reg: Reg) -> &Value {
+        self.top().value_of(reg.index())
+    }
+
     /// Sets a register.
     #[inline]
     pub(crate) fn set(&mut self, reg: Reg, value: Value) {

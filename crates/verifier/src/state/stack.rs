@@ -4,7 +4,7 @@
 //! the lowest address. A spilled register occupies the bytes from 0 on; `value` is meaningful
 //! while byte 0 is [`Byte::Spill`].
 
-use super::value::{Kind, Value};
+use super::value::Value;
 use std::rc::Rc;
 
 /// The size of the stack of one function, in bytes.
@@ -13,16 +13,17 @@ pub(crate) const STACK_BYTES: i64 = 512;
 /// The size of a slot in bytes.
 pub(crate) const SLOT_BYTES: usize = 8;
 
-/// What a byte of the stack holds.
+/// What a byte of the stack holds. The order is one that words of bytes can be asked about: of the
+/// first two nothing is known, the last two are what only calls may touch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Byte {
     /// Never written.
     Invalid,
-    /// Part of a spilled register.
-    Spill,
     /// Something.
     Misc,
+    /// Part of a spilled register.
+    Spill,
     /// Zero.
     Zero,
     /// Part of an iterator.
@@ -30,6 +31,16 @@ pub(crate) enum Byte {
     /// Part of a dynamic pointer; all of the slot is, then.
     Dynptr,
 }
+
+/// A word of bytes that are [`Byte::Misc`].
+const UNKNOWN_BYTES: u64 = u64::from_le_bytes([Byte::Misc as u8; SLOT_BYTES]);
+
+/// The bit that of all bytes [`Byte::Iterator`] and [`Byte::Dynptr`] have, in each byte of a word.
+const OBJECT_BYTES: u64 =
+    u64::from_le_bytes([Byte::Iterator as u8 & Byte::Dynptr as u8; SLOT_BYTES]);
+
+/// The top bit of each byte of a word.
+const TOP_BITS: u64 = u64::from_le_bytes([0x80; SLOT_BYTES]);
 
 /// Eight bytes of the stack.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -44,6 +55,7 @@ impl Slot {
         Slot { bytes: [Byte::Invalid; SLOT_BYTES], value: Value::INVALID };
 
     /// Whether it holds a spilled register or part of one.
+    #[inline]
     pub(crate) fn is_spilled(&self) -> bool {
         self.bytes[0] == Byte::Spill
     }
@@ -64,11 +76,13 @@ impl Slot {
     }
 
     /// Whether it holds a spilled number.
+    #[inline]
     pub(crate) fn is_spilled_scalar(&self) -> bool {
-        self.is_spilled() && self.value.kind == Kind::Scalar
+        self.is_spilled() && self.value.is_scalar()
     }
 
     /// Whether it holds a spilled number of eight bytes.
+    #[inline]
     pub(crate) fn is_spilled_scalar64(&self) -> bool {
         self.is_spilled_scalar() && self.bytes[SLOT_BYTES - 1] == Byte::Spill
     }
@@ -76,14 +90,37 @@ impl Slot {
     /// Whether it holds nothing that matters: something, or nothing at all.
     #[inline]
     pub(crate) fn is_all_misc(&self) -> bool {
-        // Without a branch for each byte: this is asked more often than anything else.
-        self.bytes.iter().fold(true, |all, byte| all & matches!(byte, Byte::Misc | Byte::Invalid))
+        self.word() & !UNKNOWN_BYTES == 0
+    }
+
+    /// All bytes in one word, the first one lowest: slots are compared more often than anything
+    /// else is done.
+    #[inline]
+    pub(crate) fn word(&self) -> u64 {
+        // Spelled out, because that becomes a single load wherever it is inlined.
+        let [a, b, c, d, e, f, g, h] = self.bytes;
+        let bytes = [a as u8, b as u8, c as u8, d as u8, e as u8, f as u8, g as u8, h as u8];
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Whether a byte is part of an object that only calls may touch.
+    #[inline]
+    pub(crate) fn has_object_bytes(&self) -> bool {
+        self.word() & OBJECT_BYTES != 0
+    }
+
+    /// The bytes of the word of which something is known, all bits of each set.
+    #[inline]
+    pub(crate) fn known_bytes(&self) -> u64 {
+        // A carry into the top bit of each byte that is not one of the first two.
+        let known = (self.word() & !UNKNOWN_BYTES) + (TOP_BITS - UNKNOWN_BYTES);
+        (known & TOP_BITS) / 0x80 * 0xff
     }
 
     /// Whether its value means something: a spilled register, or part of an object.
     #[inline]
     pub(crate) fn has_value(&self) -> bool {
-        !matches!(self.bytes[0], Byte::Invalid | Byte::Misc | Byte::Zero)
+        matches!(self.bytes[0], Byte::Spill | Byte::Iterator | Byte::Dynptr)
     }
 
     /// How many bytes of a register are spilled here.
@@ -131,8 +168,8 @@ type Chunk = [Slot; CHUNK];
 /// The slots of a stack, in chunks that are shared until written to.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub(crate) struct Stack {
-    /// Those of the last chunk beyond the length were never written.
-    chunks: Vec<Rc<Chunk>>,
+    /// As many as the length needs; the slots of the last one beyond it were never written.
+    chunks: [Option<Rc<Chunk>>; STACK_BYTES as usize / SLOT_BYTES / CHUNK],
     len: usize,
 }
 
@@ -146,14 +183,17 @@ impl Stack {
     /// A slot, if the stack reaches that far.
     #[inline]
     pub(crate) fn get(&self, slot: usize) -> Option<&Slot> {
-        if slot < self.len { Some(&self.chunks[slot / CHUNK][slot % CHUNK]) } else { None }
+        let chunk = self.chunks.get(slot / CHUNK)?.as_deref()?;
+        (slot < self.len).then(|| &chunk[slot % CHUNK])
     }
 
     /// A slot, which must be there.
     #[inline]
     pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Slot {
         assert!(slot < self.len, "the stack was made to reach this slot");
-        &mut Rc::make_mut(&mut self.chunks[slot / CHUNK])[slot % CHUNK]
+        let chunk = self.chunks[slot / CHUNK].as_mut();
+        let chunk = chunk.expect("the stack was made to reach this slot");
+        &mut Rc::make_mut(chunk)[slot % CHUNK]
     }
 
     /// Whether something holds of all slots of this stack, each given with its number, that of
@@ -165,14 +205,13 @@ impl Stack {
         mut holds: impl FnMut(usize, &Slot, Option<&Slot>, bool) -> bool,
     ) -> bool {
         // Loops, because chained iterators made this slow: it is done for every comparison.
-        for (chunk, own) in self.chunks.iter().enumerate() {
-            let theirs = other.chunks.get(chunk);
+        for (chunk, (own, theirs)) in self.chunks.iter().zip(&other.chunks).enumerate() {
+            let Some(own) = own else { break };
+            let theirs = theirs.as_ref();
             let shared = theirs.is_some_and(|theirs| Rc::ptr_eq(own, theirs));
-            for (index, slot) in own.iter().enumerate() {
-                let number = chunk * CHUNK + index;
-                if number >= self.len {
-                    break;
-                }
+            let first = chunk * CHUNK;
+            for (index, slot) in own.iter().take(self.len - first).enumerate() {
+                let number = first + index;
                 let beside = theirs.filter(|_| number < other.len).map(|theirs| &theirs[index]);
                 if !holds(number, slot, beside, shared) {
                     return false;
@@ -185,15 +224,16 @@ impl Stack {
     /// All slots.
     #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).take(self.len)
+        self.chunks.iter().flatten().flat_map(|chunk| chunk.iter()).take(self.len)
     }
 
     /// Adds slots that were never written, up to a number.
     pub(crate) fn grow(&mut self, len: usize) {
         if len > self.len {
             self.len = len;
-            let chunks = len.div_ceil(CHUNK);
-            self.chunks.resize_with(chunks, || Rc::new([Slot::INVALID; CHUNK]));
+            for chunk in self.chunks.iter_mut().take(len.div_ceil(CHUNK)) {
+                chunk.get_or_insert_with(|| Rc::new([Slot::INVALID; CHUNK]));
+            }
         }
     }
 }
