@@ -1,10 +1,11 @@
 //! How long the compilers take: `cargo bench -p skep-benches --bench compile -- [--rounds N]
-//! [--least INSNS] [--tier 1|2] [--unverified] [OBJECT.o ..]`.
+//! [--least INSNS] [--tier 1|2] [--unverified] [--made INSNS] [OBJECT.o ..]`.
 //!
-//! Without objects: our own programs, the kernels, and programs made to size. Each program is
-//! compiled again and again, the tiers in turn; figures are medians of the processor time from the
-//! loaded program to code that can be entered. The last part of it, the way of the bytes into
-//! executable memory (*install*), is measured once more by itself. Freeing is not counted.
+//! Without objects: our own programs, the kernels, and programs made to size; with `--made`
+//! programs of the sizes given alone. Each program is compiled again and again, the tiers in turn;
+//! figures are medians of the processor time from the loaded program to code that can be entered.
+//! The last part of it, the way of the bytes into executable memory (*install*), is measured once
+//! more by itself. Freeing is not counted.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -34,6 +35,7 @@ struct Arguments {
     least: usize,
     tiers: Vec<Tier>,
     verification: Verification,
+    made: Vec<usize>,
     files: Vec<PathBuf>,
 }
 
@@ -41,6 +43,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Failu
     let (mut rounds, mut least) = (11, 0);
     let mut tiers = vec![Tier::Template, Tier::Optimising];
     let (mut verification, mut files) = (Verification::Linux, Vec::new());
+    let mut made = Vec::new();
     while let Some(argument) = given.next() {
         let mut number = || -> Result<usize, Failure> {
             let value = given.next().ok_or_else(|| format!("{argument} needs a number"))?;
@@ -51,6 +54,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Failu
             "--bench" => {}
             "--rounds" => rounds = number()?.max(1),
             "--least" => least = number()?,
+            "--made" => made.push(number()?),
             "--tier" => {
                 tiers = vec![if number()? == 1 { Tier::Template } else { Tier::Optimising }]
             }
@@ -59,7 +63,7 @@ fn arguments(mut given: impl Iterator<Item = String>) -> Result<Arguments, Failu
             file => files.push(file.into()),
         }
     }
-    Ok(Arguments { rounds, least, tiers, verification, files })
+    Ok(Arguments { rounds, least, tiers, verification, made, files })
 }
 
 fn main() -> Result<(), Failure> {
@@ -71,7 +75,10 @@ fn main() -> Result<(), Failure> {
         "program", "insns", "", "us", "ns/insn", "install", "us", "us/insn"
     );
     let mut bench = Bench { target, arguments: &arguments, figures: Vec::new() };
-    if arguments.files.is_empty() {
+    for &insns in &arguments.made {
+        bench.code(&format!("made, {insns} instructions"), made(insns)?)?;
+    }
+    if arguments.files.is_empty() && arguments.made.is_empty() {
         bench.own()?;
     }
     for file in &arguments.files {
@@ -107,7 +114,7 @@ impl Bench<'_> {
     /// What there is without objects.
     fn own(&mut self) -> Result<(), Failure> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for insns in [2, 3_000, 30_000, 100_000] {
+        for insns in [2, 3_000, 10_000, 30_000, 100_000] {
             self.code(&format!("made, {insns} instructions"), made(insns)?)?;
         }
         for file in objects(&here.join("kernels"))? {
