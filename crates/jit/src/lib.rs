@@ -16,6 +16,8 @@ pub mod flow;
 
 pub mod code;
 
+mod blocks;
+
 mod lookup;
 
 pub mod ssa;

@@ -12,15 +12,14 @@ use skep_bpf::op::Width;
 const FEWEST: usize = 3;
 
 /// Balances the sums of loops of one block.
-pub(crate) fn balance(func: &mut Func) {
-    let order = func.reverse_postorder();
+pub(crate) fn balance(func: &mut Func, order: &[BlockId]) {
     let mut uses: Option<Vec<u32>> = None;
-    for &id in &order {
+    for &id in order {
         for index in 0..func.blocks[id.index()].params.len() {
             if !func.blocks[id.index()].term.edges().any(|edge| edge.to == id) {
                 break;
             }
-            let uses = uses.get_or_insert_with(|| func.use_counts(&order));
+            let uses = uses.get_or_insert_with(|| func.use_counts(order));
             let Some(sum) = Sum::find(func, uses, id, index) else { continue };
             sum.balance(func, id);
         }

@@ -2,13 +2,16 @@
 //! reads, blocks that only lead on.
 
 use super::dominators::Dominators;
-use super::ir::{BlockId, Edge, Func, Op, Term, Val};
+use super::ir::{Block, BlockId, Edge, Func, Op, Term, Val};
 
-/// Does all of it.
-pub(crate) fn cleanup(func: &mut Func, proved: bool) {
-    same_params(func);
-    merge_blocks(func);
-    dead_nodes(func, proved);
+/// Does all of it. The dominators are the function's before and after.
+pub(crate) fn cleanup(func: &mut Func, dominators: &mut Dominators, proved: bool) {
+    same_params(func, dominators);
+    if skip_empty(func, &dominators.order) {
+        *dominators = Dominators::new(func);
+    }
+    merge_blocks(func, dominators);
+    dead_nodes(func, &dominators.order, proved);
 }
 
 /// Follows replacements to their end.
@@ -73,63 +76,67 @@ pub(crate) fn replace_below(
 }
 
 /// Removes parameters to which all edges bring the same value, or the parameter itself.
-fn same_params(func: &mut Func) {
-    let order = func.reverse_postorder();
-    let mut incoming: Vec<Vec<(BlockId, u8)>> = vec![Vec::new(); func.blocks.len()];
-    for &id in &order {
-        for (which, edge) in func.blocks[id.index()].term.edges().enumerate() {
-            incoming[edge.to.index()].push((id, which as u8));
-        }
+fn same_params(func: &mut Func, dominators: &Dominators) {
+    let order = &dominators.order;
+    let has_params = |id: &BlockId| !func.blocks[id.index()].params.is_empty();
+    let blocks: Vec<BlockId> = order.iter().copied().filter(has_params).collect();
+    if blocks.is_empty() {
+        return;
     }
     let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
     let mut any = false;
     let mut changed = true;
     while changed {
         changed = false;
-        for &id in &order {
-            for index in 0..func.blocks[id.index()].params.len() {
-                let param = func.blocks[id.index()].params[index];
-                if replaced[param.index()] != param {
-                    continue;
-                }
-                let mut only = None;
-                let mut same = true;
-                for &(from, which) in &incoming[id.index()] {
-                    let term = &func.blocks[from.index()].term;
-                    let Some(edge) = term.edges().nth(which.into()) else { continue };
-                    let arg = resolve(&mut replaced, edge.args[index]);
-                    if arg != param {
-                        same &= only.is_none_or(|only| only == arg);
-                        only = Some(arg);
-                    }
-                }
-                if let (true, Some(only)) = (same, only) {
-                    replaced[param.index()] = only;
-                    changed = true;
-                }
-            }
+        for &id in &blocks {
+            changed |= brings_one(func, dominators, id, &mut replaced);
         }
-        for &id in &order {
-            let found = equal_params(func, id, &incoming[id.index()], &mut replaced);
-            changed |= found;
+        for &id in &blocks {
+            changed |= equal_params(func, dominators, id, &mut replaced);
         }
         any |= changed;
     }
     if !any {
         return;
     }
-    drop_params(func, &order, |param| replaced[param.index()] != param);
-    replace(func, &order, &mut replaced);
+    drop_params(func, order, |param| replaced[param.index()] != param);
+    replace(func, order, &mut replaced);
+}
+
+/// The edges that lead to a block.
+fn incoming<'a>(
+    func: &'a Func,
+    dominators: &'a Dominators,
+    id: BlockId,
+) -> impl Iterator<Item = &'a Edge> {
+    let terms = dominators.predecessors(id).iter().map(|from| &func.blocks[from.index()].term);
+    // Where both edges of a block lead here it is there twice, which does no harm.
+    terms.flat_map(Term::edges).filter(move |edge| edge.to == id)
+}
+
+/// Replaces the parameters of a block to which all edges bring one value.
+fn brings_one(func: &Func, dominators: &Dominators, id: BlockId, replaced: &mut [Val]) -> bool {
+    let mut changed = false;
+    for (index, &param) in func.blocks[id.index()].params.iter().enumerate() {
+        if replaced[param.index()] != param {
+            continue;
+        }
+        let mut only = None;
+        let same = incoming(func, dominators, id).all(|edge| {
+            let arg = resolve(replaced, edge.args[index]);
+            arg == param || *only.get_or_insert(arg) == arg
+        });
+        if let (true, Some(only)) = (same, only) {
+            replaced[param.index()] = only;
+            changed = true;
+        }
+    }
+    changed
 }
 
 /// Of parameters to which all edges bring the same values as to another, or both themselves, one
 /// is enough.
-fn equal_params(
-    func: &Func,
-    id: BlockId,
-    incoming: &[(BlockId, u8)],
-    replaced: &mut [Val],
-) -> bool {
+fn equal_params(func: &Func, dominators: &Dominators, id: BlockId, replaced: &mut [Val]) -> bool {
     let params = &func.blocks[id.index()].params;
     let mut changed = false;
     for (i, &first) in params.iter().enumerate() {
@@ -137,9 +144,7 @@ fn equal_params(
             if replaced[first.index()] != first || replaced[second.index()] != second {
                 continue;
             }
-            let same = incoming.iter().all(|&(from, which)| {
-                let term = &func.blocks[from.index()].term;
-                let Some(edge) = term.edges().nth(which.into()) else { return true };
+            let same = incoming(func, dominators, id).all(|edge| {
                 let (a, b) = (resolve(replaced, edge.args[i]), resolve(replaced, edge.args[j]));
                 a == b || (a == first && b == second)
             });
@@ -154,17 +159,26 @@ fn equal_params(
 
 /// Removes parameters and what edges bring to them.
 fn drop_params(func: &mut Func, order: &[BlockId], drops: impl Fn(Val) -> bool) {
-    let has = |func: &Func, block: BlockId| {
-        func.blocks[block.index()].params.iter().any(|param| drops(*param))
-    };
+    let mut loses = vec![false; func.blocks.len()];
+    let mut any = false;
     for &id in order {
+        let dropped = func.blocks[id.index()].params.iter().any(|param| drops(*param));
+        loses[id.index()] = dropped;
+        any |= dropped;
+    }
+    if !any {
+        return;
+    }
+    for &id in order {
+        let leads_there = |to: BlockId| loses[to.index()];
+        if !func.blocks[id.index()].term.successors().into_iter().flatten().any(leads_there) {
+            continue;
+        }
         let mut term = std::mem::replace(&mut func.blocks[id.index()].term, Term::Return(Val(0)));
-        for edge in term.edges_mut() {
-            if has(func, edge.to) {
-                let params = &func.blocks[edge.to.index()].params;
-                let mut keep = params.iter().map(|param| !drops(*param));
-                edge.args.retain(|_| keep.next().unwrap_or(true));
-            }
+        for edge in term.edges_mut().filter(|edge| leads_there(edge.to)) {
+            let params = &func.blocks[edge.to.index()].params;
+            let mut keep = params.iter().map(|param| !drops(*param));
+            edge.args.retain(|_| keep.next().unwrap_or(true));
         }
         func.blocks[id.index()].term = term;
     }
@@ -173,79 +187,97 @@ fn drop_params(func: &mut Func, order: &[BlockId], drops: impl Fn(Val) -> bool) 
     }
 }
 
-/// Puts a block behind the only one that leads to it, and leads past blocks that do nothing.
-fn merge_blocks(func: &mut Func) {
-    skip_empty(func);
-    let order = func.reverse_postorder();
-    let mut count = vec![0_u32; func.blocks.len()];
-    for &id in &order {
-        for edge in func.blocks[id.index()].term.edges() {
-            count[edge.to.index()] += 1;
-        }
-    }
-    let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
-    let mut merged = vec![false; func.blocks.len()];
-    let mut any = false;
-    for &id in &order {
-        if merged[id.index()] {
+/// Puts a block behind the only one that leads to it.
+fn merge_blocks(func: &mut Func, dominators: &mut Dominators) {
+    let mut merged: Vec<bool> = Vec::new();
+    let mut brought: Vec<(Val, Val)> = Vec::new();
+    for &id in &dominators.order {
+        if merged.get(id.index()).is_some_and(|merged| *merged) {
             continue;
         }
         while let Term::Jump(Edge { to, args }) = &func.blocks[id.index()].term {
             let to = *to;
-            if count[to.index()] != 1 || to == id || to == BlockId::ENTRY {
+            if dominators.predecessors(to).len() != 1 || to == id || to == BlockId::ENTRY {
                 break;
             }
-            let args = args.clone();
+            let next = &func.blocks[to.index()];
+            brought.extend(next.params.iter().copied().zip(args.iter().copied()));
             let next = &mut func.blocks[to.index()];
-            let params = std::mem::take(&mut next.params);
+            next.params.clear();
             let nodes = std::mem::take(&mut next.nodes);
             let pc = next.pc;
             let unused = Term::Unsupported { pc: skep_bpf::program::Pc::START };
             let term = std::mem::replace(&mut next.term, unused);
-            for (param, arg) in params.into_iter().zip(args) {
-                replaced[param.index()] = arg;
-            }
             let block = &mut func.blocks[id.index()];
             if block.nodes.is_empty() {
                 block.pc = pc;
+                block.nodes = nodes;
+            } else {
+                block.nodes.extend(nodes);
             }
-            block.nodes.extend(nodes);
             block.term = term;
+            merged.resize(func.blocks.len(), false);
             merged[to.index()] = true;
-            any = true;
         }
     }
-    if any {
-        let order = func.reverse_postorder();
-        replace(func, &order, &mut replaced);
+    if merged.is_empty() {
+        return;
+    }
+    // In reverse postorder a block that nothing else leads to comes right behind the one that does.
+    let mut order = std::mem::take(&mut dominators.order);
+    order.retain(|id| !merged[id.index()]);
+    *dominators = Dominators::of(func, order);
+    if !brought.is_empty() {
+        let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
+        for (param, arg) in brought {
+            replaced[param.index()] = arg;
+        }
+        replace(func, &dominators.order, &mut replaced);
     }
 }
 
-/// Leads edges to a block that only jumps on to where it jumps.
-fn skip_empty(func: &mut Func) {
-    for id in func.reverse_postorder() {
+/// Leads edges to a block that only jumps on to where it jumps; true if there were any.
+fn skip_empty(func: &mut Func, order: &[BlockId]) -> bool {
+    let mut any = false;
+    for &id in order {
+        let term = &func.blocks[id.index()].term;
+        let skips = term.successors().into_iter().flatten().any(|to| leads_on(func, to).is_some());
+        let joins = |term: &Term| matches!(term, Term::Branch { then, other, .. } if then == other);
+        if !skips && !joins(term) {
+            continue;
+        }
         let mut term = std::mem::replace(&mut func.blocks[id.index()].term, Term::Return(Val(0)));
         for edge in term.edges_mut() {
             // A cycle of empty blocks must end somewhere.
             for _ in 0..8 {
-                let next = &func.blocks[edge.to.index()];
-                let (true, true, Term::Jump(on)) =
-                    (next.nodes.is_empty(), next.params.is_empty(), &next.term)
-                else {
-                    break;
-                };
+                let Some(on) = leads_on(func, edge.to) else { break };
                 if edge.to == BlockId::ENTRY || on.to == edge.to || on.to == id {
                     break;
                 }
                 *edge = on.clone();
+                any = true;
             }
         }
-        if let Term::Branch { then, other, .. } = &term
-            && then == other
+        if joins(&term)
+            && let Term::Branch { then, .. } = term
         {
-            term = Term::Jump(then.clone());
+            term = Term::Jump(then);
+            any = true;
         }
         func.blocks[id.index()].term = term;
+    }
+    any
+}
+
+/// Where a block that does nothing else jumps.
+fn leads_on(func: &Func, id: BlockId) -> Option<&Edge> {
+    match &func.blocks[id.index()] {
+        Block { params, nodes, term: Term::Jump(on), .. }
+            if params.is_empty() && nodes.is_empty() =>
+        {
+            Some(on)
+        }
+        _ => None,
     }
 }
 
@@ -258,17 +290,21 @@ fn has_effect(op: &Op, proved: bool) -> bool {
     }
 }
 
-fn dead_nodes(func: &mut Func, proved: bool) {
-    let order = func.reverse_postorder();
+/// The end of a list.
+const NOTHING: u32 = u32::MAX;
+
+fn dead_nodes(func: &mut Func, order: &[BlockId], proved: bool) {
     let mut live = vec![false; func.nodes.len()];
     let mut queue: Vec<Val> = Vec::new();
-    let mut brought: Vec<(Val, Val)> = Vec::new();
+    // What edges bring to each parameter: the latest, and what was brought before it.
+    let mut latest: Vec<u32> = Vec::new();
+    let mut brought: Vec<(Val, u32)> = Vec::new();
     let mut mark = |value: Val, queue: &mut Vec<Val>| {
         if !std::mem::replace(&mut live[value.index()], true) {
             queue.push(value);
         }
     };
-    for &id in &order {
+    for &id in order {
         let block = &func.blocks[id.index()];
         for &value in &block.nodes {
             if has_effect(&func.op(value), proved) {
@@ -283,24 +319,28 @@ fn dead_nodes(func: &mut Func, proved: bool) {
             Term::Return(value) => mark(value, &mut queue),
             Term::Jump(_) | Term::Unsupported { .. } => {}
         }
-        for edge in block.term.edges() {
+        for edge in block.term.edges().filter(|edge| !edge.args.is_empty()) {
+            latest.resize(func.nodes.len(), NOTHING);
             let params = &func.blocks[edge.to.index()].params;
-            brought.extend(params.iter().copied().zip(edge.args.iter().copied()));
+            for (param, arg) in params.iter().zip(&edge.args) {
+                let before = std::mem::replace(&mut latest[param.index()], brought.len() as u32);
+                brought.push((*arg, before));
+            }
         }
     }
-    brought.sort_unstable();
     while let Some(value) = queue.pop() {
         let op = func.op(value);
         if matches!(op, Op::Param) {
-            let first = brought.partition_point(|(param, _)| *param < value);
-            for (_, arg) in brought[first..].iter().take_while(|(param, _)| *param == value) {
-                mark(*arg, &mut queue);
+            let mut next = latest.get(value.index()).copied().unwrap_or(NOTHING);
+            while let Some(&(arg, before)) = brought.get(next as usize) {
+                mark(arg, &mut queue);
+                next = before;
             }
         }
         func.for_each_use(&op, |used| mark(used, &mut queue));
     }
-    drop_params(func, &order, |param| !live[param.index()]);
-    for &id in &order {
+    drop_params(func, order, |param| !live[param.index()]);
+    for &id in order {
         func.blocks[id.index()].nodes.retain(|value| live[value.index()]);
     }
 }

@@ -45,8 +45,7 @@ impl Demand {
 }
 
 /// Narrows operations to what is looked at.
-pub(crate) fn narrow(func: &mut Func) {
-    let order = &func.reverse_postorder();
+pub(crate) fn narrow(func: &mut Func, order: &[BlockId]) {
     let demand = demanded(func, order);
     let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
     for &id in order {

@@ -14,8 +14,7 @@ use super::simplify::negated;
 const MOST_NODES: usize = 8;
 
 /// Merges exits; true if there were any.
-pub(crate) fn merge_exits(func: &mut Func) -> bool {
-    let dominators = Dominators::new(func);
+pub(crate) fn merge_exits(func: &mut Func, dominators: &Dominators) -> bool {
     let mut home = vec![None; func.nodes.len()];
     for &id in &dominators.order {
         let block = &func.blocks[id.index()];
@@ -25,7 +24,7 @@ pub(crate) fn merge_exits(func: &mut Func) -> bool {
     }
     let mut any = false;
     for &id in &dominators.order {
-        let Some(found) = find(func, &dominators, &home, id) else { continue };
+        let Some(found) = find(func, dominators, &home, id) else { continue };
         let Some(at) = home[found.bound.index()] else { continue };
         let values = [found.bound, found.constant, found.bound, found.constant];
         let pc = func.nodes[found.bound.index()].pc;
@@ -79,7 +78,7 @@ fn find(
     for way in ways(&func.blocks[id.index()].term).into_iter().flatten() {
         let (Cond::Lt, width, counter, bound, on, leaves) = way else { continue };
         let second = &func.blocks[on.to.index()];
-        let alone = dominators.predecessors[on.to.index()].len() == 1 && second.params.is_empty();
+        let alone = dominators.predecessors(on.to).len() == 1 && second.params.is_empty();
         let computes = second.nodes.iter().all(|value| func.op(*value).is_pure());
         if !alone || !computes || second.nodes.len() > MOST_NODES {
             continue;

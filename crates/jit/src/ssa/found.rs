@@ -21,13 +21,12 @@ struct Choice {
 }
 
 /// Follows the results of lookups to where they are compared with 0.
-pub(crate) fn follow(func: &mut Func) -> bool {
+pub(crate) fn follow(func: &mut Func, dominators: &Dominators) -> bool {
     let branches: Vec<(BlockId, bool, Choice)> =
-        func.reverse_postorder().into_iter().filter_map(|id| branch(func, id)).collect();
+        dominators.order.iter().filter_map(|id| branch(func, *id)).collect();
     if branches.is_empty() {
         return false;
     }
-    let dominators = Dominators::new(func);
     let zero = func.make_const(0);
     for (id, equal, choice) in branches {
         let Term::Branch { then, other, .. } = &func.blocks[id.index()].term else { continue };
@@ -37,8 +36,8 @@ pub(crate) fn follow(func: &mut Func) -> bool {
             continue;
         }
         for (to, value) in [(some, choice.address), (none, zero)] {
-            if dominators.predecessors[to.index()].len() == 1 && to != BlockId::ENTRY {
-                replace_below(func, &dominators, to, (choice.value, value));
+            if dominators.predecessors(to).len() == 1 && to != BlockId::ENTRY {
+                replace_below(func, dominators, to, (choice.value, value));
             }
         }
         if let Term::Branch { cond, width, a, b, then, other } = &mut func.blocks[id.index()].term {

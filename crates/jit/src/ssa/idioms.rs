@@ -7,8 +7,7 @@
 
 use skep_bpf::op::Width;
 
-use super::cleanup;
-use super::ir::{Bin, Func, Op, Un, Val};
+use super::ir::{Bin, BlockId, Func, Op, Un, Val};
 
 /// What the target counts by an instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,10 +26,9 @@ impl Counts {
 }
 
 /// Finds counts of bits; true if there were any.
-pub(crate) fn find(func: &mut Func, counts: Counts) -> bool {
-    let order = func.reverse_postorder();
+pub(crate) fn find(func: &mut Func, order: &[BlockId], counts: Counts) -> bool {
     let mut any = false;
-    for &id in &order {
+    for &id in order {
         for index in 0..func.blocks[id.index()].nodes.len() {
             let value = func.blocks[id.index()].nodes[index];
             let Some((width, counted)) = ones(func, value) else { continue };
@@ -163,11 +161,4 @@ fn below(func: &Func, width: Width, value: Val) -> Option<Val> {
     [(x, y), (y, x)]
         .into_iter()
         .find_map(|(not, less)| complement(func, not, width).filter(|of| is_less(less, *of)))
-}
-
-/// Finds counts and forgets what they were made of.
-pub(crate) fn apply(func: &mut Func, counts: Counts, proved: bool) {
-    if find(func, counts) {
-        cleanup::cleanup(func, proved);
-    }
 }

@@ -65,8 +65,7 @@ fn leads_to(insn: &Insn<Pc>) -> Option<Pc> {
 }
 
 /// Whether a function is worth inlining wherever it is called.
-pub(crate) fn is_small(func: &Func) -> bool {
-    let order = func.reverse_postorder();
+pub(crate) fn is_small(func: &Func, order: &[BlockId]) -> bool {
     let blocks = || order.iter().map(|id| &func.blocks[id.index()]);
     let nodes: usize = blocks().map(|block| block.nodes.len()).sum();
     let calls = blocks().flat_map(|block| &block.nodes).any(|value| match func.op(*value) {

@@ -13,16 +13,15 @@ const MOST_BLOCKS: usize = 64;
 const MOST_VALUES: usize = 10;
 
 /// Moves computations in front of loops.
-pub(crate) fn hoist(func: &mut Func) {
-    let dominators = Dominators::new(func);
+pub(crate) fn hoist(func: &mut Func, dominators: &Dominators) {
     let mut home: Vec<Option<BlockId>> = Vec::new();
     // Inner loops come later in the order, and first here: what leaves one may leave the next.
     for &head in dominators.order.iter().rev() {
-        let Some((front, body)) = find(func, &dominators, head) else { continue };
+        let Some((front, body)) = find(func, dominators, head) else { continue };
         if home.is_empty() {
-            home = homes(func, &dominators);
+            home = homes(func, dominators);
         }
-        one(func, &dominators, &mut home, (front, head, &body));
+        one(func, dominators, &mut home, (front, head, &body));
     }
 }
 
@@ -42,7 +41,7 @@ fn homes(func: &Func, dominators: &Dominators) -> Vec<Option<BlockId>> {
 fn find(func: &Func, dominators: &Dominators, head: BlockId) -> Option<(BlockId, Vec<BlockId>)> {
     let mut front = None;
     let mut body = vec![head];
-    for &from in &dominators.predecessors[head.index()] {
+    for &from in dominators.predecessors(head) {
         if dominators.dominates(head, from) {
             if !body.contains(&from) {
                 body.push(from);
@@ -53,13 +52,13 @@ fn find(func: &Func, dominators: &Dominators, head: BlockId) -> Option<(BlockId,
     }
     let leads_here = |front: &BlockId| matches!(func.blocks[front.index()].term, Term::Jump(_));
     let front = front.filter(leads_here)?;
-    if body.len() == 1 && !dominators.predecessors[head.index()].contains(&head) {
+    if body.len() == 1 && !dominators.predecessors(head).contains(&head) {
         return None;
     }
     let mut next = 1;
     while let Some(&block) = body.get(next) {
         next += 1;
-        for &from in &dominators.predecessors[block.index()] {
+        for &from in dominators.predecessors(block) {
             if !body.contains(&from) {
                 body.push(from);
             }
@@ -78,7 +77,7 @@ fn one(
     (front, head, body): (BlockId, BlockId, &[BlockId]),
 ) {
     let latches = || {
-        let all = dominators.predecessors[head.index()].iter();
+        let all = dominators.predecessors(head).iter();
         all.filter(|from| body.contains(from))
     };
     let mut blocks = body.to_vec();

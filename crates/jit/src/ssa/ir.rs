@@ -276,6 +276,27 @@ pub enum Term {
 }
 
 impl Term {
+    /// Where the edges lead that leave the block.
+    #[must_use]
+    pub const fn successors(&self) -> [Option<BlockId>; 2] {
+        match self {
+            Term::Jump(edge) => [Some(edge.to), None],
+            Term::Branch { then, other, .. } => [Some(then.to), Some(other.to)],
+            Term::Return(_) | Term::Unsupported { .. } => [None, None],
+        }
+    }
+
+    /// One of the edges that leave the block.
+    #[must_use]
+    pub const fn edge(&self, which: u8) -> Option<&Edge> {
+        match (self, which) {
+            (Term::Jump(edge), 0)
+            | (Term::Branch { then: edge, .. }, 0)
+            | (Term::Branch { other: edge, .. }, 1) => Some(edge),
+            _ => None,
+        }
+    }
+
     /// The edges that leave the block.
     pub fn edges(&self) -> impl Iterator<Item = &Edge> {
         let (first, second) = match self {
@@ -413,38 +434,26 @@ impl Func {
     pub fn reverse_postorder(&self) -> Vec<BlockId> {
         let mut order = Vec::with_capacity(self.blocks.len());
         let mut seen = vec![false; self.blocks.len()];
-        // A block and how many of its edges were followed.
-        let mut path = vec![(BlockId::ENTRY, 0)];
+        // A block and where its edges lead that were not followed.
+        let mut path = Vec::with_capacity(self.blocks.len());
         seen[0] = true;
-        while let Some((block, followed)) = path.last_mut() {
-            let edge = self.blocks[block.index()].term.edges().nth(*followed);
-            *followed += 1;
-            match edge {
-                Some(edge) if !seen[edge.to.index()] => {
-                    seen[edge.to.index()] = true;
-                    path.push((edge.to, 0));
+        path.push((BlockId::ENTRY, self.blocks[0].term.successors()));
+        while let Some((block, successors)) = path.last_mut() {
+            let next = match successors {
+                [first @ Some(_), _] => first.take(),
+                [None, second] => second.take(),
+            };
+            if let Some(next) = next {
+                if !std::mem::replace(&mut seen[next.index()], true) {
+                    path.push((next, self.blocks[next.index()].term.successors()));
                 }
-                Some(_) => {}
-                None => {
-                    order.push(*block);
-                    path.pop();
-                }
+            } else {
+                order.push(*block);
+                path.pop();
             }
         }
         order.reverse();
         order
-    }
-
-    /// For every block, the blocks that lead to it, once for each edge.
-    #[must_use]
-    pub fn predecessors(&self, order: &[BlockId]) -> Vec<Vec<BlockId>> {
-        let mut predecessors = vec![Vec::new(); self.blocks.len()];
-        for &block in order {
-            for edge in self.blocks[block.index()].term.edges() {
-                predecessors[edge.to.index()].push(block);
-            }
-        }
-        predecessors
     }
 
     /// How often each value is read by what can be reached.

@@ -17,44 +17,54 @@ use super::widths::Widths;
 /// How many blocks above are asked for what holds.
 const MOST_STEPS: usize = 8;
 
-/// Compares sums instead of what they are made of, where blocks pass the sums on.
-pub(crate) fn latches(func: &mut Func) {
-    let dominators = Dominators::new(func);
-    let widths = Widths::new(func, &dominators);
-    let mut params = HashMap::default();
+/// Compares sums instead of what they are made of, where blocks pass the sums on; true if there
+/// were any.
+pub(crate) fn latches(func: &mut Func, dominators: &Dominators) -> bool {
+    let mut known: Option<Known<'_>> = None;
+    let mut any = false;
     for &id in &dominators.order {
-        let block = &func.blocks[id.index()];
-        params.extend(block.params.iter().enumerate().map(|(index, value)| (*value, (id, index))));
-    }
-    let known = Known { dominators: &dominators, widths: &widths, params };
-    for &id in &dominators.order {
-        let Some((cond, a, b)) = better(func, &known, id) else { continue };
+        let Some(sum) = sum_brought_on(func, dominators, id) else { continue };
+        let known = known.get_or_insert_with(|| Known::new(func, dominators));
+        let Some((cond, a, b)) = better(func, known, id, sum) else { continue };
         if let Term::Branch { cond: old, a: left, b: right, .. } = &mut func.blocks[id.index()].term
         {
             (*old, *left, *right) = (cond, a, b);
+            any = true;
         }
     }
+    any
 }
 
 /// What is known of a function.
 struct Known<'a> {
     dominators: &'a Dominators,
-    widths: &'a Widths,
+    widths: Widths,
     /// Where parameters belong.
     params: HashMap<Val, (BlockId, usize), Fast>,
 }
 
-fn better(func: &mut Func, known: &Known<'_>, id: BlockId) -> Option<(Cond, Val, Val)> {
-    let dominators = known.dominators;
+impl<'a> Known<'a> {
+    fn new(func: &Func, dominators: &'a Dominators) -> Known<'a> {
+        let mut params = HashMap::default();
+        for &id in &dominators.order {
+            let block = &func.blocks[id.index()].params;
+            params.extend(block.iter().enumerate().map(|(index, value)| (*value, (id, index))));
+        }
+        Known { dominators, widths: Widths::new(func, dominators), params }
+    }
+}
+
+/// The sum of what a branch compares and a constant, if it is what the branch's ways bring on.
+fn sum_brought_on(func: &Func, dominators: &Dominators, id: BlockId) -> Option<Val> {
     let block = &func.blocks[id.index()];
-    let Term::Branch { cond, width, a, b, then, other } = &block.term else { return None };
-    let (cond, width, a, b) = (*cond, *width, *a, *b);
+    let Term::Branch { width, a, then, other, .. } = &block.term else { return None };
+    let (width, a) = (*width, *a);
     // What the ways bring on, those through a block that only they lead to included.
     let mut brought: Vec<Val> = Vec::new();
     for edge in [then, other] {
         brought.extend(&edge.args);
         let next = &func.blocks[edge.to.index()];
-        if dominators.predecessors[edge.to.index()].len() == 1
+        if dominators.predecessors(edge.to).len() == 1
             && let Term::Jump(on) = &next.term
         {
             brought.extend(&on.args);
@@ -63,11 +73,15 @@ fn better(func: &mut Func, known: &Known<'_>, id: BlockId) -> Option<(Cond, Val,
     if brought.contains(&a) || func.constant(a).is_some() {
         return None;
     }
-    let sum = brought.iter().copied().find(|sum| {
+    brought.iter().copied().find(|sum| {
         let adds = matches!(func.op(*sum), Op::Binary(Bin::Add, of, x, k)
             if x == a && func.constant(k).is_some() && (of == width || width == Width::W32));
         adds && block.nodes.contains(sum)
-    })?;
+    })
+}
+
+fn better(func: &mut Func, known: &Known<'_>, id: BlockId, sum: Val) -> Option<(Cond, Val, Val)> {
+    let Term::Branch { cond, width, a, b, .. } = func.blocks[id.index()].term else { return None };
     let Op::Binary(_, of, _, amount) = func.op(sum) else { return None };
     let amount = func.constant(amount)?;
     let most = match width {
@@ -116,7 +130,7 @@ fn largest(func: &Func, known: &Known<'_>, (id, width): (BlockId, Width), value:
     let mut best = by_width(value).min(by_rounds(func, known, &by_width, (width, value)));
     let mut block = id;
     for _ in 0..MOST_STEPS {
-        let [from] = dominators.predecessors[block.index()][..] else { break };
+        let [from] = dominators.predecessors(block)[..] else { break };
         if let Term::Branch { cond, width: of, a, b, then, other } = &func.blocks[from.index()].term
             && then.to != other.to
             && (*of == width || widths.get(value) <= 32)
@@ -156,7 +170,7 @@ fn by_rounds(
     };
     let Some(&(head, index)) = known.params.get(&value) else { return most };
     let mut largest = 0;
-    for from in &known.dominators.predecessors[head.index()] {
+    for from in known.dominators.predecessors(head) {
         let term = &func.blocks[from.index()].term;
         for edge in term.edges().filter(|edge| edge.to == head) {
             let arg = edge.args[index];

@@ -118,10 +118,9 @@ impl Places<'_> {
 }
 
 /// Leaves out loads and stores.
-pub(crate) fn forward(func: &mut Func, source: &Source<'_>) {
+pub(crate) fn forward(func: &mut Func, source: &Source<'_>, dominators: &Dominators) {
     let places = Places { source };
-    let dominators = Dominators::new(func);
-    loads(func, &places, &dominators);
+    loads(func, &places, dominators);
     for &id in &dominators.order {
         stores(func, &places, id.index());
     }
@@ -139,7 +138,7 @@ fn loads(func: &mut Func, places: &Places<'_>, dominators: &Dominators) {
     let mut at_end: Vec<Vec<Known>> = vec![Vec::new(); dominators.order.len()];
     let mut any = false;
     for (index, &id) in dominators.order.iter().enumerate() {
-        let mut known = match dominators.predecessors[id.index()][..] {
+        let mut known = match dominators.predecessors(id)[..] {
             [from] => at_end
                 .get(dominators.position[from.index()] as usize)
                 .filter(|_| (dominators.position[from.index()] as usize) < index)

@@ -48,10 +48,13 @@ mod simplify;
 
 mod slots;
 
+mod table;
+
 mod widths;
 
 use crate::flow::Flow;
 use crate::source::Source;
+use dominators::Dominators;
 pub use idioms::Counts;
 use ir::Func;
 
@@ -125,91 +128,151 @@ impl Default for Passes {
     }
 }
 
+/// A function and what is known of its blocks.
+#[derive(Clone, Debug)]
+pub(crate) struct Optimised {
+    pub(crate) func: Func,
+    dominators: Dominators,
+}
+
 /// The SSA form of all functions, in their order, after the passes.
 #[must_use]
 pub fn optimise(source: &Source<'_>, flow: &Flow, passes: Passes, counts: Counts) -> Vec<Func> {
-    let mut done: Vec<Option<Func>> = flow.functions.iter().map(|_| None).collect();
+    functions(source, flow, passes, counts).into_iter().map(|done| done.func).collect()
+}
+
+/// The same, to be made ready for the choice of instructions.
+pub(crate) fn functions(
+    source: &Source<'_>,
+    flow: &Flow,
+    passes: Passes,
+    counts: Counts,
+) -> Vec<Optimised> {
+    let mut done: Vec<Option<Optimised>> = flow.functions.iter().map(|_| None).collect();
     let mut small = vec![false; done.len()];
     for function in inline::callees_first(source, flow) {
-        let mut func = build::build(source, flow, function, passes.slots);
-        cleanup::cleanup(&mut func, source.proof.is_some());
+        let func = build::build(source, flow, function, passes.slots);
+        let dominators = Dominators::new(&func);
+        let mut pass = Pass { func, dominators, source, passes };
+        pass.cleanup();
         if passes.inline && flow.functions[function].nests {
             let body = |entry| {
                 let callee = flow.function_at(entry)?;
-                done[callee].as_ref().filter(|_| small[callee])
+                done[callee].as_ref().filter(|_| small[callee]).map(|done| &done.func)
             };
-            if inline::inline(&mut func, source.proof.is_none(), body) {
-                cleanup::cleanup(&mut func, source.proof.is_some());
+            if inline::inline(&mut pass.func, source.proof.is_none(), body) {
+                pass.changed_edges();
+                pass.cleanup();
             }
         }
-        improve(&mut func, source, passes, counts);
-        small[function] = inline::is_small(&func);
-        done[function] = Some(func);
+        pass.improve(counts);
+        let Pass { func, dominators, .. } = pass;
+        small[function] = inline::is_small(&func, &dominators.order);
+        done[function] = Some(Optimised { func, dominators });
     }
-    let mut done: Vec<Func> = done.into_iter().map(Option::unwrap_or_default).collect();
-    for func in &mut done {
-        improve_loops(func, source, passes);
-    }
-    done
+    let improve_loops = |done: Optimised| {
+        let Optimised { func, dominators } = done;
+        let mut pass = Pass { func, dominators, source, passes };
+        pass.improve_loops();
+        Optimised { func: pass.func, dominators: pass.dominators }
+    };
+    // Every function has its turn above, so none is missing.
+    done.into_iter().flatten().map(improve_loops).collect()
 }
 
-fn improve(func: &mut Func, source: &Source<'_>, passes: Passes, counts: Counts) {
-    let proved = source.proof.is_some();
-    if passes.number {
-        number::number(func, passes, false);
-        cleanup::cleanup(func, proved);
-    }
-    if passes.found && passes.number && found::follow(func) {
-        cleanup::cleanup(func, proved);
-    }
-    if passes.idioms {
-        idioms::apply(func, counts, proved);
-    }
-    if passes.memory {
-        memory::forward(func, source);
-    }
-    if passes.ranges && ranges::apply(func) {
-        cleanup::cleanup(func, proved);
-    }
-    if passes.demand {
-        demand::narrow(func);
-    }
-    if passes.number {
-        number::number(func, passes, true);
-        cleanup::cleanup(func, proved);
-    }
+/// A function in the passes, and what is known of its blocks until a pass changes them.
+struct Pass<'a> {
+    func: Func,
+    dominators: Dominators,
+    source: &'a Source<'a>,
+    passes: Passes,
 }
 
-fn improve_loops(func: &mut Func, source: &Source<'_>, passes: Passes) {
-    let proved = source.proof.is_some();
-    if passes.invariant {
-        invariant::hoist(func);
+impl Pass<'_> {
+    fn changed_edges(&mut self) {
+        self.dominators = Dominators::new(&self.func);
     }
-    if passes.rounds && rounds::split(func, source.metered) {
-        cleanup::cleanup(func, proved);
+
+    fn cleanup(&mut self) {
+        cleanup::cleanup(&mut self.func, &mut self.dominators, self.source.proof.is_some());
+    }
+
+    fn number(&mut self, reassociates: bool) {
+        if number::number(&mut self.func, self.passes, reassociates, &self.dominators) {
+            self.changed_edges();
+        }
+        self.cleanup();
+    }
+
+    fn improve(&mut self, counts: Counts) {
+        let passes = self.passes;
         if passes.number {
-            number::number(func, passes, true);
-            cleanup::cleanup(func, proved);
+            self.number(false);
+        }
+        if passes.found && passes.number && found::follow(&mut self.func, &self.dominators) {
+            self.cleanup();
+        }
+        if passes.idioms && idioms::find(&mut self.func, &self.dominators.order, counts) {
+            self.cleanup();
+        }
+        if passes.memory {
+            memory::forward(&mut self.func, self.source, &self.dominators);
+        }
+        if passes.ranges {
+            match ranges::apply(&mut self.func, &self.dominators) {
+                ranges::Changed::Nothing => {}
+                ranges::Changed::Values => self.cleanup(),
+                ranges::Changed::Edges => {
+                    self.changed_edges();
+                    self.cleanup();
+                }
+            }
+        }
+        if passes.demand {
+            demand::narrow(&mut self.func, &self.dominators.order);
+        }
+        if passes.number {
+            self.number(true);
         }
     }
-    if passes.balance {
-        balance::balance(func);
-    }
-    if passes.exits && exits::merge_exits(func) {
-        cleanup::cleanup(func, proved);
-    }
-    if passes.latch {
-        latch::latches(func);
-        cleanup::cleanup(func, proved);
+
+    fn improve_loops(&mut self) {
+        let passes = self.passes;
+        if self.dominators.has_loops() {
+            if passes.invariant {
+                invariant::hoist(&mut self.func, &self.dominators);
+            }
+            if passes.rounds && rounds::split(&mut self.func, &self.dominators, self.source.metered)
+            {
+                self.changed_edges();
+                self.cleanup();
+                if passes.number {
+                    self.number(true);
+                }
+            }
+            if passes.balance {
+                balance::balance(&mut self.func, &self.dominators.order);
+            }
+            if passes.exits && exits::merge_exits(&mut self.func, &self.dominators) {
+                self.changed_edges();
+                self.cleanup();
+            }
+        }
+        if passes.latch && latch::latches(&mut self.func, &self.dominators) {
+            self.cleanup();
+        }
     }
 }
 
-/// Makes a function ready for the choice of instructions.
-pub(crate) fn prepare(func: &mut Func, contained: bool) {
-    if contained {
-        prepare::contain(func);
+impl Optimised {
+    /// Makes the function ready for the choice of instructions.
+    pub(crate) fn prepare(mut self, contained: bool) -> Func {
+        if contained {
+            prepare::contain(&mut self.func, &self.dominators);
+        }
+        prepare::split_critical_edges(&mut self.func, &self.dominators);
+        self.func
     }
-    prepare::split_critical_edges(func);
 }
 
 #[cfg(test)]

@@ -4,14 +4,11 @@
 //! and what is left is looked up among the nodes made so far; a node is found if its block
 //! dominates the place. Branches whose comparison is decided become jumps.
 
-use std::collections::HashMap;
-
 use super::Passes;
-use super::cleanup;
 use super::dominators::Dominators;
-use super::hash::Fast;
 use super::ir::{BlockId, Func, Op, Term, Val};
 use super::simplify::{self, Simpler};
+use super::table::Table;
 use super::widths::Widths;
 
 /// The function while it is being numbered.
@@ -23,24 +20,33 @@ pub(crate) struct Numbering<'a> {
     /// How often values were read before the pass.
     uses: Vec<u32>,
     dominators: &'a Dominators,
-    table: HashMap<Op, (Val, BlockId), Fast>,
+    table: Table,
+    /// The block of each value in the table.
+    home: Vec<BlockId>,
     replaced: Vec<Val>,
     /// The block that nodes are added to, and its nodes so far.
     block: BlockId,
     nodes: Vec<Val>,
     /// The position of the node that is simplified.
     pc: u32,
+    /// Whether a branch was decided.
+    decided: bool,
 }
 
 /// Numbers the values of a function.
 ///
 /// Sums with constants are only regrouped once equal values are one, when it is known what else
-/// reads them.
-pub(crate) fn number(func: &mut Func, passes: Passes, reassociates: bool) {
-    let dominators = Dominators::new(func);
-    let widths = Widths::new(func, &dominators);
+/// reads them. True if branches were decided: then the dominators are the function's no longer.
+pub(crate) fn number(
+    func: &mut Func,
+    passes: Passes,
+    reassociates: bool,
+    dominators: &Dominators,
+) -> bool {
+    let widths = Widths::new(func, dominators);
     let replaced = (0..func.nodes.len() as u32).map(Val).collect();
-    let table = HashMap::with_capacity_and_hasher(func.nodes.len(), Fast::default());
+    let table = Table::with_capacity(func.nodes.len() / 2);
+    let home = vec![BlockId::ENTRY; func.nodes.len()];
     let uses = func.use_counts(&dominators.order);
     let mut numbering = Numbering {
         func,
@@ -48,20 +54,21 @@ pub(crate) fn number(func: &mut Func, passes: Passes, reassociates: bool) {
         passes,
         reassociates,
         uses,
-        dominators: &dominators,
+        dominators,
         table,
+        home,
         replaced,
         block: BlockId::ENTRY,
         nodes: Vec::new(),
         pc: 0,
+        decided: false,
     };
     for &block in &dominators.order {
         numbering.block(block);
     }
-    let mut replaced = numbering.replaced;
-    let order = func.reverse_postorder();
-    replaced.extend((replaced.len() as u32..func.nodes.len() as u32).map(Val));
-    cleanup::replace(func, &order, &mut replaced);
+    // What is read was computed above where it is read, so all of it has been replaced.
+    debug_assert!(numbering.is_replaced(), "a value was read before it was numbered");
+    numbering.decided
 }
 
 /// How often one operation may become another before it is left as it is.
@@ -72,8 +79,7 @@ impl Numbering<'_> {
         self.block = id;
         let block = &mut self.func.blocks[id.index()];
         let nodes = std::mem::take(&mut block.nodes);
-        self.nodes = Vec::with_capacity(nodes.len());
-        for value in nodes {
+        for &value in &nodes {
             let node = self.func.nodes[value.index()];
             self.pc = node.pc;
             let op = node.op.map_operands(|used| self.replaced[used.index()]);
@@ -89,9 +95,13 @@ impl Numbering<'_> {
             std::mem::replace(&mut self.func.blocks[id.index()].term, Term::Return(Val(0)));
         term.map_uses(|used| self.replaced[used.index()]);
         self.pc = self.func.blocks[id.index()].pc;
+        let before = term.successors();
         simplify::terminator(self, &mut term);
+        self.decided |= term.successors() != before;
         let block = &mut self.func.blocks[id.index()];
-        block.nodes = std::mem::take(&mut self.nodes);
+        block.nodes = nodes;
+        block.nodes.clear();
+        block.nodes.append(&mut self.nodes);
         block.term = term;
     }
 
@@ -113,12 +123,15 @@ impl Numbering<'_> {
             self.note(value, &op);
             return value;
         }
-        if op.is_pure()
-            && !matches!(op, Op::Param | Op::Entry(_))
-            && let Some(&(value, block)) = self.table.get(&op)
-            && self.dominators.dominates(block, self.block)
-        {
-            return value;
+        let mut place = None;
+        if op.is_pure() && !matches!(op, Op::Param | Op::Entry(_)) {
+            let (found, at) = self.table.find(self.func, &op);
+            if let Some(value) = found
+                && self.dominators.dominates(self.home[value.index()], self.block)
+            {
+                return value;
+            }
+            place = Some(at);
         }
         let value = match own {
             Some(value) => {
@@ -129,8 +142,12 @@ impl Numbering<'_> {
         };
         self.note(value, &op);
         self.nodes.push(value);
-        if op.is_pure() && !matches!(op, Op::Param | Op::Entry(_)) {
-            self.table.insert(op, (value, self.block));
+        if let Some(place) = place {
+            self.table.insert(place, value);
+            if self.home.len() <= value.index() {
+                self.home.resize(value.index() + 1, BlockId::ENTRY);
+            }
+            self.home[value.index()] = self.block;
         }
         value
     }
@@ -140,6 +157,21 @@ impl Numbering<'_> {
             self.replaced.push(Val(self.replaced.len() as u32));
         }
         self.widths.learn(self.func, value, op);
+    }
+
+    /// Whether nothing reads a value that another replaced.
+    fn is_replaced(&self) -> bool {
+        let mut done = true;
+        let replaced = |value: Val| self.replaced.get(value.index()).is_some_and(|to| *to != value);
+        for &id in &self.func.reverse_postorder() {
+            let block = &self.func.blocks[id.index()];
+            for value in &block.nodes {
+                done &= !replaced(*value);
+                self.func.for_each_use(&self.func.op(*value), |used| done &= !replaced(used));
+            }
+            block.term.for_each_use(|used| done &= !replaced(used));
+        }
+        done
     }
 
     /// Whether one node at most reads a value, as far as is known.

@@ -13,9 +13,8 @@ use super::widths::Widths;
 use skep_bpf::op::Width;
 
 /// Truncates addresses.
-pub(crate) fn contain(func: &mut Func) {
-    let dominators = Dominators::new(func);
-    let widths = Widths::new(func, &dominators);
+pub(crate) fn contain(func: &mut Func, dominators: &Dominators) {
+    let widths = Widths::new(func, dominators);
     let mut truncated: HashMap<Val, Val, Fast> = HashMap::default();
     for &id in &dominators.order {
         for index in 0..func.blocks[id.index()].nodes.len() {
@@ -49,23 +48,15 @@ pub(crate) fn contain(func: &mut Func) {
 }
 
 /// Puts a block on every critical edge.
-pub(crate) fn split_critical_edges(func: &mut Func) {
-    let order = func.reverse_postorder();
-    let mut count = vec![0_u32; func.blocks.len()];
-    for &id in &order {
-        for edge in func.blocks[id.index()].term.edges() {
-            count[edge.to.index()] += 1;
-        }
-    }
-    for &id in &order {
-        let several = func.blocks[id.index()].term.edges().count() > 1;
-        if !several {
+pub(crate) fn split_critical_edges(func: &mut Func, dominators: &Dominators) {
+    for &id in &dominators.order {
+        if !matches!(func.blocks[id.index()].term, Term::Branch { .. }) {
             continue;
         }
         let pc = func.blocks[id.index()].pc;
         let mut term = std::mem::replace(&mut func.blocks[id.index()].term, Term::Return(Val(0)));
         for edge in term.edges_mut() {
-            if count[edge.to.index()] < 2 && edge.args.is_empty() {
+            if dominators.predecessors(edge.to).len() < 2 && edge.args.is_empty() {
                 continue;
             }
             let between = BlockId(func.blocks.len() as u32);

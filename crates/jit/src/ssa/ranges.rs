@@ -60,7 +60,12 @@ impl<'a> Ranges<'a> {
             is_compared: vec![false; func.nodes.len()],
         };
         let mut grown = vec![0_u8; func.nodes.len()];
-        while ranges.grow(func, &mut grown) {}
+        if !dominators.has_loops() {
+            // One round sees everything before it is read.
+            ranges.grow(func, &mut grown, u8::MAX);
+            return ranges;
+        }
+        while ranges.grow(func, &mut grown, PATIENCE) {}
         // What was given up may be bounded after all: once more, from what holds in any case.
         ranges.settle(func);
         ranges
@@ -71,8 +76,9 @@ impl<'a> Ranges<'a> {
         self.latest.fill(NOTHING);
     }
 
-    /// One round over all blocks; true if a parameter grew that was read before.
-    fn grow(&mut self, func: &Func, grown: &mut [u8]) -> bool {
+    /// One round over all blocks; true if a parameter grew that was read before. A parameter is
+    /// given up when it grew more often than the patience says.
+    fn grow(&mut self, func: &Func, grown: &mut [u8], patience: u8) -> bool {
         self.forget_facts();
         let dominators = self.dominators;
         let mut again = false;
@@ -90,8 +96,8 @@ impl<'a> Ranges<'a> {
                     return;
                 }
                 let count = &mut grown[param.index()];
-                *count += 1;
-                if *count > PATIENCE {
+                *count = count.saturating_add(1);
+                if *count > patience {
                     new = if new.max <= LOW { Range::below(LOW) } else { Range::FULL };
                 }
                 this.ranges[param.index()] = Some(new);
@@ -168,7 +174,7 @@ impl<'a> Ranges<'a> {
     fn enter(&mut self, func: &Func, id: BlockId) {
         let Some(above) = self.dominators.above(id) else { return };
         let mut latest = self.latest[above.index()];
-        if let [from] = self.dominators.predecessors[id.index()][..]
+        if let [from] = self.dominators.predecessors(id)[..]
             && let Term::Branch { a, b, then, other, .. } = &func.blocks[from.index()].term
             && then.to != other.to
         {
@@ -247,12 +253,21 @@ impl<'a> Ranges<'a> {
     }
 }
 
-/// Simplifies by ranges; true if anything changed.
-pub(crate) fn apply(func: &mut Func) -> bool {
-    let dominators = Dominators::new(func);
-    let ranges = Ranges::new(func, &dominators);
+/// What has changed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Changed {
+    Nothing,
+    /// Values.
+    Values,
+    /// Where blocks lead: the dominators are the function's no longer.
+    Edges,
+}
+
+/// Simplifies by ranges.
+pub(crate) fn apply(func: &mut Func, dominators: &Dominators) -> Changed {
+    let ranges = Ranges::new(func, dominators);
     let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
-    let (mut any, mut changed) = (false, false);
+    let (mut any, mut changed) = (false, Changed::Nothing);
     for &id in &dominators.order {
         for index in 0..func.blocks[id.index()].nodes.len() {
             let value = func.blocks[id.index()].nodes[index];
@@ -264,7 +279,7 @@ pub(crate) fn apply(func: &mut Func) -> bool {
                 Simpler::Same => {}
                 Simpler::Op(op) => {
                     func.nodes[value.index()].op = op;
-                    changed = true;
+                    changed = changed.max(Changed::Values);
                 }
                 Simpler::Value(other) => {
                     replaced[value.index()] = other;
@@ -280,13 +295,13 @@ pub(crate) fn apply(func: &mut Func) -> bool {
                 }
             }
         }
-        changed |= branch(func, &ranges, id);
+        changed = changed.max(branch(func, &ranges, id));
     }
     if any {
-        let order = func.reverse_postorder();
-        cleanup::replace(func, &order, &mut replaced);
+        changed = changed.max(Changed::Values);
+        cleanup::replace(func, &dominators.order, &mut replaced);
     }
-    any || changed
+    changed
 }
 
 enum Simpler {
@@ -342,16 +357,16 @@ fn binary(bin: Bin, width: Width, (a, x): (Val, Range), (b, y): (Val, Range)) ->
     }
 }
 
-/// Decides the branch at the end of a block; true if it is.
-fn branch(func: &mut Func, ranges: &Ranges<'_>, id: BlockId) -> bool {
+/// Decides or simplifies the branch at the end of a block.
+fn branch(func: &mut Func, ranges: &Ranges<'_>, id: BlockId) -> Changed {
     let Term::Branch { cond, width, a, b, then, other } = &func.blocks[id.index()].term else {
-        return false;
+        return Changed::Nothing;
     };
     let (x, y) = (ranges.at(func, id, *a), ranges.at(func, id, *b));
     if let Some(holds) = Range::decides(*cond, *width, x, y) {
         let Edge { to, args } = if holds { then } else { other }.clone();
         func.blocks[id.index()].term = Term::Jump(Edge { to, args });
-        return true;
+        return Changed::Edges;
     }
     let positive = x.is_positive(*width) && y.is_positive(*width);
     let unsigned = match cond {
@@ -359,13 +374,13 @@ fn branch(func: &mut Func, ranges: &Ranges<'_>, id: BlockId) -> bool {
         Cond::Sle => Cond::Le,
         Cond::Sgt => Cond::Gt,
         Cond::Sge => Cond::Ge,
-        _ => return false,
+        _ => return Changed::Nothing,
     };
     if let (true, Term::Branch { cond, .. }) = (positive, &mut func.blocks[id.index()].term) {
         *cond = unsigned;
-        return true;
+        return Changed::Values;
     }
-    false
+    Changed::Nothing
 }
 
 impl Dominators {

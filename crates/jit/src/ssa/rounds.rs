@@ -38,8 +38,7 @@ const fn at_a_time(nodes: usize) -> u64 {
 }
 
 /// Gives loops copies; true if there were any.
-pub(crate) fn split(func: &mut Func, metered: bool) -> bool {
-    let dominators = Dominators::new(func);
+pub(crate) fn split(func: &mut Func, dominators: &Dominators, metered: bool) -> bool {
     let mut home = vec![None; func.nodes.len()];
     for &id in &dominators.order {
         let block = &func.blocks[id.index()];
@@ -50,7 +49,7 @@ pub(crate) fn split(func: &mut Func, metered: bool) -> bool {
     let mut found: Vec<Loop> = Vec::new();
     let mut growth = 0;
     for &head in &dominators.order {
-        let Some(ring) = Loop::find(func, &dominators, &home, head) else { continue };
+        let Some(ring) = Loop::find(func, dominators, &home, head) else { continue };
         let times = at_a_time(ring.size);
         if !metered && times == 1 {
             continue;
@@ -114,7 +113,7 @@ impl Loop {
         head: BlockId,
     ) -> Option<Loop> {
         let place = dominators.position[head.index()];
-        let predecessors = &dominators.predecessors[head.index()];
+        let predecessors = dominators.predecessors(head);
         let mut back =
             predecessors.iter().copied().filter(|from| dominators.position[from.index()] >= place);
         let (latch, None) = (back.next()?, back.next()) else { return None };
@@ -126,7 +125,7 @@ impl Loop {
         while let Some(&last) = blocks.last()
             && last != head
         {
-            let [from] = dominators.predecessors[last.index()][..] else { return None };
+            let [from] = dominators.predecessors(last)[..] else { return None };
             if blocks.len() == MOST_BLOCKS || !func.blocks[last.index()].params.is_empty() {
                 return None;
             }

@@ -52,20 +52,19 @@ impl regalloc2::Function for View<'_> {
     }
 
     fn block_insns(&self, block: Block) -> InstRange {
-        let (start, end) = self.0.blocks[block.index()].insts;
-        InstRange::new(Index::new(start as usize), Index::new(end as usize))
+        self.0.blocks.range(block.index())
     }
 
     fn block_succs(&self, block: Block) -> &[Block] {
-        &self.0.blocks[block.index()].succs
+        self.0.blocks.succs(block.index())
     }
 
     fn block_preds(&self, block: Block) -> &[Block] {
-        &self.0.blocks[block.index()].preds
+        self.0.blocks.preds(block.index())
     }
 
     fn block_params(&self, block: Block) -> &[VReg] {
-        &self.0.blocks[block.index()].params
+        self.0.blocks.params(block.index())
     }
 
     fn is_ret(&self, inst: Index) -> bool {
@@ -77,7 +76,7 @@ impl regalloc2::Function for View<'_> {
     }
 
     fn branch_blockparams(&self, block: Block, _inst: Index, _successor: usize) -> &[VReg] {
-        &self.0.blocks[block.index()].args
+        self.0.blocks.args(block.index())
     }
 
     fn inst_operands(&self, inst: Index) -> &[Operand] {

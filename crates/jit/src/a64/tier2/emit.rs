@@ -88,14 +88,14 @@ fn saved(machine: &Machine, output: &Output) -> Vec<Gpr> {
 fn destinations(machine: &Machine, output: &Output) -> Vec<usize> {
     let mut is_empty = vec![false; machine.blocks.len()];
     let mut edits = output.edits.iter().peekable();
-    for (index, block) in machine.blocks.iter().enumerate() {
-        let (start, end) = block.insts;
+    for (index, is_empty) in is_empty.iter_mut().enumerate() {
+        let (start, end) = machine.blocks.insts(index);
         let mut has_edits = false;
-        while edits.next_if(|(point, _)| point.inst().index() < end as usize).is_some() {
+        while edits.next_if(|(point, _)| point.inst().index() < end).is_some() {
             has_edits = true;
         }
-        let jumps = matches!(machine.insts[start as usize].inst, Inst::Jump);
-        is_empty[index] = end - start == 1 && jumps && !has_edits && index != 0;
+        let jumps = matches!(machine.insts[start].inst, Inst::Jump);
+        *is_empty = end - start == 1 && jumps && !has_edits && index != 0;
     }
     let end_of = |index: usize| {
         let mut to = index;
@@ -104,7 +104,7 @@ fn destinations(machine: &Machine, output: &Output) -> Vec<usize> {
             if !is_empty[to] {
                 break;
             }
-            to = machine.blocks[to].succs.first().map_or(to, |to| to.index());
+            to = machine.blocks.succs(to).first().map_or(to, |to| to.index());
         }
         to
     };
@@ -163,12 +163,12 @@ impl Emitter<'_, '_> {
 
     fn block(&mut self, index: usize, next: Option<usize>) {
         self.compiler.asm.bind(self.labels.after(index));
-        let (start, end) = self.machine.blocks[index].insts;
-        let first = regalloc2::ProgPoint::before(regalloc2::Inst::new(start as usize));
+        let (start, end) = self.machine.blocks.insts(index);
+        let first = regalloc2::ProgPoint::before(regalloc2::Inst::new(start));
         let edits = &self.output.edits;
         let mut edit = edits.partition_point(|(at, _)| *at < first);
         let mut last_place = None;
-        for at in start as usize..end as usize {
+        for at in start..end {
             let inst = regalloc2::Inst::new(at);
             while let Some((point, Edit::Move { from, to })) = edits.get(edit)
                 && *point <= regalloc2::ProgPoint::before(inst)
@@ -337,7 +337,7 @@ impl Emitter<'_, '_> {
 
     /// Where the edge of a block with a number leads in the end.
     fn destination(&self, block: usize, edge: usize) -> usize {
-        self.leads_to[self.machine.blocks[block].succs[edge].index()]
+        self.leads_to[self.machine.blocks.succs(block)[edge].index()]
     }
 
     fn branch(&mut self, block: usize, test: Test, allocs: &[Allocation], next: Option<usize>) {

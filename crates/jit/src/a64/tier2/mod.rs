@@ -40,9 +40,9 @@ pub(crate) fn compile(
 ) -> Result<Code, CompileError> {
     let flow = Flow::new(source);
     let mut functions = Vec::with_capacity(flow.functions.len());
-    for mut func in ssa::optimise(source, &flow, options.passes, Counts::ALL) {
+    for done in ssa::functions(source, &flow, options.passes, Counts::ALL) {
         // Accesses truncate their addresses themselves.
-        ssa::prepare(&mut func, false);
+        let func = done.prepare(false);
         let order = func.reverse_postorder();
         let machine = select::select(source, &func, &order);
         let output = allocate::allocate(&machine)

@@ -17,6 +17,7 @@ use crate::a64::asm::moves;
 use crate::a64::encode::{AddSub, BitMask, Condition, Gpr, Shift, x};
 use crate::a64::regs::gpr;
 use crate::abi::TrapCode;
+use crate::blocks::Blocks;
 use crate::source::Source;
 use crate::ssa::ir::{Bin, BlockId, CallSite, Func, Op, Target, Term, Un, Val};
 
@@ -28,24 +29,12 @@ pub(super) struct Chosen {
     pub(super) pc: u32,
 }
 
-/// A block of machine instructions.
-#[derive(Clone, Debug, Default)]
-pub(super) struct MachineBlock {
-    /// The instructions' indices.
-    pub(super) insts: (u32, u32),
-    pub(super) succs: Vec<regalloc2::Block>,
-    pub(super) preds: Vec<regalloc2::Block>,
-    pub(super) params: Vec<VReg>,
-    /// What the only edge of a block that jumps brings.
-    pub(super) args: Vec<VReg>,
-}
-
 /// A function of machine instructions on virtual registers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Machine {
     pub(super) insts: Vec<Chosen>,
     pub(super) operands: Vec<Operand>,
-    pub(super) blocks: Vec<MachineBlock>,
+    pub(super) blocks: Blocks,
     pub(super) vregs: usize,
     pub(super) calls: Vec<CallSite>,
 }
@@ -75,34 +64,21 @@ pub(super) fn select(source: &Source<'_>, func: &Func, order: &[BlockId]) -> Mac
     };
     selector.look_at(order);
     let mut reversed: Vec<Chosen> = Vec::with_capacity(func.nodes.len() * 2);
-    let mut blocks = vec![MachineBlock::default(); order.len()];
-    let mut ends = vec![(0, 0); order.len()];
+    let mut blocks = Blocks::new(func, order);
     for (index, &id) in order.iter().enumerate().rev() {
-        let start = reversed.len();
-        selector.block(id, &mut blocks[index], &mut reversed);
+        let (start, operands) = (reversed.len(), selector.operands.len() as u32);
+        selector.block(id, (index, &mut blocks), &mut reversed);
         if index == 0 {
             selector.arguments(id);
             reversed.extend(selector.now.drain(..).rev());
         }
-        ends[index] = (start, reversed.len());
+        let operands = (operands, selector.operands.len() as u32);
+        blocks.set_made(index, (start, reversed.len()), operands);
     }
     // Instructions were made backwards.
-    let total = reversed.len() as u32;
+    blocks.reverse(reversed.len());
     reversed.reverse();
-    for (block, (start, end)) in blocks.iter_mut().zip(ends) {
-        block.insts = (total - end as u32, total - start as u32);
-    }
-    let mut place = vec![0; func.blocks.len()];
-    for (index, id) in order.iter().enumerate() {
-        place[id.index()] = index;
-    }
-    for (index, &id) in order.iter().enumerate() {
-        for edge in func.blocks[id.index()].term.edges() {
-            let to = place[edge.to.index()];
-            blocks[index].succs.push(regalloc2::Block::new(to));
-            blocks[to].preds.push(regalloc2::Block::new(index));
-        }
-    }
+    blocks.number_long_last(&mut selector.operands, selector.vregs);
     Machine {
         insts: reversed,
         operands: selector.operands,
@@ -218,11 +194,16 @@ impl Selector<'_> {
         }
     }
 
-    fn block(&mut self, id: BlockId, block: &mut MachineBlock, reversed: &mut Vec<Chosen>) {
+    fn block(
+        &mut self,
+        id: BlockId,
+        (index, blocks): (usize, &mut Blocks),
+        reversed: &mut Vec<Chosen>,
+    ) {
         self.block = id;
         let source = &self.func.blocks[id.index()];
         self.pc = source.nodes.last().map_or(source.pc, |last| self.func.nodes[last.index()].pc);
-        self.terminator(&source.term, block);
+        self.terminator(&source.term, (index, blocks));
         reversed.extend(self.now.drain(..).rev());
         for &value in source.nodes.iter().rev() {
             let node = self.func.nodes[value.index()];
@@ -239,7 +220,7 @@ impl Selector<'_> {
             self.host_address(param);
             reversed.extend(self.now.drain(..).rev());
         }
-        block.params = source.params.iter().map(|param| self.vreg(*param)).collect();
+        blocks.set_params(index, source.params.iter().map(|param| self.vreg(*param)));
     }
 
     /// Computes the host address of a value if something needs it.
@@ -516,10 +497,10 @@ impl Selector<'_> {
         (test, vec![a, b])
     }
 
-    fn terminator(&mut self, term: &Term, block: &mut MachineBlock) {
+    fn terminator(&mut self, term: &Term, (index, blocks): (usize, &mut Blocks)) {
         match term {
             Term::Jump(edge) => {
-                block.args = edge.args.iter().map(|arg| self.reg(*arg)).collect();
+                blocks.set_args(index, edge.args.iter().map(|arg| self.reg(*arg)));
                 self.push(Inst::Jump, &[]);
             }
             Term::Branch { cond, width, a, b, .. } => {

@@ -86,20 +86,19 @@ impl regalloc2::Function for View<'_> {
     }
 
     fn block_insns(&self, block: Block) -> InstRange {
-        let (start, end) = self.machine.blocks[block.index()].insts;
-        InstRange::new(Index::new(start as usize), Index::new(end as usize))
+        self.machine.blocks.range(block.index())
     }
 
     fn block_succs(&self, block: Block) -> &[Block] {
-        &self.machine.blocks[block.index()].succs
+        self.machine.blocks.succs(block.index())
     }
 
     fn block_preds(&self, block: Block) -> &[Block] {
-        &self.machine.blocks[block.index()].preds
+        self.machine.blocks.preds(block.index())
     }
 
     fn block_params(&self, block: Block) -> &[VReg] {
-        &self.machine.blocks[block.index()].params
+        self.machine.blocks.params(block.index())
     }
 
     fn is_ret(&self, inst: Index) -> bool {
@@ -111,7 +110,7 @@ impl regalloc2::Function for View<'_> {
     }
 
     fn branch_blockparams(&self, block: Block, _inst: Index, _successor: usize) -> &[VReg] {
-        &self.machine.blocks[block.index()].args
+        self.machine.blocks.args(block.index())
     }
 
     fn inst_operands(&self, inst: Index) -> &[Operand] {

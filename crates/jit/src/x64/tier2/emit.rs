@@ -10,7 +10,7 @@ use regalloc2::{Allocation, Edit, InstOrEdit, Output};
 use skep_bpf::insn::Extend;
 use skep_bpf::op::{AtomicOp, Size};
 
-use self::jumps::{Plan, destinations};
+use self::jumps::{Plan, Ways};
 use super::Compiler;
 use super::inst::{Amode, Base, Flags, Inst};
 use super::layout::Placed;
@@ -97,8 +97,7 @@ pub(super) struct Emitter<'a, 'b> {
     pub(super) frame: Frame,
     /// The label of each block.
     labels: Vec<Label>,
-    /// Where jumps to a block lead in the end.
-    leads_to: &'a [usize],
+    ways: &'a Ways,
     /// What is known, the second time.
     known: Option<Plan>,
     /// Jumps to blocks so far: where each ends and the block.
@@ -110,15 +109,15 @@ pub(super) struct Emitter<'a, 'b> {
 pub(super) fn emit(compiler: &mut Compiler<'_>, machine: &Machine, output: &Output) {
     let frame = Frame::new(machine, output, compiler.source.metered);
     compiler.saves |= !frame.saved.is_empty();
-    let leads_to = destinations(machine, output);
-    let order = super::layout::order(machine, &leads_to);
+    let ways = Ways::new(machine, output);
+    let order = super::layout::order(machine, &ways.leads_to);
     let mark = compiler.mark();
-    let mut emitter = Emitter::new(compiler, machine, output, (&frame, &leads_to));
+    let mut emitter = Emitter::new(compiler, machine, output, (&frame, &ways));
     emitter.function(&order);
     let mut plan = emitter.plan(&order);
     loop {
         compiler.reset(mark);
-        let mut emitter = Emitter::new(compiler, machine, output, (&frame, &leads_to));
+        let mut emitter = Emitter::new(compiler, machine, output, (&frame, &ways));
         emitter.known = Some(plan.clone());
         emitter.function(&order);
         if compiler.asm.short_jumps_reach(mark.asm) {
@@ -139,11 +138,11 @@ impl<'a, 'b> Emitter<'a, 'b> {
         compiler: &'a mut Compiler<'b>,
         machine: &'a Machine,
         output: &'a Output,
-        (frame, leads_to): (&Frame, &'a [usize]),
+        (frame, ways): (&Frame, &'a Ways),
     ) -> Self {
-        let labels = machine.blocks.iter().map(|_| compiler.asm.label()).collect();
+        let labels = (0..machine.blocks.len()).map(|_| compiler.asm.label()).collect();
         let (frame, jumps) = (frame.clone(), Vec::new());
-        Emitter { compiler, machine, output, frame, labels, leads_to, known: None, jumps }
+        Emitter { compiler, machine, output, frame, labels, ways, known: None, jumps }
     }
 
     fn function(&mut self, order: &[Placed]) {
@@ -186,13 +185,9 @@ impl Emitter<'_, '_> {
             self.align_loop(index);
         }
         self.compiler.asm.bind(self.labels[index]);
-        let view = &self.machine.blocks[index];
-        let range = regalloc2::InstRange::new(
-            regalloc2::Inst::new(view.insts.0 as usize),
-            regalloc2::Inst::new(view.insts.1 as usize),
-        );
+        let range = self.machine.blocks.range(index);
         let mut last_place = None;
-        let mut items = Items::new(self.output, range);
+        let mut items = Items::new(self.output, range, self.ways.moves[index]);
         while let Some(item) = items.next() {
             if let InstOrEdit::Inst(inst) = item
                 && self.checks_and_jumps(index, inst, next, &items)
@@ -622,10 +617,9 @@ struct Items<'a> {
 }
 
 impl<'a> Items<'a> {
-    fn new(output: &'a Output, range: regalloc2::InstRange) -> Items<'a> {
+    /// The instructions of a range, and the moves from an index on.
+    fn new(output: &'a Output, range: regalloc2::InstRange, start: usize) -> Items<'a> {
         let first = range.first();
-        let point = regalloc2::ProgPoint::before(first);
-        let start = output.edits.partition_point(|(at, _)| *at < point);
         let (next, end) = (first.index(), first.index() + range.len());
         Items { edits: &output.edits[start..], next, end }
     }

@@ -33,7 +33,7 @@ pub(super) fn order(machine: &Machine, leads_to: &[usize]) -> Vec<Placed> {
             placed[index] = true;
             let (is_loop_head, depth) = (is_loop_head[index], depths[index]);
             order.push(Placed { index, is_loop_head, depth });
-            let succs = machine.blocks[index].succs.iter().map(|succ| leads_to[succ.index()]);
+            let succs = machine.blocks.succs(index).iter().map(|succ| leads_to[succ.index()]);
             let open: Vec<usize> = succs.filter(|succ| !placed[*succ]).collect();
             // The last is where control goes on if it does not jump.
             next = open.iter().copied().max_by_key(|succ| depths[*succ]);
@@ -62,7 +62,7 @@ fn loops(machine: &Machine) -> (Vec<u32>, Vec<bool>) {
     let mut budget = count * MOST_STEPS;
     let mut seen = vec![usize::MAX; count];
     for head in (0..count).rev() {
-        let latches = machine.blocks[head].preds.iter().map(|pred| pred.index());
+        let latches = machine.blocks.preds(head).iter().map(|pred| pred.index());
         let mut path: Vec<usize> = latches.filter(|pred| *pred >= head).collect();
         if path.is_empty() {
             continue;
@@ -82,7 +82,7 @@ fn loops(machine: &Machine) -> (Vec<u32>, Vec<bool>) {
             if budget == 0 {
                 return (depths, is_head);
             }
-            path.extend(machine.blocks[block].preds.iter().map(|pred| pred.index()));
+            path.extend(machine.blocks.preds(block).iter().map(|pred| pred.index()));
         }
     }
     (depths, is_head)

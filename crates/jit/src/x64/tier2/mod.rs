@@ -28,7 +28,6 @@ use super::host::Host;
 use crate::code::{Access, Code, Place};
 use crate::flow::Flow;
 use crate::source::Source;
-use crate::ssa::ir::Func;
 use crate::ssa::{self, Counts, Passes};
 use crate::{CompileError, CompileOptions};
 
@@ -102,9 +101,9 @@ impl Compiler<'_> {
     fn program(&mut self) -> Result<(), CompileError> {
         let Features { popcnt, lzcnt, bmi1, .. } = self.features;
         let counts = Counts { ones: popcnt, leading: lzcnt, trailing: bmi1 };
-        let funcs = ssa::optimise(self.source, self.flow, self.passes, counts);
-        for (index, func) in funcs.into_iter().enumerate() {
-            self.function(index, func)?;
+        let funcs = ssa::functions(self.source, self.flow, self.passes, counts);
+        for (index, done) in funcs.into_iter().enumerate() {
+            self.function(index, done)?;
             if self.asm.offset() > MAX_BYTES {
                 return Err(CompileError::TooLarge { limit: MAX_BYTES });
             }
@@ -114,8 +113,8 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn function(&mut self, index: usize, mut func: Func) -> Result<(), CompileError> {
-        ssa::prepare(&mut func, self.contained);
+    fn function(&mut self, index: usize, done: ssa::Optimised) -> Result<(), CompileError> {
+        let func = done.prepare(self.contained);
         let order = func.reverse_postorder();
         let machine = select::select(self.source, self.features, &func, &order);
         let output = allocate::allocate(&machine, self.source.metered)

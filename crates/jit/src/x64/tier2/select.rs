@@ -18,6 +18,7 @@ use skep_bpf::op::{Size, Width};
 
 use super::inst::{Base, Flags, Inst};
 use crate::abi::TrapCode;
+use crate::blocks::Blocks;
 use crate::source::Source;
 use crate::ssa::ir::{Bin, BlockId, CallSite, Func, Op, Target, Term, Val};
 use crate::x64::Features;
@@ -34,26 +35,12 @@ pub(super) struct Chosen {
     pub(super) access: u32,
 }
 
-/// A block of machine instructions.
-#[derive(Clone, Debug, Default)]
-pub(super) struct MachineBlock {
-    /// The instructions' indices.
-    pub(super) insts: (u32, u32),
-    pub(super) succs: Vec<regalloc2::Block>,
-    pub(super) preds: Vec<regalloc2::Block>,
-    pub(super) params: Vec<VReg>,
-    /// What the only edge of a block that jumps brings.
-    pub(super) args: Vec<VReg>,
-    /// The block of the function that it was made of.
-    pub(super) origin: BlockId,
-}
-
 /// A function of machine instructions on virtual registers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Machine {
     pub(super) insts: Vec<Chosen>,
     pub(super) operands: Vec<Operand>,
-    pub(super) blocks: Vec<MachineBlock>,
+    pub(super) blocks: Blocks,
     pub(super) vregs: usize,
     pub(super) calls: Vec<CallSite>,
 }
@@ -102,36 +89,21 @@ pub(super) fn select(
     };
     selector.colour_effects(order);
     let mut reversed: Vec<Chosen> = Vec::with_capacity(func.nodes.len() * 2);
-    let mut blocks: Vec<MachineBlock> = vec![MachineBlock::default(); order.len()];
-    let mut place = vec![u32::MAX; func.blocks.len()];
-    for (index, id) in order.iter().enumerate() {
-        place[id.index()] = index as u32;
-    }
-    let mut ends = vec![(0, 0); order.len()];
+    let mut blocks = Blocks::new(func, order);
     for (index, &id) in order.iter().enumerate().rev() {
-        let start = reversed.len();
-        let block = &mut blocks[index];
-        block.origin = id;
-        selector.block(id, block, &mut reversed);
+        let (start, operands) = (reversed.len(), selector.operands.len() as u32);
+        selector.block(id, (index, &mut blocks), &mut reversed);
         if index == 0 {
             selector.arguments(id);
             reversed.extend(selector.now.drain(..).rev());
         }
-        ends[index] = (start, reversed.len());
+        let operands = (operands, selector.operands.len() as u32);
+        blocks.set_made(index, (start, reversed.len()), operands);
     }
     // Instructions were made backwards.
-    let total = reversed.len() as u32;
+    blocks.reverse(reversed.len());
     reversed.reverse();
-    for (block, (start, end)) in blocks.iter_mut().zip(ends) {
-        block.insts = (total - end as u32, total - start as u32);
-    }
-    for (index, &id) in order.iter().enumerate() {
-        for edge in func.blocks[id.index()].term.edges() {
-            let to = place[edge.to.index()];
-            blocks[index].succs.push(regalloc2::Block::new(to as usize));
-            blocks[to as usize].preds.push(regalloc2::Block::new(index));
-        }
-    }
+    blocks.number_long_last(&mut selector.operands, selector.vregs as usize);
     Machine {
         insts: reversed,
         operands: selector.operands,
@@ -241,12 +213,17 @@ impl Selector<'_> {
         last.map_or(0, |last| self.colours[last.index()] + self.weight(&self.func.op(*last)))
     }
 
-    fn block(&mut self, id: BlockId, block: &mut MachineBlock, reversed: &mut Vec<Chosen>) {
+    fn block(
+        &mut self,
+        id: BlockId,
+        (index, blocks): (usize, &mut Blocks),
+        reversed: &mut Vec<Chosen>,
+    ) {
         self.block = id;
         let source = &self.func.blocks[id.index()];
         self.colour = self.colour_at_end(id);
         self.pc = source.nodes.last().map_or(source.pc, |last| self.func.nodes[last.index()].pc);
-        self.terminator(id, &source.term, block);
+        self.terminator(&source.term, (index, blocks));
         reversed.extend(self.now.drain(..).rev());
         for &value in source.nodes.iter().rev() {
             let node = self.func.nodes[value.index()];
@@ -261,7 +238,7 @@ impl Selector<'_> {
             self.node(value, node.op);
             reversed.extend(self.now.drain(..).rev());
         }
-        block.params = source.params.iter().map(|param| self.vreg(*param)).collect();
+        blocks.set_params(index, source.params.iter().map(|param| self.vreg(*param)));
     }
 
     /// The arguments that are read, in the registers of the convention.
@@ -402,10 +379,10 @@ impl Selector<'_> {
         self.push(Inst::Call(site), operands.as_slice());
     }
 
-    fn terminator(&mut self, _id: BlockId, term: &Term, block: &mut MachineBlock) {
+    fn terminator(&mut self, term: &Term, (index, blocks): (usize, &mut Blocks)) {
         match term {
             Term::Jump(edge) => {
-                block.args = edge.args.iter().map(|arg| self.reg(*arg)).collect();
+                blocks.set_args(index, edge.args.iter().map(|arg| self.reg(*arg)));
                 self.push(Inst::Jump, &[]);
             }
             Term::Branch { cond, width, a, b, .. } => {

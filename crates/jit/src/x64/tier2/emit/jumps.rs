@@ -86,8 +86,8 @@ impl Emitter<'_, '_> {
 
     /// Where the edge of a block with a number leads in the end.
     pub(super) fn destination(&self, block: usize, edge: usize) -> usize {
-        let to = self.machine.blocks[block].succs[edge].index();
-        self.leads_to[to]
+        let to = self.machine.blocks.succs(block)[edge].index();
+        self.ways.leads_to[to]
     }
 
     pub(super) fn branch(&mut self, block: usize, cc: Cc, next: Option<usize>) {
@@ -116,7 +116,7 @@ impl Emitter<'_, '_> {
     ) -> bool {
         let chosen = self.machine.insts[inst.index()];
         let Inst::ChargeAndCheck(count) = chosen.inst else { return false };
-        let last = self.machine.blocks[block].insts.1 as usize;
+        let (_, last) = self.machine.blocks.insts(block);
         let follows = inst.index() + 2 == last
             && matches!(self.machine.insts[last - 1].inst, Inst::Jump)
             && rest.are_only_instructions();
@@ -135,33 +135,41 @@ impl Emitter<'_, '_> {
     }
 }
 
-/// For each block, itself, or where it leads if nothing is left of it but a jump.
-pub(super) fn destinations(machine: &Machine, output: &Output) -> Vec<usize> {
-    let mut leads_to: Vec<usize> = (0..machine.blocks.len()).collect();
-    let mut edits = output.edits.iter().peekable();
-    let mut is_empty = vec![false; machine.blocks.len()];
-    for (index, block) in machine.blocks.iter().enumerate() {
-        let (start, end) = block.insts;
-        let mut has_edits = false;
-        while let Some((point, _)) = edits.peek() {
-            if point.inst().index() >= end as usize {
-                break;
+/// What is known of blocks when registers are allocated.
+#[derive(Clone, Debug)]
+pub(super) struct Ways {
+    /// For each block, itself, or where it leads if nothing is left of it but a jump.
+    pub(super) leads_to: Vec<usize>,
+    /// For each block, where its moves start among those of the function.
+    pub(super) moves: Vec<usize>,
+}
+
+impl Ways {
+    pub(super) fn new(machine: &Machine, output: &Output) -> Ways {
+        let count = machine.blocks.len();
+        let mut leads_to: Vec<usize> = (0..count).collect();
+        let mut moves = Vec::with_capacity(count);
+        let mut is_empty = Vec::with_capacity(count);
+        let mut next = 0;
+        for index in 0..count {
+            let (start, end) = machine.blocks.insts(index);
+            let first = next;
+            while output.edits.get(next).is_some_and(|(point, _)| point.inst().index() < end) {
+                next += 1;
             }
-            has_edits = true;
-            edits.next();
+            let only_jumps = end - start == 1 && matches!(machine.insts[start].inst, Inst::Jump);
+            moves.push(first);
+            is_empty.push(only_jumps && first == next && index != 0);
         }
-        let only_jumps =
-            end - start == 1 && matches!(machine.insts[start as usize].inst, Inst::Jump);
-        is_empty[index] = only_jumps && !has_edits && index != 0;
-    }
-    for place in &mut leads_to {
-        // A cycle of empty blocks leads to one of them.
-        for _ in 0..64 {
-            if !is_empty[*place] {
-                break;
+        for place in &mut leads_to {
+            // A cycle of empty blocks leads to one of them.
+            for _ in 0..64 {
+                if !is_empty[*place] {
+                    break;
+                }
+                *place = machine.blocks.succs(*place).first().map_or(*place, |to| to.index());
             }
-            *place = machine.blocks[*place].succs.first().map_or(*place, |to| to.index());
         }
+        Ways { leads_to, moves }
     }
-    leads_to
 }
