@@ -74,6 +74,7 @@ impl Bench {
             mtu: Box::new(|ifindex| (ifindex == 1).then_some(65536)),
             route: Box::new(|_, _| crate::host::FORWARDING_DISABLED),
             printk: Box::new(move |text| sink.lock().push(text.to_owned())),
+            code_made: None,
         };
         let machine = Arc::new(Machine::new(host).unwrap());
         let cpu = Cpu::new(&machine).unwrap();
