@@ -9,7 +9,8 @@ use std::panic::{self, AssertUnwindSafe};
 
 use skep_jit::abi::{Callback, EXITED, FRAME_BYTES, RunState};
 
-use super::{run_of, site_of, tier_index};
+use super::runtime::{run_of, site_of};
+use super::tier_index;
 use crate::helpers::{self, Caller, Passed};
 use crate::linked::Linked;
 use crate::machine::Machine;

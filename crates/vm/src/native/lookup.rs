@@ -4,7 +4,7 @@ use skep_bpf::platform::HelperId;
 use skep_jit::abi::{HelperFn, RunState};
 use skep_jit::source::{Array, Lookup};
 
-use super::run_of;
+use super::runtime::run_of;
 use crate::maps::{Direct, Hash, Way};
 use crate::trap::TrapKind;
 
