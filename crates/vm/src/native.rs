@@ -386,15 +386,14 @@ impl<'a> Runner<'a> {
     /// Runs the program from its start to its exit, whose `r0` this gives, or to a trap.
     #[inline]
     pub(crate) fn run(&mut self, args: [u64; 2]) -> Result<u64, Box<Trap>> {
-        let Runner { owner, state, compiled, slice, .. } = self;
-        // A run that was asked to stop does so where it first asks for fuel.
-        let given = if owner.cpu.is_stopping() { 0 } else { *slice };
-        owner.given = given;
-        if owner.cpu.tail_calls != 0 {
-            owner.cpu.tail_calls = 0;
-            state.lowest_frame = owner.cpu.lowest_frame().into();
+        let Runner { owner, state, compiled, metered, slice } = self;
+        // Code that is not metered asks for no fuel.
+        if *metered {
+            // A run that was asked to stop does so where it first asks for fuel.
+            let given = if owner.cpu.is_stopping() { 0 } else { *slice };
+            owner.given = given;
+            state.fuel = given as i64;
         }
-        state.fuel = given as i64;
         state.args = args;
         state.owner = (&raw mut *owner).expose_provenance() as u64;
         // SAFETY: the code was compiled for this processor and the machine's window, whose guards
@@ -404,7 +403,7 @@ impl<'a> Runner<'a> {
         let how = unsafe { compiled.executable.run(state) };
         if how == EXITED {
             if !owner.entered.is_empty() {
-                owner.leave_entered();
+                owner.forget_tail_calls(state);
             }
             return Ok(state.r0);
         }
@@ -441,16 +440,19 @@ pub(crate) fn run(
 }
 
 impl Owner<'_> {
+    /// Makes everything ready for another run after one that may have made tail calls.
     #[cold]
-    fn leave_entered(&mut self) {
+    fn forget_tail_calls(&mut self, state: &mut RunState) {
         self.entered.clear();
+        self.cpu.tail_calls = 0;
+        state.lowest_frame = self.cpu.lowest_frame().into();
     }
 
     /// The trap that ended a run. A helper's panic goes on instead.
     #[cold]
     fn stopped(&mut self, state: &mut RunState) -> Box<Trap> {
         let trap = self.trapped(state);
-        self.entered.clear();
+        self.forget_tail_calls(state);
         if let Some(payload) = self.panic.take() {
             panic::resume_unwind(payload);
         }

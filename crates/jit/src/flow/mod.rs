@@ -173,6 +173,18 @@ impl Flow {
         }
     }
 
+    /// Whether no function accesses memory, calls anything, can trap or reads `r10`: the program
+    /// computes with its registers alone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        let mut functions = self.functions.iter();
+        let mut blocks = self.blocks.iter();
+        functions.all(|function| {
+            let touches = function.accesses || function.calls || function.stack.escapes;
+            !touches && !function.casts
+        }) && blocks.all(|block| !block.fuel.check && block.is_reached)
+    }
+
     /// The function with an entry.
     #[must_use]
     pub fn function_at(&self, entry: Pc) -> Option<usize> {

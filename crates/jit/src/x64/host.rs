@@ -83,6 +83,9 @@ impl Host {
         keeps: bool,
     ) {
         asm.endbr64();
+        if flow.is_closed() {
+            return self.enter_closed(asm, (source, flow), first);
+        }
         asm.push(Gpr::Rbp);
         asm.push(WINDOW);
         asm.push(Gpr::Rdi);
@@ -95,23 +98,9 @@ impl Host {
         asm.mov(Bits::B64, state_field(STATE, offset::EXIT_SP), Gpr::Rsp);
         asm.load(Bits::B64, WINDOW, state_field(STATE, offset::WINDOW));
         asm.load(Bits::B64, gpr(Reg::R10), state_field(STATE, offset::FRAME_TOP));
-        if source.metered {
-            asm.load(Bits::B64, FUEL, state_field(STATE, offset::FUEL));
-        }
-        asm.load(Bits::B64, gpr(Reg::R2), state_field(STATE, offset::ARGS + 8));
-        asm.load(Bits::B64, gpr(Reg::R1), state_field(STATE, offset::ARGS));
-        if source.proof.is_none() {
-            let undefined = RegSet::ARGUMENTS - RegSet::arguments(2);
-            for reg in (flow.functions[0].live_in & undefined).iter() {
-                asm.zero(gpr(reg));
-            }
-        }
+        first_registers(asm, (source, flow), STATE);
         asm.call(first);
-        asm.pop(STATE);
-        asm.mov(Bits::B64, state_field(STATE, offset::R0), Gpr::Rax);
-        if source.metered {
-            asm.mov(Bits::B64, state_field(STATE, offset::FUEL), FUEL);
-        }
+        results(asm, source);
         leave(asm, EXITED);
         asm.bind(self.exit);
         asm.load(Bits::B64, STATE, STATE_WORD);
@@ -123,6 +112,18 @@ impl Host {
         }
         asm.pop(STATE);
         leave(asm, TRAPPED);
+    }
+
+    /// The same of a program that needs neither the window nor a frame and never traps.
+    fn enter_closed(&self, asm: &mut Asm, program: (&Source<'_>, &Flow), first: Label) {
+        asm.push(Gpr::Rdi);
+        first_registers(asm, program, Gpr::Rdi);
+        asm.call(first);
+        results(asm, program.0);
+        asm.zero(Gpr::Rax);
+        asm.ret();
+        asm.bind(self.exit);
+        asm.ud2();
     }
 
     /// The code of type [`crate::abi::Enter`] that calls the function of
@@ -246,6 +247,36 @@ impl Host {
         asm.lea_label(Gpr::Rax, self.trap.label);
         asm.mov(Bits::B64, state_field(STATE, offset::TRAP_PLACE), Gpr::Rax);
         asm.jmp(self.exit);
+    }
+}
+
+/// The registers of the first function at its start, given the register of the state pointer:
+/// fuel and arguments. That register may be the one of `r1`.
+fn first_registers(asm: &mut Asm, (source, flow): (&Source<'_>, &Flow), state: Gpr) {
+    let wanted = flow.functions[0].live_in;
+    if source.metered {
+        asm.load(Bits::B64, FUEL, state_field(state, offset::FUEL));
+    }
+    if wanted.has(Reg::R2) {
+        asm.load(Bits::B64, gpr(Reg::R2), state_field(state, offset::ARGS + 8));
+    }
+    if wanted.has(Reg::R1) {
+        asm.load(Bits::B64, gpr(Reg::R1), state_field(state, offset::ARGS));
+    }
+    if source.proof.is_none() {
+        let undefined = RegSet::ARGUMENTS - RegSet::arguments(2);
+        for reg in (wanted & undefined).iter() {
+            asm.zero(gpr(reg));
+        }
+    }
+}
+
+/// Takes the state pointer from the stack and stores what the first function left.
+fn results(asm: &mut Asm, source: &Source<'_>) {
+    asm.pop(STATE);
+    asm.mov(Bits::B64, state_field(STATE, offset::R0), Gpr::Rax);
+    if source.metered {
+        asm.mov(Bits::B64, state_field(STATE, offset::FUEL), FUEL);
     }
 }
 
