@@ -206,3 +206,64 @@ impl Blocks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use regalloc2::RegClass;
+
+    use super::*;
+    use crate::ssa::ir::{Block as SsaBlock, Edge, Term, Val};
+
+    /// Blocks in a row, each of which leads to the next.
+    fn row(count: u32) -> Func {
+        let mut func = Func::default();
+        for index in 0..count {
+            let to = BlockId(index + 1);
+            let term = if to.0 < count {
+                Term::Jump(Edge { to, args: Vec::new() })
+            } else {
+                Term::Return(Val(0))
+            };
+            func.blocks.push(SsaBlock { params: Vec::new(), nodes: Vec::new(), term, pc: 0 });
+        }
+        func
+    }
+
+    #[test]
+    fn edges_lead_both_ways() {
+        let func = row(3);
+        let order = func.reverse_postorder();
+        let blocks = Blocks::new(&func, &order);
+        let numbers = |list: &[Block]| list.iter().map(|block| block.index()).collect::<Vec<_>>();
+        assert_eq!(numbers(blocks.succs(0)), [1]);
+        assert_eq!(numbers(blocks.preds(2)), [1]);
+        assert!(blocks.preds(0).is_empty() && blocks.succs(2).is_empty());
+    }
+
+    #[test]
+    fn registers_that_live_long_come_last() {
+        let func = row(200);
+        let order = func.reverse_postorder();
+        let mut blocks = Blocks::new(&func, &order);
+        let vreg = |number: usize| VReg::new(number, RegClass::Int);
+        // The longest, one in a single block, another long one, one in two blocks.
+        let lives = [(0, 0..200), (1, 7..8), (2, 50..150), (3, 20..22)];
+        let mut operands = Vec::new();
+        for block in 0..200 {
+            let start = operands.len() as u32;
+            for (number, life) in &lives {
+                if life.start == block || life.end == block + 1 {
+                    operands.push(Operand::reg_use(vreg(*number)));
+                }
+            }
+            blocks.set_made(block, (block, block + 1), (start, operands.len() as u32));
+        }
+        blocks.set_args(10, [vreg(0), vreg(3)]);
+        let before: Vec<usize> = operands.iter().map(|operand| operand.vreg().vreg()).collect();
+        blocks.number_long_last(&mut operands, 4);
+        let new = [3, 0, 2, 1];
+        let after: Vec<usize> = operands.iter().map(|operand| operand.vreg().vreg()).collect();
+        assert_eq!(after, before.iter().map(|old| new[*old]).collect::<Vec<_>>());
+        assert_eq!(blocks.args(10), [vreg(3), vreg(1)]);
+    }
+}

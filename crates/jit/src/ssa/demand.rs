@@ -47,7 +47,7 @@ impl Demand {
 /// Narrows operations to what is looked at.
 pub(crate) fn narrow(func: &mut Func, order: &[BlockId]) {
     let demand = demanded(func, order);
-    let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
+    let mut replaced: Vec<Val> = Vec::new();
     for &id in order {
         for index in 0..func.blocks[id.index()].nodes.len() {
             let value = func.blocks[id.index()].nodes[index];
@@ -55,11 +55,16 @@ pub(crate) fn narrow(func: &mut Func, order: &[BlockId]) {
             match narrowed(func, func.op(value), bits) {
                 Narrowed::Same => {}
                 Narrowed::Op(op) => func.nodes[value.index()].op = op,
-                Narrowed::Value(other) => replaced[value.index()] = other,
+                Narrowed::Value(other) => {
+                    replaced.extend((replaced.len() as u32..func.nodes.len() as u32).map(Val));
+                    replaced[value.index()] = other;
+                }
             }
         }
     }
-    super::cleanup::replace(func, order, &mut replaced);
+    if !replaced.is_empty() {
+        super::cleanup::replace(func, order, &mut replaced);
+    }
 }
 
 enum Narrowed {

@@ -27,6 +27,11 @@ impl Counts {
 
 /// Finds counts of bits; true if there were any.
 pub(crate) fn find(func: &mut Func, order: &[BlockId], counts: Counts) -> bool {
+    // Most functions do not even have the factor that adds up bytes.
+    let factors = [Width::W32, Width::W64].map(|width| repeated(width, 1));
+    if !factors.iter().any(|factor| func.constants.contains_key(factor)) {
+        return false;
+    }
     let mut any = false;
     for &id in order {
         for index in 0..func.blocks[id.index()].nodes.len() {

@@ -134,9 +134,9 @@ struct Known {
 }
 
 fn loads(func: &mut Func, places: &Places<'_>, dominators: &Dominators) {
-    let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
+    let mut replaced: Vec<Val> = Vec::new();
+    let mut nodes: Vec<Val> = Vec::new();
     let mut at_end: Vec<Vec<Known>> = vec![Vec::new(); dominators.order.len()];
-    let mut any = false;
     for (index, &id) in dominators.order.iter().enumerate() {
         let mut known = match dominators.predecessors(id)[..] {
             [from] => at_end
@@ -147,8 +147,7 @@ fn loads(func: &mut Func, places: &Places<'_>, dominators: &Dominators) {
             _ => Vec::new(),
         };
         let old = std::mem::take(&mut func.blocks[id.index()].nodes);
-        let mut nodes = Vec::with_capacity(old.len());
-        for value in old {
+        for &value in &old {
             match func.op(value) {
                 Op::Load { size, extend, .. } => {
                     let Some(place) = places.of(func, value) else { continue };
@@ -159,11 +158,8 @@ fn loads(func: &mut Func, places: &Places<'_>, dominators: &Dominators) {
                     if let Some((whole, at)) = found {
                         let pc = func.nodes[value.index()].pc;
                         let part = part(func, &mut nodes, (whole, at, pc), size, extend);
-                        while replaced.len() < func.nodes.len() {
-                            replaced.push(Val(replaced.len() as u32));
-                        }
+                        replaced.extend((replaced.len() as u32..func.nodes.len() as u32).map(Val));
                         replaced[value.index()] = part;
-                        any = true;
                         continue;
                     }
                     remember(&mut known, Known { place, value });
@@ -180,10 +176,13 @@ fn loads(func: &mut Func, places: &Places<'_>, dominators: &Dominators) {
             }
             nodes.push(value);
         }
-        func.blocks[id.index()].nodes = nodes;
+        let block = &mut func.blocks[id.index()];
+        block.nodes = old;
+        block.nodes.clear();
+        block.nodes.append(&mut nodes);
         at_end[index] = known;
     }
-    if any {
+    if !replaced.is_empty() {
         cleanup::replace(func, &dominators.order, &mut replaced);
     }
 }

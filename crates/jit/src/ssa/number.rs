@@ -17,7 +17,7 @@ pub(crate) struct Numbering<'a> {
     pub(crate) widths: Widths,
     pub(crate) passes: Passes,
     pub(crate) reassociates: bool,
-    /// How often values were read before the pass.
+    /// How often values were read before the pass, where sums are regrouped.
     uses: Vec<u32>,
     dominators: &'a Dominators,
     table: Table,
@@ -47,7 +47,7 @@ pub(crate) fn number(
     let replaced = (0..func.nodes.len() as u32).map(Val).collect();
     let table = Table::with_capacity(func.nodes.len() / 2);
     let home = vec![BlockId::ENTRY; func.nodes.len()];
-    let uses = func.use_counts(&dominators.order);
+    let uses = if reassociates { func.use_counts(&dominators.order) } else { Vec::new() };
     let mut numbering = Numbering {
         func,
         widths,

@@ -266,8 +266,12 @@ pub(crate) enum Changed {
 /// Simplifies by ranges.
 pub(crate) fn apply(func: &mut Func, dominators: &Dominators) -> Changed {
     let ranges = Ranges::new(func, dominators);
-    let mut replaced: Vec<Val> = (0..func.nodes.len() as u32).map(Val).collect();
-    let (mut any, mut changed) = (false, Changed::Nothing);
+    let mut replaced: Vec<Val> = Vec::new();
+    let mut replace = |func: &Func, value: Val, by: Val| {
+        replaced.extend((replaced.len() as u32..func.nodes.len() as u32).map(Val));
+        replaced[value.index()] = by;
+    };
+    let mut changed = Changed::Nothing;
     for &id in &dominators.order {
         for index in 0..func.blocks[id.index()].nodes.len() {
             let value = func.blocks[id.index()].nodes[index];
@@ -281,24 +285,18 @@ pub(crate) fn apply(func: &mut Func, dominators: &Dominators) -> Changed {
                     func.nodes[value.index()].op = op;
                     changed = changed.max(Changed::Values);
                 }
-                Simpler::Value(other) => {
-                    replaced[value.index()] = other;
-                    any = true;
-                }
+                Simpler::Value(other) => replace(func, value, other),
                 Simpler::Number(number) => {
                     let number = func.make_const(number);
-                    while replaced.len() < func.nodes.len() {
-                        replaced.push(Val(replaced.len() as u32));
-                    }
-                    replaced[value.index()] = number;
-                    any = true;
+                    replace(func, value, number);
                 }
             }
         }
         changed = changed.max(branch(func, &ranges, id));
     }
-    if any {
+    if !replaced.is_empty() {
         changed = changed.max(Changed::Values);
+        replaced.extend((replaced.len() as u32..func.nodes.len() as u32).map(Val));
         cleanup::replace(func, &dominators.order, &mut replaced);
     }
     changed

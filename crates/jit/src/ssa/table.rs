@@ -70,3 +70,33 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use skep_bpf::op::Width;
+
+    use super::*;
+    use crate::ssa::ir::Un;
+
+    #[test]
+    fn what_was_inserted_is_found_and_nothing_else() {
+        let mut func = Func::default();
+        let mut table = Table::with_capacity(0);
+        let op = |number: u32| Op::Unary(Un::Neg, Width::W64, Val(number));
+        for number in 0..1_000 {
+            let (found, place) = table.find(&func, &op(number));
+            assert_eq!(found, None);
+            let value = func.make(op(number), 0);
+            table.insert(place, value);
+        }
+        for number in 0..1_000 {
+            assert_eq!(table.find(&func, &op(number)).0, Some(Val(number)));
+        }
+        assert_eq!(table.find(&func, &op(1_000)).0, None);
+        // Another value of an operation takes the place of the first.
+        let (_, place) = table.find(&func, &op(7));
+        let value = func.make(op(7), 0);
+        table.insert(place, value);
+        assert_eq!(table.find(&func, &op(7)).0, Some(value));
+    }
+}
