@@ -18,6 +18,8 @@ use crate::stack_liveness::StackLiveness;
 use crate::state::State;
 use crate::state::frame::Active;
 use crate::structure::Code;
+use core::ops::Range;
+use std::rc::Rc;
 
 /// After so many rounds nothing is assumed any more. (Linux gives up after as many, too.)
 const MAX_ROUNDS: u32 = 64;
@@ -26,6 +28,7 @@ const MAX_ROUNDS: u32 = 64;
 const MARKING_ROUNDS: u32 = 8;
 
 /// What of a frame of one state was compared with another one.
+#[derive(Clone, Copy)]
 pub(crate) struct Compared {
     /// The places of numbers, a bit for each.
     numbers: u128,
@@ -35,7 +38,7 @@ pub(crate) struct Compared {
 
 /// A checkpoint of which slots were forgotten that were thought never to matter.
 pub(crate) struct Original {
-    state: State,
+    state: Rc<State>,
     /// By frame, the slots that were not.
     slots: Vec<u64>,
 }
@@ -43,23 +46,31 @@ pub(crate) struct Original {
 /// That what is known of one state is all that matters, so that it covers another one.
 struct Assumption {
     /// With all its slots.
-    old: State,
+    old: Rc<State>,
     /// The path that ended.
     path: Path,
-    /// By frame; nothing if all was compared.
-    compared: Vec<Compared>,
+    /// The place of what was compared in `Assumptions::compared`, by frame; nothing if that was all.
+    compared: Range<usize>,
     /// Whether what matters in the one state matters in the other.
     related: bool,
 }
 
 impl Assumption {
     /// Whether nothing matters that was not compared.
-    fn is_as_before(&self, code: &Code, liveness: &StackLiveness, nodes: &Nodes) -> bool {
+    fn is_as_before(
+        &self,
+        compared: &[Compared],
+        code: &Code,
+        liveness: &StackLiveness,
+        nodes: &Nodes,
+    ) -> bool {
         let (old, at) = (&self.old, self.path.at);
-        self.compared.iter().zip(&old.frames).enumerate().all(|(index, (compared, frame))| {
-            nodes.precise_places(frame.written()) & !compared.numbers == 0
-                && old.live_slots(code, liveness, at, index) & !compared.slots == 0
-        })
+        compared[self.compared.clone()].iter().zip(&old.frames).enumerate().all(
+            |(index, (compared, frame))| {
+                nodes.precise_places(frame.written()) & !compared.numbers == 0
+                    && old.live_slots(code, liveness, at, index) & !compared.slots == 0
+            },
+        )
     }
 }
 
@@ -68,6 +79,7 @@ impl Assumption {
 pub(crate) struct Assumptions {
     needed: bool,
     made: Vec<Assumption>,
+    compared: Vec<Compared>,
     /// Paths that must be walked because what they were covered by does not cover them.
     refuted: Vec<Path>,
     /// Checkpoints of which slots were forgotten that were thought never to matter.
@@ -98,7 +110,10 @@ impl Assumptions {
     }
 
     /// A path ends because a state, given with all its slots, covers it.
-    fn add(&mut self, old: State, path: Path, compared: Vec<Compared>) {
+    fn add(&mut self, old: Rc<State>, path: Path, compared: &[Compared]) {
+        let first = self.compared.len();
+        self.compared.extend_from_slice(compared);
+        let compared = first..self.compared.len();
         self.made.push(Assumption { old, path, compared, related: false });
     }
 
@@ -120,12 +135,13 @@ impl Assumptions {
             if !(0..MARKING_ROUNDS).any(|_| !self.mark(code, nodes)) {
                 self.relate(code, nodes);
             }
+            let compared = &self.compared;
             let mut holds = |assumption: &mut Assumption| {
                 let path = &assumption.path;
-                if assumption.is_as_before(code, liveness, nodes) {
+                if assumption.is_as_before(compared, code, liveness, nodes) {
                     return true;
                 }
-                let mut old = assumption.old.clone();
+                let mut old = State::clone(&assumption.old);
                 old.drop_dead_slots(code, liveness, path.at);
                 ids.reset(last_id);
                 let mode = Mode::Covers;
@@ -210,9 +226,11 @@ impl Walk<'_> {
 
     /// Of a checkpoint that is asked whether it covers the state here, what is compared: the numbers
     /// that matter so far, or all of them.
-    pub(crate) fn compared(&self, index: usize, all_numbers: bool) -> Vec<Compared> {
-        let checkpoint = &self.checkpoints.all[index];
-        let Some(state) = &checkpoint.state else { return Vec::new() };
+    pub(crate) fn note_compared(&mut self, index: usize, all_numbers: bool) {
+        let Checkpoints { all, compared, .. } = &mut self.checkpoints;
+        let checkpoint = &all[index];
+        compared.clear();
+        let Some(state) = &checkpoint.state else { return };
         let slots = checkpoint.original.as_ref().map(|original| &original.slots);
         let of_frame = |(index, frame): (usize, &Active)| Compared {
             numbers: if all_numbers {
@@ -222,27 +240,29 @@ impl Walk<'_> {
             },
             slots: slots.map_or(u64::MAX, |slots| slots[index]),
         };
-        state.frames.iter().enumerate().map(of_frame).collect()
+        compared.extend(state.frames.iter().enumerate().map(of_frame));
     }
 
-    /// This path ends, on the assumption that a checkpoint covers the state here.
-    pub(crate) fn assume(&mut self, index: usize, compared: Vec<Compared>) {
+    /// This path ends, on the assumption that a checkpoint covers the state here as far as it was
+    /// noted to have been compared.
+    pub(crate) fn assume(&mut self, index: usize) {
         let path = self.path_here();
-        let checkpoint = &self.checkpoints.all[index];
+        let Checkpoints { all, cycles, compared, .. } = &mut self.checkpoints;
+        let checkpoint = &all[index];
         let Some(outer) = checkpoint.cycles.outer else { return };
         let original = checkpoint.original.as_ref().map(|original| &original.state);
         let Some(old) = original.or(checkpoint.state.as_ref()).cloned() else { return };
-        self.checkpoints.cycles.visit(outer).assumptions.add(old, path, compared);
+        cycles.visit(outer).assumptions.add(old, path, compared);
     }
 
     /// Forgets the slots of a checkpoint that seem never to matter, until the cycle is left.
     pub(crate) fn forget_on_assumption(&mut self, index: usize, outer: CycleNumber) {
         let checkpoint = &mut self.checkpoints.all[index];
         let Some(state) = &mut checkpoint.state else { return };
-        let original = state.clone();
+        let original = Rc::clone(state);
         let live = |index| original.live_slots(&self.code, &self.liveness, self.at, index);
         let slots: Vec<u64> = (0..original.frames.len()).map(live).collect();
-        for (frame, live) in state.frames.iter_mut().zip(&slots) {
+        for (frame, live) in Rc::make_mut(state).frames.iter_mut().zip(&slots) {
             frame.keep_slots(*live);
         }
         checkpoint.original = Some(Box::new(Original { state: original, slots }));

@@ -3,7 +3,7 @@
 //! A state is remembered at a prune point if enough jumps and instructions lie behind the last one,
 //! and forgotten if it rarely covers others. These rules are Linux 6.18's (`is_state_visited`).
 
-use crate::assumptions::Original;
+use crate::assumptions::{Compared, Original};
 use crate::check::iterator::turns_differ;
 use crate::compare::{Comparison, Mode, Requirement, counterparts, mark_counterparts};
 use crate::explore::Walk;
@@ -14,11 +14,12 @@ use crate::rejection::{Check, Rule, fault};
 use crate::state::State;
 use crate::state::frame::Entered;
 use skep_bpf::insn::Insn;
+use std::rc::Rc;
 
 /// A remembered state.
 pub(crate) struct Checkpoint {
     /// None once it was forgotten and no path needs it.
-    pub(crate) state: Option<State>,
+    pub(crate) state: Option<Rc<State>>,
     pub(crate) parent: Option<usize>,
     pub(crate) listed: bool,
     /// Whether slots that never mattered were forgotten.
@@ -73,6 +74,8 @@ pub(crate) struct Checkpoints {
     slots: usize,
     pub(crate) cycles: Visits,
     pub(crate) ids: IdMap,
+    /// What of a checkpoint was compared last, by frame, if it is to be known.
+    pub(crate) compared: Vec<Compared>,
     remembered: u64,
     pub(crate) lingering: u64,
 }
@@ -89,6 +92,7 @@ impl Checkpoints {
             slots,
             cycles: Visits::default(),
             ids: IdMap::default(),
+            compared: Vec::new(),
             remembered: 0,
             lingering: 0,
         }
@@ -282,7 +286,7 @@ impl Walk<'_> {
         if let Some(outer) = checkpoint.cycles.outer.filter(|_| assumed) {
             self.forget_on_assumption(index, outer);
         } else if let Some(state) = &mut checkpoint.state {
-            state.drop_dead_slots(&self.code, &self.liveness, self.at);
+            Rc::make_mut(state).drop_dead_slots(&self.code, &self.liveness, self.at);
         }
     }
 
@@ -353,10 +357,12 @@ impl Walk<'_> {
             return false;
         }
         // Before more is marked.
-        let compared = assumed.then(|| self.compared(index, false));
+        if assumed {
+            self.note_compared(index, false);
+        }
         self.mark_counterparts(index);
-        if let Some(compared) = compared {
-            self.assume(index, compared);
+        if assumed {
+            self.assume(index);
         }
         true
     }
@@ -399,8 +405,8 @@ impl Walk<'_> {
             return false;
         } else {
             self.mark_counterparts(index);
-            let compared = self.compared(index, true);
-            self.assume(index, compared);
+            self.note_compared(index, true);
+            self.assume(index);
         }
         if let Some(outer) = self.checkpoints.all[index].cycles.outer {
             self.checkpoints.cycles.visit(outer).assumptions.need();
@@ -421,8 +427,8 @@ impl Walk<'_> {
             });
         }
         if self.checkpoints.all[index].original.is_some() {
-            let compared = self.compared(index, true);
-            self.assume(index, compared);
+            self.note_compared(index, true);
+            self.assume(index);
         }
         true
     }
@@ -439,7 +445,7 @@ impl Walk<'_> {
         let open =
             |index: &usize| Some(*index) != not && self.checkpoints.tallies[*index].branches > 0;
         let states = self.checkpoints.of_list(list).filter(open);
-        let mut states = states.filter_map(|index| self.checkpoints.all[index].state.as_ref());
+        let mut states = states.filter_map(|index| self.checkpoints.all[index].state.as_deref());
         states.find(|state| same_callsites(state, &self.state))
     }
 
@@ -460,7 +466,7 @@ impl Walk<'_> {
         self.checkpoints.requirements.push(None);
         self.checkpoints.all.push(Checkpoint {
             cycles,
-            state: Some(self.state.clone()),
+            state: Some(Rc::new(self.state.clone())),
             original: None,
             parent: self.parent,
             listed: true,

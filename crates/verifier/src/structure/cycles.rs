@@ -46,11 +46,12 @@ impl Search<'_> {
         self.open(start, &mut path);
         while let Some((at, next)) = path.last_mut() {
             let at = *at;
-            if let Some(successor) = self.edges.after(at).nth(*next) {
+            if let Some(edge) = self.edges.successors[at].get(*next) {
                 *next += 1;
-                if !self.within_loops[successor] {
+                let successor = edge.map(|successor| successor as usize);
+                let Some(successor) = successor.filter(|at| self.within_loops[*at]) else {
                     continue;
-                }
+                };
                 if self.order[successor] == 0 {
                     self.open(successor, &mut path);
                 } else {

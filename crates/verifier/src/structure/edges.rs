@@ -7,7 +7,7 @@ use super::Code;
 /// The edges between slots.
 #[derive(Default)]
 pub(crate) struct Edges {
-    successors: Vec<[Option<u32>; 2]>,
+    pub(super) successors: Vec<[Option<u32>; 2]>,
     predecessors: Vec<u32>,
     /// Where those of a slot begin; they end where those of the next one do.
     first_predecessor: Vec<u32>,
