@@ -201,7 +201,31 @@ impl<const W: u32, const H: u32> Parts<W, H> {
     /// three rounds, bits from intervals, and intervals from bits once more. Order and number of
     /// the steps are Linux 6.18's; a round that changes nothing would be repeated in vain.
     #[inline(always)]
-    pub(super) fn sync(mut self) -> Self {
+    pub(super) fn sync(self) -> Self {
+        if self.knows_nothing_more() {
+            debug_assert!(self.sync_in_full() == self);
+            return self;
+        }
+        self.sync_in_full()
+    }
+
+    /// Whether nothing is known of the whole number, or of the low half of one whose upper half is
+    /// zero: the components have nothing to learn, and in hashes most numbers are such.
+    #[inline(always)]
+    fn knows_nothing_more(&self) -> bool {
+        let (max, signed_max) = (Bits::<H>::MAX, Bits::<H>::MAX as i64);
+        let wide = if self.tnum.is_unknown() {
+            Bounds::FULL
+        } else if self.tnum == TnumOf::UNKNOWN.low(H) {
+            Bounds { umin: 0, umax: max, smin: 0, smax: signed_max }
+        } else {
+            return false;
+        };
+        self.low == Bounds::FULL && self.wide == wide
+    }
+
+    #[inline(always)]
+    fn sync_in_full(mut self) -> Self {
         self.learn_from_tnum();
         if let Some(x) = self.tnum.as_constant()
             && self.wide.is_point()
