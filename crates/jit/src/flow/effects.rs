@@ -25,34 +25,21 @@ pub struct Effects {
     pub(super) kind: Kind,
 }
 
-/// Finds neighbours that may be of use to each other, from the last to the first: arithmetic on a
-/// register behind a copy or a sum of it, an access through such a sum, a byte swap of what was
-/// loaded. What the next instruction looks for, if it is of that kind:
-#[derive(Clone, Copy, Default)]
-pub(super) struct Pairs {
-    /// Arithmetic: its result in what the other one reads or writes.
-    arithmetic: RegSet,
-    /// An access: its operands in what the other one writes.
-    access: RegSet,
-    /// A byte swap: its operand in what the other one loads.
-    swap: RegSet,
-}
-
-impl Pairs {
-    /// The kind of an instruction, with [`Kind::PAIR`] if it is of use to the next. Most neighbours
-    /// are not.
+impl Effects {
+    /// What an instruction's operands must have to do with the one before it for the two to be of
+    /// use to each other. Until the walk that finds what is live, it stands in the place of that.
     #[inline(always)]
-    pub(super) fn with_next(&mut self, reads: RegSet, writes: RegSet, kind: Kind) -> Kind {
-        let joined = (self.arithmetic & (reads | writes)) | (self.access & writes);
-        let loaded = self.swap & writes;
-        let wanted = joined.when(kind.has(Kind::JOINS)) | loaded.when(kind.has(Kind::ACCESS));
-        let is_access = kind.has(Kind::ACCESS);
-        *self = Pairs {
-            arithmetic: writes.when(kind.has(Kind::ALU)),
-            access: reads.when(is_access),
-            swap: writes.when(kind.has(Kind::SWAP)),
-        };
-        kind | Kind::PAIR.when(!wanted.is_empty())
+    fn wanted(self) -> RegSet {
+        self.live_after
+    }
+
+    /// Whether an instruction and the next, on which the walk has not been yet, may be of use to
+    /// each other: arithmetic on a register behind a copy or a sum of it, an access through such a
+    /// sum, a byte swap of what was loaded. Most neighbours are not.
+    #[inline(always)]
+    pub(super) fn may_join(self, next: Effects) -> bool {
+        let touched = (self.reads | self.writes) & next.wanted();
+        !touched.is_empty() & self.kind.gives(next.kind)
     }
 }
 
@@ -68,20 +55,29 @@ impl Kind {
     pub(super) const STOPS: Kind = Kind(1 << 1);
     pub(super) const EXIT: Kind = Kind(1 << 2);
     pub(super) const MAY_GOTO: Kind = Kind(1 << 3);
-    /// Arithmetic of two operands.
-    const ALU: Kind = Kind(1 << 4);
-    /// Arithmetic that a neighbour may be joined to: a copy, a sum, a shift to the left.
-    const JOINS: Kind = Kind(1 << 5);
-    /// A plain load or store.
-    const ACCESS: Kind = Kind(1 << 6);
-    /// A byte swap.
-    const SWAP: Kind = Kind(1 << 7);
     /// It and the next may be of use to each other.
-    pub(super) const PAIR: Kind = Kind(1 << 8);
+    pub(super) const PAIR: Kind = Kind(1 << 4);
+    /// Arithmetic that a neighbour may be joined to: a copy, a sum, a shift to the left.
+    const JOINS: Kind = Kind(1 << 8);
+    /// A plain load or store.
+    const ACCESS: Kind = Kind(1 << 9);
+    /// It may be joined to such arithmetic before it: arithmetic of two operands, accesses.
+    const JOINED: Kind = Kind(Kind::JOINS.0 << Kind::WANTS);
+    /// It may be joined to an access before it: a byte swap.
+    const SWAP: Kind = Kind(Kind::ACCESS.0 << Kind::WANTS);
+    /// How far above what an instruction is stands what it wants the one before it to be.
+    const WANTS: u32 = 4;
 
     #[inline]
     pub(super) const fn has(self, other: Kind) -> bool {
         self.0 & other.0 != 0
+    }
+
+    /// Whether an instruction is what the next one wants it to be.
+    #[inline]
+    const fn gives(self, next: Kind) -> bool {
+        let either = Kind::JOINS.0 | Kind::ACCESS.0;
+        self.0 & next.0 >> Kind::WANTS & either != 0
     }
 
     #[inline]
@@ -171,11 +167,13 @@ impl Scan {
                 let (is_mov, by) = (op == AluOp::Mov, operand(src));
                 let joins = JOINING >> op as u32 & 1 != 0 && !(is_mov && by.is_empty());
                 let read = if is_mov { none } else { one(dst) };
-                (read | by, one(dst), Kind::ALU | Kind::JOINS.when(joins), none)
+                (read | by, one(dst), Kind::JOINED | Kind::JOINS.when(joins), none)
             }
-            Insn::Load { dst, mem, .. } => (none, one(dst), Kind::ACCESS, seen.access(mem, true)),
+            Insn::Load { dst, mem, .. } => {
+                (none, one(dst), Kind::ACCESS | Kind::JOINED, seen.access(mem, true))
+            }
             Insn::Store { mem, src, .. } => {
-                (operand(src), none, Kind::ACCESS, seen.access(mem, false))
+                (operand(src), none, Kind::ACCESS | Kind::JOINED, seen.access(mem, false))
             }
             Insn::Branch { dst, src, target, .. } => {
                 let kind = self.jump(index, target, function);
@@ -198,7 +196,9 @@ impl Scan {
             }
         };
         seen.note(values, writes);
-        Effects { reads: values | base, writes, live_after: none, kind }
+        // An access wants its base, the others what they change.
+        let wanted = if base.is_empty() { writes } else { base };
+        Effects { reads: values | base, writes, live_after: wanted, kind }
     }
 
     /// [`Scan::see`] of instructions of which there are few: values, writes, kind, and the access
@@ -275,6 +275,7 @@ impl Scan {
     ) -> (RegSet, RegSet, Kind, RegSet) {
         function.calls = true;
         function.nests |= nests(&callee);
+        function.repeats |= matches!(callee, Callee::Helper(HelperId::LOOP));
         if pays(&Insn::Call { callee }) {
             self.paying.push(index as u32);
         }

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::effects::{Effects, Pairs};
+use super::effects::{Effects, Kind};
 use super::{Block, Flow, RegSet};
 
 impl Flow {
@@ -49,14 +49,15 @@ impl Flow {
             let block = &self.blocks[index];
             let (range, live_out) = (block.range(), self.live_behind(block));
             let mut live = live_out;
-            let mut pairs = Pairs::default();
+            let mut next = Effects::default();
             for effects in self.effects[range].iter_mut().rev() {
                 // Taken apart and put together: the processor waits for words that it reads after
                 // parts of them were written.
-                let Effects { reads, writes, kind, .. } = *effects;
-                let kind = pairs.with_next(reads, writes, kind);
-                *effects = Effects { reads, writes, live_after: live, kind };
-                live = reads | (live - writes);
+                let found = *effects;
+                let kind = found.kind | Kind::PAIR.when(found.may_join(next));
+                *effects = Effects { live_after: live, kind, ..found };
+                live = found.reads | (live - found.writes);
+                next = found;
             }
             let block = &mut self.blocks[index];
             (block.live_in, block.live_out) = (live, live_out);

@@ -115,6 +115,8 @@ pub struct FunctionFlow {
     pub fetches: bool,
     /// Whether it has address space casts.
     pub casts: bool,
+    /// Whether it calls `bpf_loop`.
+    pub repeats: bool,
     /// Whether it has jumps backward.
     loops: bool,
 }
@@ -228,6 +230,7 @@ impl FunctionFlow {
             may_goto: false,
             fetches: false,
             casts: false,
+            repeats: false,
             loops: false,
         }
     }

@@ -54,11 +54,6 @@ impl RegSet {
         })
     }
 
-    /// The set if a condition holds, else none, without a branch.
-    pub(super) const fn when(self, condition: bool) -> RegSet {
-        RegSet(self.0 & (condition as u16).wrapping_neg())
-    }
-
     /// A bit for each register, the lowest for `r0`.
     pub(super) const fn bits(self) -> u16 {
         self.0

@@ -4,7 +4,7 @@
 //! budget of `may_goto`, a word for atomic operations, three for loops, and above them the preserved
 //! registers.
 
-use skep_bpf::insn::{Callee, HelperId, Insn, Reg};
+use skep_bpf::insn::Reg;
 
 use super::Compiler;
 use crate::abi::MAY_GOTO_LIMIT;
@@ -74,14 +74,6 @@ impl Compiler<'_> {
             || self.flow.blocks[blocks].iter().any(stops)
     }
 
-    /// Whether a function calls `bpf_loop`.
-    fn has_loops(&self, index: usize) -> bool {
-        let function = self.flow.functions[index];
-        let body = &self.source.insns[function.entry as usize..function.end as usize];
-        let call = Insn::Call { callee: Callee::Helper(HelperId::LOOP) };
-        function.nests && body.contains(&call)
-    }
-
     pub(super) fn prologue(&mut self, index: usize) {
         let function = self.flow.functions[index];
         let mut frame = Frame { saved: function.saved, ..Frame::default() };
@@ -95,7 +87,7 @@ impl Compiler<'_> {
             frame.fuel = slot(self.source.metered && function.calls);
             frame.may_goto = slot(function.may_goto);
             frame.scratch = slot(function.fetches);
-            let loops = self.has_loops(index);
+            let loops = function.repeats;
             frame.turns = slot(loops);
             slot(loops);
             slot(loops);
