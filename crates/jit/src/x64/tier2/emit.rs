@@ -1,93 +1,32 @@
 //! Writes the machine code of a function whose registers are allocated.
 //!
-//! A native frame holds, from its lowest word: the state pointer, the fuel during calls, spilled
-//! values, and above them the preserved registers. Blocks that came out empty are skipped by the
-//! jumps that lead to them.
+//! `frame` says where things are on the stack, `items` what a block consists of, `jumps` where
+//! blocks lead, `sequences` what takes several instructions. Blocks that came out empty are
+//! skipped by the jumps that lead to them.
+
+mod frame;
+
+mod items;
 
 mod jumps;
 
+mod sequences;
+
 use regalloc2::{Allocation, Edit, InstOrEdit, Output};
 use skep_bpf::insn::Extend;
-use skep_bpf::op::{AtomicOp, Size};
+use skep_bpf::op::Size;
 
+pub(super) use self::frame::Frame;
+use self::items::Items;
 use self::jumps::{Plan, Ways};
 use super::Compiler;
-use super::inst::{Amode, Base, Flags, Inst};
+use super::inst::{Amode, Base, Inst};
 use super::layout::Placed;
 use super::select::{Chosen, Machine};
-use super::stubs::StubKind;
 use crate::code::Place;
-use crate::ssa::ir::{Bin, Target};
-use crate::x64::asm::{Alu, Bits, Cc, Gpr, Label, Mem, Rm, Scale, Shift, Unary};
-use crate::x64::regs::{FUEL, PRESERVED, STATE, WINDOW};
-
-/// Where things are in the native frame, in bytes from its lowest word.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Frame {
-    /// The preserved registers that are pushed.
-    pub(super) saved: Vec<Gpr>,
-    /// The size without those and the return address.
-    pub(super) bytes: i32,
-    pub(super) fuel: i32,
-    spills: i32,
-}
-
-impl Frame {
-    pub(super) fn fuel(&self) -> Mem {
-        Mem::at(Gpr::Rsp, self.fuel)
-    }
-
-    fn new(machine: &Machine, output: &Output, metered: bool) -> Frame {
-        let mut used = [false; 16];
-        let mut see = |allocation: &Allocation| {
-            if let Some(reg) = allocation.as_reg() {
-                used[reg.hw_enc() & 15] = true;
-            }
-        };
-        output.allocs.iter().for_each(&mut see);
-        for (_, Edit::Move { from, to }) in &output.edits {
-            see(from);
-            see(to);
-        }
-        let preserved = PRESERVED.into_iter().chain([Gpr::Rbp]);
-        let saved: Vec<Gpr> = preserved.filter(|reg| used[usize::from(reg.number())]).collect();
-        let (mut calls, mut needs_state) = (false, false);
-        for chosen in &machine.insts {
-            calls |= matches!(chosen.inst, Inst::Call(_));
-            needs_state |= needs_frame(&chosen.inst);
-        }
-        let mut frame = Frame { saved, ..Frame::default() };
-        let mut bytes = if needs_state || output.num_spillslots > 0 { 8 } else { 0 };
-        if metered && calls {
-            frame.fuel = bytes;
-            bytes += 8;
-        }
-        frame.spills = bytes;
-        bytes += 8 * output.num_spillslots as i32;
-        // The return address and the saved registers lie above; C wants multiples of 16.
-        let above = 8 + 8 * frame.saved.len() as i32;
-        frame.bytes = if bytes == 0 { 0 } else { bytes + (bytes + above) % 16 };
-        frame
-    }
-}
-
-/// Whether an instruction may need the state pointer.
-fn needs_frame(inst: &Inst) -> bool {
-    match inst {
-        Inst::Args | Inst::Imm(_) | Inst::FrameAddress(_) | Inst::Zext | Inst::Add(_) => false,
-        Inst::AddImm(..) | Inst::Lea(..) | Inst::LeaIndex(..) | Inst::Alu(..) => false,
-        Inst::AluImm(..) | Inst::Imul(_) | Inst::ImulImm(..) | Inst::ShiftImm(..) => false,
-        Inst::Rorx(..) | Inst::Shiftx(..) | Inst::ShiftCl(..) | Inst::Unary(..) => false,
-        Inst::Bswap(_) | Inst::Swap16 | Inst::Movsx(..) | Inst::Movzx(_) => false,
-        Inst::Count(..) | Inst::MulHigh | Inst::Divide { .. } | Inst::Charge(_) => false,
-        Inst::ChargeBy | Inst::Fuel => false,
-        Inst::Jump | Inst::Return => false,
-        Inst::Select(test, _) | Inst::Branch(test, _) => {
-            matches!(test, Flags::CmpMem(..) | Flags::CmpMemImm(..) | Flags::TestMemImm(..))
-        }
-        _ => true,
-    }
-}
+use crate::ssa::ir::Target;
+use crate::x64::asm::{Alu, Bits, Gpr, Label, Mem, Scale, Shift, Unary};
+use crate::x64::regs::{FUEL, STATE, WINDOW};
 
 /// A function while it is written.
 pub(super) struct Emitter<'a, 'b> {
@@ -422,157 +361,6 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// The register or spilled place of an operand.
-    fn rm(&self, allocation: Allocation) -> Rm {
-        self.spill(allocation).map_or_else(|| Rm::Reg(gpr(allocation)), Rm::Mem)
-    }
-
-    fn alu(&mut self, op: Alu, bits: Bits, dst: Gpr, b: Rm) {
-        match b {
-            Rm::Reg(b) => self.compiler.asm.alu(op, bits, dst, b),
-            Rm::Mem(b) => self.compiler.asm.alu_from(op, bits, dst, b),
-        }
-    }
-
-    fn add(&mut self, bits: Bits, dst: Gpr, a: Gpr, b: Rm) {
-        let asm = &mut self.compiler.asm;
-        match b {
-            _ if dst == a => self.alu(Alu::Add, bits, dst, b),
-            Rm::Reg(b) if dst == b => asm.alu(Alu::Add, bits, dst, a),
-            Rm::Reg(b) => asm.lea(bits, dst, Mem::indexed(a, b, Scale::X1, 0)),
-            Rm::Mem(_) => {
-                asm.mov(Bits::B64, dst, a);
-                self.alu(Alu::Add, bits, dst, b);
-            }
-        }
-    }
-
-    fn add_imm(&mut self, bits: Bits, dst: Gpr, a: Gpr, imm: i32) {
-        let asm = &mut self.compiler.asm;
-        match imm {
-            _ if dst != a => asm.lea(bits, dst, Mem::at(a, imm)),
-            // The immediate of a subtraction fits in a byte where that of an addition does not.
-            128 => asm.alu_imm(Alu::Sub, bits, dst, -128),
-            _ => asm.alu_imm(Alu::Add, bits, dst, imm),
-        }
-    }
-
-    fn test(&mut self, chosen: &Chosen, test: Flags, allocs: &[Allocation]) {
-        let reg = |index: usize| gpr(allocs[index]);
-        match test {
-            Flags::Cmp(bits) => {
-                let b = self.rm(allocs[1]);
-                self.alu(Alu::Cmp, bits, reg(0), b);
-            }
-            Flags::CmpImm(bits, imm) => self.compiler.asm.alu_imm(Alu::Cmp, bits, reg(0), imm),
-            Flags::Test(bits) => self.compiler.asm.test(bits, reg(0), reg(1)),
-            Flags::TestImm(bits, imm) => self.compiler.asm.test_imm(bits, reg(0), imm),
-            Flags::CmpMem(bits, amode) => {
-                let index = allocs.get(1).map(|alloc| gpr(*alloc));
-                let mem = self.mem(chosen, amode, index, bytes(bits), false);
-                self.compiler.asm.alu_from(Alu::Cmp, bits, reg(0), mem);
-            }
-            Flags::CmpMemImm(bits, amode, imm) => {
-                let index = allocs.first().map(|alloc| gpr(*alloc));
-                let mem = self.mem(chosen, amode, index, bytes(bits), false);
-                self.compiler.asm.alu_imm(Alu::Cmp, bits, mem, imm);
-            }
-            Flags::TestMemImm(bits, amode, imm) => {
-                let index = allocs.first().map(|alloc| gpr(*alloc));
-                let mem = self.mem(chosen, amode, index, bytes(bits), false);
-                self.compiler.asm.test_imm(bits, mem, imm);
-            }
-        }
-    }
-
-    /// The machine divides `rdx:rax` and stops on a divisor of 0 and on the one signed quotient
-    /// that does not fit; eBPF defines both.
-    fn divide(&mut self, op: Bin, bits: Bits, (zero, minus_one): (bool, bool), divisor: Gpr) {
-        let resume = self.compiler.asm.label();
-        if zero {
-            let stub = self.compiler.stub(0, StubKind::DivisionByZero { op, bits, resume });
-            self.compiler.asm.test(bits, divisor, divisor);
-            self.compiler.asm.jcc(Cc::E, stub);
-        }
-        let signed = matches!(op, Bin::Sdiv | Bin::Smod);
-        if signed && minus_one {
-            let stub = self.compiler.stub(0, StubKind::DivisionByMinusOne { op, bits, resume });
-            self.compiler.asm.alu_imm(Alu::Cmp, bits, divisor, -1);
-            self.compiler.asm.jcc(Cc::E, stub);
-        }
-        let asm = &mut self.compiler.asm;
-        if signed {
-            asm.sign_to_rdx(bits);
-            asm.unary(Unary::Idiv, bits, divisor);
-        } else {
-            asm.zero(Gpr::Rdx);
-            asm.unary(Unary::Div, bits, divisor);
-        }
-        asm.bind(resume);
-    }
-
-    fn check_aligned(
-        &mut self,
-        chosen: &Chosen,
-        amode: Amode,
-        (len, code): (u32, crate::abi::TrapCode),
-        temp: Gpr,
-        reg: Option<Gpr>,
-    ) {
-        let asm = &mut self.compiler.asm;
-        match (amode.base, reg) {
-            (Base::Window, _) => asm.mov_imm(temp, (amode.disp as u32).into()),
-            (Base::Frame, _) => asm.lea(Bits::B32, temp, Mem::at(Gpr::Rbp, amode.disp)),
-            (Base::Reg, reg) => {
-                let reg = reg.unwrap_or(Gpr::Rax);
-                asm.lea(Bits::B32, temp, Mem::at(reg, amode.disp));
-            }
-        }
-        asm.test_imm(Bits::B8, temp, len as i32 - 1);
-        let stub = self.compiler.stub(chosen.pc, StubKind::Misaligned { code, len, address: temp });
-        self.compiler.asm.jcc(Cc::Ne, stub);
-    }
-
-    /// An operation that gives the old value, in `rax`, and has no instruction.
-    fn fetch_loop(
-        &mut self,
-        chosen: &Chosen,
-        (op, bits, amode): (AtomicOp, Bits, Amode),
-        temp: Gpr,
-        value: Gpr,
-        reg: Option<Gpr>,
-    ) {
-        let alu = match op {
-            AtomicOp::FetchOr => Alu::Or,
-            AtomicOp::FetchAnd => Alu::And,
-            _ => Alu::Xor,
-        };
-        let from = self.mem(chosen, amode, reg, bytes(bits), true);
-        self.compiler.asm.load(bits, Gpr::Rax, from);
-        let again = self.compiler.asm.label();
-        self.compiler.asm.bind(again);
-        self.compiler.asm.mov(bits, temp, Gpr::Rax);
-        self.compiler.asm.alu(alu, bits, temp, value);
-        let to = self.mem(chosen, amode, reg, bytes(bits), true);
-        self.compiler.asm.lock_cmpxchg(bits, to, temp);
-        self.compiler.asm.jcc(Cc::Ne, again);
-        if bits == Bits::B32 {
-            self.compiler.asm.mov(Bits::B32, Gpr::Rax, Gpr::Rax);
-        }
-    }
-
-    fn charge_and_check(&mut self, pc: u32, count: i32) {
-        let resume = self.compiler.asm.label();
-        let stub = self.compiler.stub(pc, StubKind::Refuel { resume });
-        if count == 0 {
-            self.compiler.asm.test(Bits::B64, FUEL, FUEL);
-        } else {
-            self.compiler.asm.alu_imm(Alu::Sub, Bits::B64, FUEL, count);
-        }
-        self.compiler.asm.jcc(Cc::S, stub);
-        self.compiler.asm.bind(resume);
-    }
-
     fn call(&mut self, pc: u32, site: u32) {
         let site = &self.machine.calls[site as usize];
         match site.target {
@@ -606,46 +394,5 @@ const fn bytes(bits: Bits) -> u32 {
         Bits::B16 => 2,
         Bits::B32 => 4,
         Bits::B64 => 8,
-    }
-}
-
-/// The instructions of a block with the moves between them.
-struct Items<'a> {
-    edits: &'a [(regalloc2::ProgPoint, Edit)],
-    next: usize,
-    end: usize,
-}
-
-impl<'a> Items<'a> {
-    /// The instructions of a range, and the moves from an index on.
-    fn new(output: &'a Output, range: regalloc2::InstRange, start: usize) -> Items<'a> {
-        let first = range.first();
-        let (next, end) = (first.index(), first.index() + range.len());
-        Items { edits: &output.edits[start..], next, end }
-    }
-
-    /// Whether no moves are left.
-    fn are_only_instructions(&self) -> bool {
-        let end = regalloc2::ProgPoint::before(regalloc2::Inst::new(self.end));
-        self.edits.first().is_none_or(|(point, _)| *point >= end)
-    }
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = InstOrEdit<'a>;
-
-    fn next(&mut self) -> Option<InstOrEdit<'a>> {
-        if self.next == self.end {
-            return None;
-        }
-        let inst = regalloc2::Inst::new(self.next);
-        if let Some(((point, edit), rest)) = self.edits.split_first()
-            && *point <= regalloc2::ProgPoint::before(inst)
-        {
-            self.edits = rest;
-            return Some(InstOrEdit::Edit(edit));
-        }
-        self.next += 1;
-        Some(InstOrEdit::Inst(inst))
     }
 }
