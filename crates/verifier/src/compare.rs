@@ -118,6 +118,7 @@ impl Comparison<'_> {
     pub(crate) fn states(&mut self, old: &State, current: &State, at: usize) -> bool {
         if old.frames.len() != current.frames.len()
             || old.references.len() != current.references.len()
+            || old.interrupts.len() != current.interrupts.len()
             || old.lock.is_some() != current.lock.is_some()
             || old.rcu != current.rcu
             || old.preempt != current.preempt
@@ -126,6 +127,11 @@ impl Comparison<'_> {
             return false;
         }
         for (a, b) in old.references.iter().zip(&current.references) {
+            if !self.ids.same(a.id, b.id) {
+                return false;
+            }
+        }
+        for (a, b) in old.interrupts.iter().zip(&current.interrupts) {
             if !self.ids.same(a.id, b.id) {
                 return false;
             }
@@ -265,7 +271,9 @@ impl Comparison<'_> {
     /// How many elements iterators gave does not count: then no loop over one would end.
     fn iterators(&mut self, old: &Value, current: &Value) -> bool {
         let uncounted = |kind| match kind {
-            Kind::Iterator { number, first, active, .. } => Some((number, first, active)),
+            Kind::Iterator { number, first, active, trust, .. } => {
+                Some((number, first, active, trust))
+            }
             _ => None,
         };
         uncounted(old.kind) == uncounted(current.kind) && self.ids.same(old.ref_id, current.ref_id)
@@ -294,6 +302,10 @@ impl Comparison<'_> {
         }
         if old.is_dynptr() {
             // Which one it is does not matter, but what it points to does.
+            return old.value.kind == current.value.kind
+                && self.ids.same(old.value.ref_id, current.value.ref_id);
+        }
+        if old.has_interrupts() {
             return old.value.kind == current.value.kind
                 && self.ids.same(old.value.ref_id, current.value.ref_id);
         }

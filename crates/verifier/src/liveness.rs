@@ -70,7 +70,7 @@ fn effects(insn: &Insn<Offset>) -> (Regs, Regs) {
 pub(crate) fn live_registers(code: &Code, has_loops: bool) -> Vec<Regs> {
     let effects_of = |insn: &Insn<Offset>| {
         let (reads, writes) = effects(insn);
-        (code.kfunc(insn).map_or(reads, |row| arguments(row.params.len())), writes)
+        (code.kfunc_arguments(insn).map_or(reads, arguments), writes)
     };
     // What is not an instruction passes nothing on.
     let nothing = (0, Regs::MAX);

@@ -121,6 +121,7 @@ impl fmt::Display for Letters<'_> {
                 Byte::Zero => "0",
                 Byte::Iterator => "i",
                 Byte::Dynptr => "d",
+                Byte::Interrupts => "f",
             })?;
         }
         Ok(())

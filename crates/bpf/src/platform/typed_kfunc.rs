@@ -5,6 +5,7 @@
 //! <https://docs.kernel.org/bpf/kfuncs.html>. Program types are those of Linux 6.18, found by
 //! loading programs.
 
+use super::kfunc::{IteratorRow, IteratorStep};
 use super::prog_type::ProgType;
 
 /// What a kernel function promises and requires, a set.
@@ -53,6 +54,12 @@ pub enum KfuncEffect {
     PreemptDisable,
     /// It may be again.
     PreemptEnable,
+    /// Forbids interrupts, and saves on the stack whether they were allowed.
+    InterruptsSave,
+    /// Allows interrupts again, if they were.
+    InterruptsRestore,
+    /// A step of an open-coded iterator, which is the first argument.
+    Iterator(&'static IteratorRow, IteratorStep),
     /// The context as the kernel's own structure.
     KernelContext,
     /// An address as a pointer to a type that may only be read.
@@ -163,6 +170,26 @@ const fn effect(name: &'static str, effect: KfuncEffect) -> TypedKfuncRow {
     TypedKfuncRow { effect, ..row(name, ALL, NONE) }
 }
 
+const TASK: IteratorRow = IteratorRow { name: "task", slots: 3, number: 2 };
+const CSS: IteratorRow = IteratorRow { name: "css", slots: 3, number: 3 };
+const CSS_TASK: IteratorRow = IteratorRow { name: "css_task", slots: 1, number: 4 };
+const TASK_VMA: IteratorRow = IteratorRow { name: "task_vma", slots: 1, number: 5 };
+const KMEM_CACHE: IteratorRow = IteratorRow { name: "kmem_cache", slots: 1, number: 6 };
+const DMABUF: IteratorRow = IteratorRow { name: "dmabuf", slots: 1, number: 7 };
+
+const fn iterator(
+    name: &'static str,
+    which: &'static IteratorRow,
+    step: IteratorStep,
+    flags: KfuncFlags,
+) -> TypedKfuncRow {
+    let flags = match step {
+        IteratorStep::Next => flags.with(KfuncFlags::RET_NULL),
+        IteratorStep::New | IteratorStep::Destroy => flags,
+    };
+    TypedKfuncRow { effect: KfuncEffect::Iterator(which, step), ..row(name, ALL, flags) }
+}
+
 /// The kernel functions that are known.
 pub static TYPED_KFUNCS: &[TypedKfuncRow] = &[
     effect("bpf_rcu_read_lock", KfuncEffect::RcuLock),
@@ -171,6 +198,31 @@ pub static TYPED_KFUNCS: &[TypedKfuncRow] = &[
     effect("bpf_preempt_enable", KfuncEffect::PreemptEnable),
     effect("bpf_cast_to_kern_ctx", KfuncEffect::KernelContext),
     effect("bpf_rdonly_cast", KfuncEffect::ReadOnlyCast),
+    effect("bpf_local_irq_save", KfuncEffect::InterruptsSave),
+    effect("bpf_local_irq_restore", KfuncEffect::InterruptsRestore),
+    iterator(
+        "bpf_iter_task_new",
+        &TASK,
+        IteratorStep::New,
+        TRUSTED.with(KfuncFlags::RCU_PROTECTED),
+    ),
+    iterator("bpf_iter_task_next", &TASK, IteratorStep::Next, NONE),
+    iterator("bpf_iter_task_destroy", &TASK, IteratorStep::Destroy, NONE),
+    iterator("bpf_iter_css_new", &CSS, IteratorStep::New, TRUSTED.with(KfuncFlags::RCU_PROTECTED)),
+    iterator("bpf_iter_css_next", &CSS, IteratorStep::Next, NONE),
+    iterator("bpf_iter_css_destroy", &CSS, IteratorStep::Destroy, NONE),
+    iterator("bpf_iter_css_task_new", &CSS_TASK, IteratorStep::New, TRUSTED),
+    iterator("bpf_iter_css_task_next", &CSS_TASK, IteratorStep::Next, NONE),
+    iterator("bpf_iter_css_task_destroy", &CSS_TASK, IteratorStep::Destroy, NONE),
+    iterator("bpf_iter_task_vma_new", &TASK_VMA, IteratorStep::New, RCU),
+    iterator("bpf_iter_task_vma_next", &TASK_VMA, IteratorStep::Next, NONE),
+    iterator("bpf_iter_task_vma_destroy", &TASK_VMA, IteratorStep::Destroy, NONE),
+    iterator("bpf_iter_kmem_cache_new", &KMEM_CACHE, IteratorStep::New, SLEEPABLE),
+    iterator("bpf_iter_kmem_cache_next", &KMEM_CACHE, IteratorStep::Next, SLEEPABLE),
+    iterator("bpf_iter_kmem_cache_destroy", &KMEM_CACHE, IteratorStep::Destroy, SLEEPABLE),
+    iterator("bpf_iter_dmabuf_new", &DMABUF, IteratorStep::New, SLEEPABLE),
+    iterator("bpf_iter_dmabuf_next", &DMABUF, IteratorStep::Next, SLEEPABLE),
+    iterator("bpf_iter_dmabuf_destroy", &DMABUF, IteratorStep::Destroy, SLEEPABLE),
     row("bpf_map_sum_elem_count", ALL, TRUSTED),
     row("bpf_copy_from_user_str", ALL, SLEEPABLE),
     row("bpf_task_from_pid", GENERIC, ACQUIRE_OR_NULL),

@@ -127,6 +127,7 @@ impl Walk<'_> {
         }
         let sections = [
             (self.state.lock.is_some(), "bpf_spin_lock-ed"),
+            (!self.state.interrupts.is_empty(), "bpf_local_irq_save-ed"),
             (self.state.rcu, "bpf_rcu_read_lock-ed"),
             (self.state.preempt > 0, "bpf_preempt_disable-ed"),
         ];

@@ -127,8 +127,11 @@ impl Walk<'_> {
 
     /// The section that the program is in and must not sleep in, as the kernel names it.
     pub(crate) fn section(&self) -> Option<&'static str> {
-        let sections =
-            [(self.state.rcu, "rcu_read_lock"), (self.state.preempt > 0, "non-preemptible")];
+        let sections = [
+            (self.state.rcu, "rcu_read_lock"),
+            (self.state.preempt > 0, "non-preemptible"),
+            (!self.state.interrupts.is_empty(), "IRQ-disabled"),
+        ];
         sections.iter().find(|(is_in, _)| *is_in).map(|(_, name)| *name)
     }
 

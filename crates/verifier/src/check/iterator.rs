@@ -7,6 +7,7 @@
 
 use crate::check::memory::{Place, Stored};
 use crate::explore::Walk;
+use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault};
 use crate::state::stack::{Byte, SLOT_BYTES, STACK_BYTES, Slot, slot_of};
 use crate::state::value::{Kind, Value};
@@ -23,11 +24,12 @@ pub(crate) struct IteratorPlace {
 }
 
 impl Walk<'_> {
-    /// The iterator in r1, for a step of it.
+    /// The iterator in r1, for a step of it. One that is begun is trusted so far.
     pub(crate) fn check_iterator(
         &mut self,
         row: &'static IteratorRow,
         step: IteratorStep,
+        trust: Trust,
     ) -> Check<IteratorPlace> {
         let pointer = self.read(Reg::R1)?;
         let Kind::Stack { frame } = pointer.kind else {
@@ -42,17 +44,22 @@ impl Walk<'_> {
         }
         let place = IteratorPlace { frame, slot: slot_of(off) };
         match step {
-            IteratorStep::New => self.begin_iterator(row, place)?,
-            IteratorStep::Next => self.check_active(row, place)?,
+            IteratorStep::New => self.begin_iterator(row, place, trust)?,
+            IteratorStep::Next => self.check_active(row, step, place)?,
             IteratorStep::Destroy => {
-                self.check_active(row, place)?;
+                self.check_active(row, step, place)?;
                 self.end_iterator(row, place)?;
             }
         }
         Ok(place)
     }
 
-    fn begin_iterator(&mut self, row: &'static IteratorRow, place: IteratorPlace) -> Check {
+    fn begin_iterator(
+        &mut self,
+        row: &'static IteratorRow,
+        place: IteratorPlace,
+        trust: Trust,
+    ) -> Check {
         let stack = self.state.frame(place.frame).stack();
         let mut slots = slots_of(row, place);
         let is_used = |slot: usize| stack.get(slot).is_some_and(Slot::is_iterator);
@@ -71,7 +78,7 @@ impl Walk<'_> {
         let frame = self.state.frame_mut(place.frame);
         for (index, slot) in slots_of(row, place).enumerate() {
             let first = index == 0;
-            let kind = Kind::Iterator { number: row.number, first, active: true, turns: 0 };
+            let kind = Kind::Iterator { number: row.number, first, active: true, trust, turns: 0 };
             let ref_id = if first { reference.id } else { 0 };
             let value = Value { ref_id, ..Value::pointer(kind) };
             *frame.slot_mut(slot) = Slot { bytes: [Byte::Iterator; SLOT_BYTES], value };
@@ -80,7 +87,12 @@ impl Walk<'_> {
     }
 
     /// An iterator that was begun and not ended.
-    fn check_active(&mut self, row: &'static IteratorRow, place: IteratorPlace) -> Check {
+    fn check_active(
+        &mut self,
+        row: &'static IteratorRow,
+        step: IteratorStep,
+        place: IteratorPlace,
+    ) -> Check {
         let last = place.slot;
         self.liveness.read(place.frame, last + 1 - usize::from(row.slots), last);
         let stack = self.state.frame(place.frame).stack();
@@ -92,6 +104,12 @@ impl Walk<'_> {
             })
         };
         if slots_of(row, place).enumerate().all(is_part) {
+            if self.iterator_trust(place).has(Trust::UNTRUSTED) {
+                return fault(
+                    Rule::HelperNotAllowed,
+                    format!("expected an RCU CS when using {}", step_name(row, step)),
+                );
+            }
             return Ok(());
         }
         fault(Rule::HelperArgument, format!("expected an initialized iter_{} as arg #0", row.name))
@@ -122,12 +140,40 @@ impl Walk<'_> {
             let slot = turn.frame(place.frame).stack().get(place.slot);
             let ref_id = slot.map_or(0, |slot| slot.value.ref_id);
             let element = turn.reg(Reg::R0);
+            // An object of the kernel is not, for the kernel.
+            let ref_id = if matches!(element.kind, Kind::Btf { .. }) { 0 } else { ref_id };
             turn.set(Reg::R0, Value { or_null: false, id: 0, ref_id, ..element });
             self.push(turn, self.at + 1, None)?;
             set_progress(&mut self.state, place, false, turns);
         }
         self.state.set(Reg::R0, Value::constant(0));
         Ok(())
+    }
+
+    /// What is known of how long the elements of an iterator live.
+    pub(crate) fn iterator_trust(&self, place: IteratorPlace) -> Trust {
+        match self.state.frame(place.frame).stack().get(place.slot).map(|slot| slot.value.kind) {
+            Some(Kind::Iterator { trust, .. }) => trust,
+            _ => Trust::UNTRUSTED,
+        }
+    }
+
+    /// RCU protects no longer: iterators that it protected may be stepped no more.
+    pub(crate) fn end_protection_of_iterators(&mut self) {
+        let is_protected = |slot: &Slot| {
+            slot.is_iterator()
+                && matches!(slot.value.kind, Kind::Iterator { trust, .. } if trust.has(Trust::RCU))
+        };
+        for frame in &mut self.state.frames {
+            for index in 0..frame.stack().len() {
+                if !frame.stack().get(index).is_some_and(is_protected) {
+                    continue;
+                }
+                if let Kind::Iterator { trust, .. } = &mut frame.slot_mut(index).value.kind {
+                    *trust = trust.without(Trust::RCU).with(Trust::UNTRUSTED);
+                }
+            }
+        }
     }
 
     /// Whether the call at this instruction steps an iterator that may give more elements.
@@ -143,6 +189,16 @@ impl Walk<'_> {
                 Some((true, _))
             )
     }
+}
+
+/// The name of the function that makes a step.
+fn step_name(row: &IteratorRow, step: IteratorStep) -> String {
+    let step = match step {
+        IteratorStep::New => "new",
+        IteratorStep::Next => "next",
+        IteratorStep::Destroy => "destroy",
+    };
+    format!("bpf_iter_{}_{step}", row.name)
 }
 
 /// The slots of an iterator, the one with the lowest address first.

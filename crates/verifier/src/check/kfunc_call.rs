@@ -5,6 +5,7 @@
 
 use crate::check::call::ARGUMENTS;
 use crate::explore::{Step, Walk};
+use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
@@ -52,7 +53,9 @@ impl Walk<'_> {
             return self.throw();
         }
         let iterator = match row.iterator {
-            Some((iterator, step)) => Some((self.check_iterator(iterator, step)?, step)),
+            Some((iterator, step)) => {
+                Some((self.check_iterator(iterator, step, Trust::PLAIN)?, step))
+            }
             None => None,
         };
         self.clobber_caller_saved();

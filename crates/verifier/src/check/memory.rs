@@ -236,6 +236,7 @@ impl Walk<'_> {
             | Kind::ConstDynptr
             | Kind::Dynptr { .. }
             | Kind::Iterator { .. }
+            | Kind::Interrupts
             | Kind::Function(_)
             | Kind::PacketEnd => self.not_a_pointer(reg, pointer),
         }

@@ -16,6 +16,7 @@ pub(crate) mod graph;
 pub(crate) mod helper_arg;
 pub(crate) mod helper_call;
 pub(crate) mod helper_map;
+pub(crate) mod interrupts;
 pub(crate) mod iterator;
 pub(crate) mod kfunc_call;
 pub(crate) mod kptr;

@@ -149,7 +149,8 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::TcpSock
         | Kind::XdpSock
         | Kind::Dynptr { .. }
-        | Kind::Iterator { .. } => false,
+        | Kind::Iterator { .. }
+        | Kind::Interrupts => false,
     };
     if allowed {
         return Ok(());

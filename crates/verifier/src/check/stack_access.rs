@@ -128,7 +128,10 @@ impl Walk<'_> {
         }
         let is_object = |off: &i64| {
             stack.get(slot_of(*off)).is_some_and(|slot| {
-                matches!(slot.bytes[byte_of(*off)], Byte::Iterator | Byte::Dynptr)
+                matches!(
+                    slot.bytes[byte_of(*off)],
+                    Byte::Iterator | Byte::Dynptr | Byte::Interrupts
+                )
             })
         };
         match (range.first..range.end).find(is_object) {

@@ -6,17 +6,20 @@
 
 use crate::check::call::ARGUMENTS;
 use crate::check::helper_arg::Arguments;
+use crate::check::iterator::IteratorPlace;
 use crate::check::pointer_compare::set_not_null;
 use crate::explore::Walk;
 use crate::kernel::layout;
 use crate::kernel::trust::Trust;
 use crate::rejection::{Check, Rule, fault, unsupported};
 use crate::state::Reference;
+use crate::state::stack::SLOT_BYTES;
 use crate::state::value::{Kind, Value};
 use skep_bpf::insn::Reg;
 use skep_bpf::platform::helper::MemoryUse;
+use skep_bpf::platform::kfunc::IteratorStep;
 use skep_bpf::platform::typed_kfunc::{KfuncEffect, KfuncFlags, TypedKfuncRow};
-use skep_bpf::platform::{ArgKind, context_of};
+use skep_bpf::platform::{ArgKind, AttachType, ProgType, context_of};
 use skep_btf::{Btf, Kind as Type, Param, TypeId};
 
 /// A parameter of a kernel function.
@@ -67,8 +70,8 @@ impl Walk<'_> {
     pub(crate) fn typed_call(&mut self, row: &TypedKfuncRow) -> Check {
         self.check_may_sleep(row)?;
         self.check_effect(row)?;
-        if self.apply_effect(row) {
-            // These take and give nothing.
+        if self.apply_effect(row)? {
+            // These give nothing.
             self.clobber_caller_saved();
             return Ok(());
         }
@@ -87,6 +90,10 @@ impl Walk<'_> {
             numbered.map(|(index, (reg, param))| Parameter::new(btf, index, reg, param)).collect();
         let mut passed = Passed::default();
         let mut rest = params.as_slice();
+        let iterator = self.typed_iterator(btf, row)?;
+        if iterator.is_some() {
+            rest = rest.split_first().map_or(rest, |(_, rest)| rest);
+        }
         while let Some((param, after)) = rest.split_first() {
             rest = after;
             let size = after.first().filter(|next| param.target.is_some() && next.is_size());
@@ -113,11 +120,46 @@ impl Walk<'_> {
             }
         }
         self.clobber_caller_saved();
-        let result = self.typed_result(btf, row, returns, &passed)?;
+        let mut result = self.typed_result(btf, row, returns, &passed)?;
+        if let (Some(Value { kind: Kind::Btf { trust, .. }, .. }), Some((place, _))) =
+            (&mut result, iterator)
+        {
+            let protected = self.iterator_trust(place).has(Trust::RCU);
+            *trust = if protected { Trust::RCU } else { Trust::TRUSTED };
+        }
         if let Some(result) = result {
             self.state.set(Reg::R0, result);
         }
-        Ok(())
+        match iterator {
+            Some((place, IteratorStep::Next)) => self.fork_iterator(place),
+            _ => Ok(()),
+        }
+    }
+
+    /// The iterator that a function steps, which is its first argument.
+    fn typed_iterator(
+        &mut self,
+        btf: &Btf,
+        row: &TypedKfuncRow,
+    ) -> Check<Option<(IteratorPlace, IteratorStep)>> {
+        let KfuncEffect::Iterator(iterator, step) = row.effect else { return Ok(None) };
+        let declared = btf.find_struct(&format!("bpf_iter_{}", iterator.name));
+        if declared.is_none_or(|(_, ty)| ty.size != u32::from(iterator.slots) * SLOT_BYTES as u32) {
+            return unsupported(format_args!("iterators as the kernel has {}", iterator.name));
+        }
+        // Its elements are locked one after the other, where programs must not wait.
+        let may_wait = self.state.sleepable
+            || self.input.prog_type == ProgType::LSM
+            || self.input.attach_type == AttachType::TRACE_ITER && self.is_tracing();
+        if iterator.name == "css_task" && step == IteratorStep::New && !may_wait {
+            return fault(
+                Rule::HelperNotAllowed,
+                "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs",
+            );
+        }
+        let protected = row.flags.contains(KfuncFlags::RCU_PROTECTED);
+        let trust = if protected { Trust::RCU } else { Trust::PLAIN };
+        Ok(Some((self.check_iterator(iterator, step, trust)?, step)))
     }
 
     fn check_may_sleep(&self, row: &TypedKfuncRow) -> Check {
@@ -163,7 +205,10 @@ impl Walk<'_> {
             | KfuncEffect::RcuLock
             | KfuncEffect::RcuUnlock
             | KfuncEffect::PreemptDisable
-            | KfuncEffect::PreemptEnable => Ok(()),
+            | KfuncEffect::PreemptEnable
+            | KfuncEffect::InterruptsSave
+            | KfuncEffect::InterruptsRestore
+            | KfuncEffect::Iterator(..) => Ok(()),
             KfuncEffect::ReadOnlyCast => {
                 unsupported(format_args!("calls of the kernel function {}", row.name))
             }
@@ -171,12 +216,13 @@ impl Walk<'_> {
     }
 
     /// Begins or ends a section; false if the call does something else.
-    fn apply_effect(&mut self, row: &TypedKfuncRow) -> bool {
+    fn apply_effect(&mut self, row: &TypedKfuncRow) -> Check<bool> {
         match row.effect {
             KfuncEffect::RcuLock => self.state.rcu = true,
             KfuncEffect::RcuUnlock => {
                 self.state.rcu = false;
                 self.end_protection();
+                self.end_protection_of_iterators();
                 // What was protected may be gone now.
                 self.state.update(
                     |value| matches!(value.kind, Kind::Btf { trust, .. } if trust.has(Trust::RCU)),
@@ -190,11 +236,14 @@ impl Walk<'_> {
             }
             KfuncEffect::PreemptDisable => self.state.preempt += 1,
             KfuncEffect::PreemptEnable => self.state.preempt -= 1,
-            KfuncEffect::None | KfuncEffect::KernelContext | KfuncEffect::ReadOnlyCast => {
-                return false;
-            }
+            KfuncEffect::InterruptsSave => self.save_interrupts()?,
+            KfuncEffect::InterruptsRestore => self.restore_interrupts()?,
+            KfuncEffect::None
+            | KfuncEffect::KernelContext
+            | KfuncEffect::ReadOnlyCast
+            | KfuncEffect::Iterator(..) => return Ok(false),
         }
-        true
+        Ok(true)
     }
 
     fn check_typed_argument(
@@ -214,7 +263,8 @@ impl Walk<'_> {
         };
         let (index, number) = (param.index, param.reg.index());
         let nullable = param.is("__nullable");
-        let trusting = row.flags.contains(KfuncFlags::TRUSTED_ARGS);
+        let trusting =
+            row.flags.contains(KfuncFlags::TRUSTED_ARGS) || row.flags.contains(KfuncFlags::RELEASE);
         let by_rcu = row.flags.contains(KfuncFlags::RCU);
         if (trusting || by_rcu) && (value.or_null || value.is_zero()) && !nullable {
             return fault(
@@ -397,8 +447,9 @@ impl Walk<'_> {
             return fault(
                 Rule::HelperArgument,
                 format!(
-                    "arg#{index} pointer type {} must point to {structure}scalar, or struct with scalar",
-                    btf.declaration(target, "")
+                    "arg#{index} pointer type {} {} must point to {structure}scalar, or struct with scalar",
+                    btf.kind(target).name().to_uppercase(),
+                    btf.name(target)
                 ),
             );
         }

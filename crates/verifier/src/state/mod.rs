@@ -45,6 +45,8 @@ pub(crate) struct Lock {
 pub(crate) struct State {
     pub(crate) frames: Vec<Active>,
     pub(crate) references: Vec<Reference>,
+    /// What `bpf_local_irq_save` saved and was not restored, the latest last.
+    pub(crate) interrupts: Vec<Reference>,
     pub(crate) lock: Option<Lock>,
     /// Whether it is between `bpf_rcu_read_lock` and `bpf_rcu_read_unlock`.
     pub(crate) rcu: bool,
@@ -64,6 +66,7 @@ impl State {
         State {
             frames: vec![frame.into()],
             references: Vec::new(),
+            interrupts: Vec::new(),
             lock: None,
             rcu: false,
             preempt: 0,

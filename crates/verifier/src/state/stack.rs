@@ -30,6 +30,8 @@ pub(crate) enum Byte {
     Iterator,
     /// Part of a dynamic pointer; all of the slot is, then.
     Dynptr,
+    /// Part of what `bpf_local_irq_save` saved.
+    Interrupts,
 }
 
 /// A word of bytes that are [`Byte::Misc`].
@@ -68,6 +70,11 @@ impl Slot {
     /// Whether all of it is part of an iterator.
     pub(crate) fn is_whole_iterator(&self) -> bool {
         self.bytes.iter().all(|byte| *byte == Byte::Iterator)
+    }
+
+    /// Whether any of it is part of saved interrupts.
+    pub(crate) fn has_interrupts(&self) -> bool {
+        self.bytes.contains(&Byte::Interrupts)
     }
 
     /// Whether it is part of a dynamic pointer.

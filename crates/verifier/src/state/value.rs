@@ -153,13 +153,17 @@ pub(crate) enum Kind {
     /// What a pointer of the kernel may point to that nothing is known of; loads cope with it.
     UntrustedMemory,
     /// In slots of the stack only: which iterator, whether this is its first slot, whether it may
-    /// give more elements, and how many it gave.
+    /// give more elements, how many it gave, and whether RCU protects it, or did.
     Iterator {
         number: u8,
         first: bool,
         active: bool,
+        trust: Trust,
         turns: u32,
     },
+    /// In slots of the stack only: whether interrupts were allowed, as `bpf_local_irq_save` saved
+    /// it. Its identity is the reference.
+    Interrupts,
     /// An object of the kernel.
     Btf {
         type_id: TypeId,
@@ -200,6 +204,7 @@ impl Kind {
             Kind::Dynptr { .. } => "dynptr",
             Kind::UntrustedMemory => "rdonly_untrusted_mem",
             Kind::Iterator { .. } => "iter",
+            Kind::Interrupts => "irq_flag",
             Kind::Btf { .. } => "ptr_",
         }
     }

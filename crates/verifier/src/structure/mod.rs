@@ -22,7 +22,7 @@ use skep_bpf::op::{
 };
 use skep_bpf::platform::kfunc::{IteratorStep, KfuncReturn, KfuncRow};
 use skep_bpf::platform::object::{ObjectCall, ObjectRow};
-use skep_bpf::platform::typed_kfunc::{KfuncFlags, TypedKfuncRow};
+use skep_bpf::platform::typed_kfunc::{KfuncEffect, KfuncFlags, TypedKfuncRow};
 
 /// The largest number of functions in a program.
 const MAX_FUNCTIONS: usize = 256;
@@ -72,8 +72,7 @@ pub(crate) struct Code {
     /// The kernel functions that calls refer to by number.
     kfuncs: Vec<Option<&'static KfuncRow>>,
     object_kfuncs: Vec<Option<&'static ObjectRow>>,
-    /// What the functions of the kernel promise; those that are not known may sleep.
-    kfunc_flags: Vec<KfuncFlags>,
+    typed_kfuncs: Vec<Option<&'static TypedKfuncRow>>,
 }
 
 impl Code {
@@ -110,12 +109,7 @@ impl Code {
             live: Vec::new(),
             kfuncs: names.iter().map(|name| KfuncRow::named(name)).collect(),
             object_kfuncs: names.iter().map(|name| ObjectRow::named(name)).collect(),
-            kfunc_flags: names
-                .iter()
-                .map(|name| {
-                    TypedKfuncRow::named(name).map_or(KfuncFlags::SLEEPABLE, |row| row.flags)
-                })
-                .collect(),
+            typed_kfuncs: names.iter().map(|name| TypedKfuncRow::named(name)).collect(),
         };
         code.check_functions(input, at)?;
         code.check_opcodes(input, at)?;
@@ -147,9 +141,42 @@ impl Code {
 
     /// Whether an instruction steps an iterator.
     pub(crate) fn is_iterator_step(&self, at: usize) -> bool {
-        let row = self.insn(at).and_then(|insn| self.kfunc(&insn));
-        let step = row.and_then(|row| row.iterator).map(|iterator| iterator.1);
+        let Some(insn) = self.insn(at) else { return false };
+        let step = match self.typed_kfunc(&insn).map(|row| row.effect) {
+            Some(KfuncEffect::Iterator(_, step)) => Some(step),
+            _ => self.kfunc(&insn).and_then(|row| row.iterator).map(|iterator| iterator.1),
+        };
         step == Some(IteratorStep::Next)
+    }
+
+    fn typed_kfunc(&self, insn: &Insn<Offset>) -> Option<&'static TypedKfuncRow> {
+        match insn {
+            Insn::Call { callee: Callee::Kfunc { btf_id, btf_index: 0 } } => {
+                self.typed_kfuncs.get(usize::try_from(*btf_id).ok()?).copied().flatten()
+            }
+            _ => None,
+        }
+    }
+
+    /// How many arguments the kernel function takes that an instruction calls, if that is known
+    /// without the kernel's types.
+    pub(crate) fn kfunc_arguments(&self, insn: &Insn<Offset>) -> Option<usize> {
+        if let Some(row) = self.kfunc(insn) {
+            return Some(row.params.len());
+        }
+        match self.typed_kfunc(insn)?.effect {
+            KfuncEffect::Iterator(_, IteratorStep::Next | IteratorStep::Destroy)
+            | KfuncEffect::InterruptsSave
+            | KfuncEffect::InterruptsRestore => Some(1),
+            KfuncEffect::RcuLock
+            | KfuncEffect::RcuUnlock
+            | KfuncEffect::PreemptDisable
+            | KfuncEffect::PreemptEnable => Some(0),
+            KfuncEffect::None
+            | KfuncEffect::Iterator(_, IteratorStep::New)
+            | KfuncEffect::KernelContext
+            | KfuncEffect::ReadOnlyCast => None,
+        }
     }
 
     /// Whether an instruction calls a helper that calls a function back before it returns.
@@ -294,9 +321,13 @@ impl Code {
                 function.is_some_and(|function| self.functions[function].may_sleep)
             }
             Some(Insn::Call { callee: Callee::Kfunc { btf_id, .. } }) => {
-                let flags = usize::try_from(btf_id).ok().and_then(|at| self.kfunc_flags.get(at));
+                let number = usize::try_from(btf_id).unwrap_or(usize::MAX);
+                let is_known = |known: Option<&bool>| known.copied().unwrap_or(false);
+                let typed = self.typed_kfuncs.get(number).copied().flatten();
+                let plain = self.kfuncs.get(number).map(Option::is_some);
                 // What functions that are not known do is not known.
-                flags.is_none_or(|flags| flags.contains(KfuncFlags::SLEEPABLE))
+                !is_known(plain.as_ref())
+                    && typed.is_none_or(|row| row.flags.contains(KfuncFlags::SLEEPABLE))
             }
             Some(Insn::Call { .. }) => true,
             _ => false,
