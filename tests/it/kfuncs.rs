@@ -13,6 +13,7 @@ use skep_verifier::KernelTypes;
 const LOADED_ALONE: &[(ProgType, AttachType)] = &[
     (ProgType::SOCKET_FILTER, AttachType::UNSPECIFIED),
     (ProgType::KPROBE, AttachType::UNSPECIFIED),
+    (ProgType::KPROBE, AttachType::TRACE_KPROBE_SESSION),
     (ProgType::SCHED_CLS, AttachType::UNSPECIFIED),
     (ProgType::SCHED_ACT, AttachType::UNSPECIFIED),
     (ProgType::TRACEPOINT, AttachType::UNSPECIFIED),
@@ -42,6 +43,8 @@ struct Known {
     name: &'static str,
     /// Who may call it; `None` is all.
     prog_types: Option<&'static [ProgType]>,
+    /// What they must be loaded for; `None` is anything.
+    attach_types: Option<&'static [AttachType]>,
     may_sleep: bool,
     /// It wants the context as a packet: the table names only those whose context is one, and the
     /// kernel refuses the others for their context.
@@ -50,13 +53,14 @@ struct Known {
 
 impl Known {
     const fn new(name: &'static str, prog_types: Option<&'static [ProgType]>) -> Known {
-        Known { name, prog_types, may_sleep: false, wants_packet: false }
+        Known { name, prog_types, attach_types: None, may_sleep: false, wants_packet: false }
     }
 }
 
 fn known() -> impl Iterator<Item = Known> {
     let plain = KFUNCS.iter().map(|row| Known::new(row.name, row.prog_types));
     let typed = TYPED_KFUNCS.iter().map(|row| Known {
+        attach_types: row.attach_types,
         may_sleep: row.flags.contains(KfuncFlags::SLEEPABLE),
         ..Known::new(row.name, row.prog_types)
     });
@@ -113,7 +117,7 @@ fn the_kernel_lets_the_same_programs_call() {
         }
     };
     let (mut asked, mut absent, mut differ) = (0, Vec::new(), Vec::new());
-    for Known { name, prog_types, may_sleep, wants_packet } in known() {
+    for Known { name, prog_types, attach_types, may_sleep, wants_packet } in known() {
         let Some(id) = types.find_func(name) else {
             absent.push(name);
             continue;
@@ -122,7 +126,8 @@ fn the_kernel_lets_the_same_programs_call() {
             let log = refusal(id.0, of);
             let refused = format!("calling kernel function {name} is not allowed");
             let allowed = !log.contains(&refused);
-            let ours = prog_types.is_none_or(|types| types.contains(&of.0));
+            let ours = prog_types.is_none_or(|types| types.contains(&of.0))
+                && attach_types.is_none_or(|types| types.contains(&of.1));
             if allowed != ours && !(allowed && wants_packet) {
                 differ.push(format!("{name} from {}: the kernel allows it: {allowed}", of.0));
             }

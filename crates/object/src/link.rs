@@ -8,6 +8,7 @@
 mod error;
 mod lines;
 mod reference;
+mod type_ids;
 
 use std::collections::BTreeMap;
 

@@ -113,10 +113,13 @@ impl Tally {
             core_relocations: CoreRelocations::AsCompiled,
             kernel_functions: KernelFunctions::ByName,
         };
-        let Ok(linked) = object.link(function.index, options) else {
+        let Ok(mut linked) = object.link(function.index, options) else {
             self.unlinked += 1;
             return;
         };
+        if let Ok(types) = kernel_types().types() {
+            object.resolve_type_ids(&mut linked, types);
+        }
         if linked.bytecode.slots.len() != record.n_insns {
             self.changed += 1;
             return;

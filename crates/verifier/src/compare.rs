@@ -191,6 +191,7 @@ impl Comparison<'_> {
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
             | Kind::Slice(_)
+            | Kind::Buffer { .. }
             | Kind::TracepointBuffer => {
                 old.kind == current.kind
                     && old.off == current.off

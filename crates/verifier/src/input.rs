@@ -200,6 +200,8 @@ pub enum ParamKind {
         /// NULL may be passed.
         or_null: bool,
     },
+    /// The context of programs of type `TRACING` that are loaded for this; others are refused.
+    ContextFor(AttachType),
     /// Something else, as it is declared; programs that need it are refused.
     Other(String),
 }
@@ -280,6 +282,19 @@ fn is_context(btf: &Btf, declared: TypeId, target: TypeId, prog_type: ProgType) 
     }
 }
 
+/// What programs of type `TRACING` are loaded for whose context a type may be tagged as.
+fn tracing_context(btf: &Btf, target: TypeId) -> Option<AttachType> {
+    match btf.kind(target) {
+        Kind::Struct(_) if btf.name(target).starts_with("bpf_iter__") => {
+            Some(AttachType::TRACE_ITER)
+        }
+        Kind::Struct(_) if btf.name(target) == "bpf_raw_tracepoint_args" => {
+            Some(AttachType::TRACE_RAW_TP)
+        }
+        _ => None,
+    }
+}
+
 fn param_kind(btf: &Btf, id: TypeId, tags: &[&str], prog_type: ProgType) -> ParamKind {
     let other = || ParamKind::Other(format!("{} {}", btf.declaration(id, ""), tags.join(" ")));
     if tags.is_empty() && is_number(btf, id) {
@@ -299,6 +314,12 @@ fn param_kind(btf: &Btf, id: TypeId, tags: &[&str], prog_type: ProgType) -> Para
     }
     if tags == ["ctx"] && is_context(btf, *declared, target, prog_type) {
         return ParamKind::Context;
+    }
+    if tags == ["ctx"]
+        && prog_type == ProgType::TRACING
+        && let Some(attach_type) = tracing_context(btf, target)
+    {
+        return ParamKind::ContextFor(attach_type);
     }
     if is_struct && name == "bpf_dynptr" {
         return if tags.is_empty() { ParamKind::Dynptr } else { other() };

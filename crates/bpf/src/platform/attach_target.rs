@@ -4,7 +4,7 @@
 //! of them may be NULL, and which are known to live, is known to the kernel alone. The rows are
 //! what Linux 6.18 said when programs that load each argument were verified.
 
-use IteratorArgument::{BufferOrNull, ByType, ObjectOrNull, TrustedOrNull};
+use IteratorArgument::{BufferOrNull, ByType, ObjectOrNull, ReadOnlyBufferOrNull, TrustedOrNull};
 
 /// What an iterator passes a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub enum IteratorArgument {
     ObjectOrNull,
     /// The key or the value of an element, or NULL at the end.
     BufferOrNull,
+    /// The same, which may only be read.
+    ReadOnlyBufferOrNull,
 }
 
 /// What an iterator passes, by its name; `None` if it is not known.
@@ -38,7 +40,7 @@ pub fn may_be_null(tracepoint: &str, argument: usize) -> Option<bool> {
 const ITERATORS: &[(&str, &[IteratorArgument])] = &[
     ("bpf_link", &[ByType, ObjectOrNull]),
     ("bpf_map", &[ByType, TrustedOrNull]),
-    ("bpf_map_elem", &[ByType, ByType, BufferOrNull, BufferOrNull]),
+    ("bpf_map_elem", &[ByType, ByType, ReadOnlyBufferOrNull, BufferOrNull]),
     ("bpf_prog", &[ByType, ObjectOrNull]),
     ("bpf_sk_storage_map", &[ByType, ByType, ObjectOrNull, BufferOrNull]),
     ("cgroup", &[ByType, TrustedOrNull]),
@@ -47,7 +49,7 @@ const ITERATORS: &[(&str, &[IteratorArgument])] = &[
     ("kmem_cache", &[ByType, TrustedOrNull]),
     ("ksym", &[ByType, ObjectOrNull]),
     ("netlink", &[ByType, ObjectOrNull]),
-    ("sockmap", &[ByType, ByType, BufferOrNull, ObjectOrNull]),
+    ("sockmap", &[ByType, ByType, ReadOnlyBufferOrNull, ObjectOrNull]),
     ("task", &[ByType, TrustedOrNull]),
     ("task_file", &[ByType, ObjectOrNull, ByType, ObjectOrNull]),
     ("task_vma", &[ByType, ObjectOrNull, ObjectOrNull]),

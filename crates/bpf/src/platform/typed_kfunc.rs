@@ -6,7 +6,7 @@
 //! loading programs.
 
 use super::kfunc::{IteratorRow, IteratorStep};
-use super::prog_type::ProgType;
+use super::prog_type::{AttachType, ProgType};
 
 /// What a kernel function promises and requires, a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +64,8 @@ pub enum KfuncEffect {
     KernelContext,
     /// An address as a pointer to a type that may only be read.
     ReadOnlyCast,
+    /// The result may be written to.
+    WritableResult,
 }
 
 /// A kernel function.
@@ -77,6 +79,8 @@ pub struct TypedKfuncRow {
     pub effect: KfuncEffect,
     /// The types of programs that may call it; `None` is all.
     pub prog_types: Option<&'static [ProgType]>,
+    /// What programs that may call it are loaded for; `None` is anything.
+    pub attach_types: Option<&'static [AttachType]>,
 }
 
 impl TypedKfuncRow {
@@ -163,11 +167,18 @@ const fn row(
     prog_types: Option<&'static [ProgType]>,
     flags: KfuncFlags,
 ) -> TypedKfuncRow {
-    TypedKfuncRow { name, flags, effect: KfuncEffect::None, prog_types }
+    TypedKfuncRow { name, flags, effect: KfuncEffect::None, prog_types, attach_types: None }
 }
 
 const fn effect(name: &'static str, effect: KfuncEffect) -> TypedKfuncRow {
     TypedKfuncRow { effect, ..row(name, ALL, NONE) }
+}
+
+const fn session(name: &'static str, effect: KfuncEffect) -> TypedKfuncRow {
+    const SESSIONS: &[AttachType] =
+        &[AttachType::TRACE_KPROBE_SESSION, AttachType::TRACE_UPROBE_SESSION];
+    const PROBES: Option<&[ProgType]> = Some(&[ProgType::KPROBE]);
+    TypedKfuncRow { effect, attach_types: Some(SESSIONS), ..row(name, PROBES, NONE) }
 }
 
 const TASK: IteratorRow = IteratorRow { name: "task", slots: 3, number: 2 };
@@ -225,6 +236,12 @@ pub static TYPED_KFUNCS: &[TypedKfuncRow] = &[
     iterator("bpf_iter_dmabuf_destroy", &DMABUF, IteratorStep::Destroy, SLEEPABLE),
     row("bpf_map_sum_elem_count", ALL, TRUSTED),
     row("bpf_copy_from_user_str", ALL, SLEEPABLE),
+    session("bpf_session_cookie", KfuncEffect::WritableResult),
+    session("bpf_session_is_return", KfuncEffect::None),
+    TypedKfuncRow {
+        attach_types: Some(&[AttachType::TRACE_ITER]),
+        ..row("bpf_sock_destroy", Some(&[ProgType::TRACING]), TRUSTED)
+    },
     row("bpf_task_from_pid", GENERIC, ACQUIRE_OR_NULL),
     row("bpf_task_from_vpid", GENERIC, ACQUIRE_OR_NULL),
     row("bpf_task_acquire", GENERIC, ACQUIRE_RCU_OR_NULL),

@@ -219,6 +219,8 @@ pub struct CoreKind(pub u32);
 impl CoreKind {
     /// The number of the type in the object's own BTF, for which no kernel is needed.
     pub const TYPE_ID_LOCAL: CoreKind = CoreKind(6);
+    /// The number of the type in the kernel's BTF.
+    pub const TYPE_ID_TARGET: CoreKind = CoreKind(7);
 }
 
 impl fmt::Display for CoreKind {

@@ -94,7 +94,10 @@ impl Walk<'_> {
         match param {
             ParamKind::Number if value.is_scalar() => Ok(()),
             ParamKind::Number => fault(Rule::HelperArgument, format!("R{number} is not a scalar")),
-            ParamKind::Context => {
+            ParamKind::ContextFor(attach_type) if *attach_type != self.input.attach_type => {
+                unsupported("parameters of global functions declared as another context")
+            }
+            ParamKind::Context | ParamKind::ContextFor(_) => {
                 if value.kind != Kind::Context {
                     return fault(
                         Rule::HelperArgument,
@@ -181,7 +184,12 @@ impl Walk<'_> {
         for (reg, param) in ARGUMENTS.into_iter().zip(&facts.params) {
             let value = match param {
                 ParamKind::Number => Value::UNKNOWN,
-                ParamKind::Context => Value::pointer(Kind::Context),
+                ParamKind::ContextFor(attach_type) if *attach_type != self.input.attach_type => {
+                    return unsupported(
+                        "parameters of global functions declared as another context",
+                    );
+                }
+                ParamKind::Context | ParamKind::ContextFor(_) => Value::pointer(Kind::Context),
                 ParamKind::Memory { size, or_null } => Value {
                     or_null: *or_null,
                     id: self.new_id(),

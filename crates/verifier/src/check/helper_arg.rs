@@ -2,6 +2,7 @@
 
 use crate::check::call::ARGUMENTS;
 use crate::check::dynptr::{DynptrFacts, DynptrPlace};
+use crate::check::memory::check_buffer;
 use crate::explore::Walk;
 use crate::kernel::layout;
 use crate::kernel::trust::Trust;
@@ -52,13 +53,18 @@ const MEMORY: Accepted = Accepted {
     names: "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_",
     accepts: |value| match value.kind {
         Kind::Slice(slice) => !slice.read_only,
+        Kind::Buffer { read_only } => !read_only,
         kind => is_memory(kind),
     },
 };
 /// The same, and memory that can only be read.
 const READABLE: Accepted = Accepted {
     accepts: |value| {
-        is_memory(value.kind) || matches!(value.kind, Kind::ReadOnlyMemory { .. } | Kind::Slice(_))
+        is_memory(value.kind)
+            || matches!(
+                value.kind,
+                Kind::ReadOnlyMemory { .. } | Kind::Slice(_) | Kind::Buffer { .. }
+            )
     },
     ..MEMORY
 };
@@ -66,6 +72,7 @@ const READABLE: Accepted = Accepted {
 const ELEMENT: Accepted = Accepted {
     accepts: |value| match value.kind {
         Kind::Slice(slice) => !slice.read_only && slice.class.is_none(),
+        Kind::Buffer { read_only } => !read_only,
         kind => is_memory(kind),
     },
     ..MEMORY
@@ -243,6 +250,7 @@ impl Walk<'_> {
             | Kind::MapKey(_)
             | Kind::Memory { .. }
             | Kind::ReadOnlyMemory { .. }
+            | Kind::Buffer { .. }
             | Kind::Slice(_)
                 if !value.or_null =>
             {
@@ -450,6 +458,11 @@ impl Walk<'_> {
                 format!("R{} cannot write into {}", reg.index(), value.type_name()),
             ),
             Kind::Slice(slice) => self.check_region(reg, off, size, slice.size, zero_allowed),
+            Kind::Buffer { read_only: true } if access == Access::Write => fault(
+                Rule::Permission,
+                format!("R{} cannot write into {}", reg.index(), value.type_name()),
+            ),
+            Kind::Buffer { .. } => check_buffer(reg, &value, off, size),
             Kind::Stack { .. } => {
                 let fixed = value.scalar.as_constant().is_some();
                 match filled {

@@ -25,6 +25,12 @@ impl Walk<'_> {
         }
         if let Some(row) = TypedKfuncRow::named(self.kfunc_name(number)?) {
             self.check_kfunc_allowed(row.name, row.prog_types)?;
+            if row.attach_types.is_some_and(|types| !types.contains(&self.input.attach_type)) {
+                return fault(
+                    Rule::HelperNotAllowed,
+                    format!("calling kernel function {} is not allowed", row.name),
+                );
+            }
             self.typed_call(row)?;
             return Ok(Step::Next);
         }

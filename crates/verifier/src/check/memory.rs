@@ -2,7 +2,7 @@
 
 use crate::domain::Scalar;
 use crate::explore::Walk;
-use crate::rejection::{Check, Rule, fault, unsupported};
+use crate::rejection::{Check, Rule, fault};
 use crate::state::value::{Kind, Value};
 use crate::verified::Region;
 use skep_bpf::insn::{Extend, Mem, Reg};
@@ -143,6 +143,9 @@ impl Walk<'_> {
         }
         self.check_memory(place, Access::Read)?;
         let pointer = self.state.as_written(place.base);
+        if let Kind::ConstMap(map) = pointer.kind {
+            return self.load_map_field(place, extend, map);
+        }
         if let Kind::MapValue(map) = pointer.kind {
             if let Some(field) = self.pointer_field(pointer, place)? {
                 return self.load_pointer_field(map, &field);
@@ -220,15 +223,17 @@ impl Walk<'_> {
             Kind::Socket | Kind::SockCommon | Kind::TcpSock | Kind::XdpSock => {
                 self.check_socket(reg, pointer, off, place, access)
             }
-            Kind::TracepointBuffer => check_tracepoint_buffer(reg, pointer, off, place.bytes()),
+            Kind::TracepointBuffer => check_buffer(reg, pointer, off, place.bytes()),
             Kind::Btf { type_id, trust } => {
                 let pointer = self.state.reg(reg);
                 self.store_object(place, &pointer, type_id, trust)
             }
-            Kind::ConstMap(_) if access == Access::Write => {
-                fault(Rule::Permission, "only read from bpf_array is supported")
-            }
-            Kind::ConstMap(_) => unsupported("access to the fields of a map"),
+            Kind::Buffer { read_only: true } if access == Access::Write => fault(
+                Rule::Permission,
+                format!("R{} cannot write into {}", reg.index(), pointer.type_name()),
+            ),
+            Kind::Buffer { .. } => check_buffer(reg, pointer, off, place.bytes()),
+            Kind::ConstMap(map) => self.check_map_fields(reg, map, off, access),
             Kind::Invalid
             | Kind::Scalar
             | Kind::Context
@@ -344,12 +349,19 @@ fn check_flow_keys(off: i64, size: i64) -> Check {
     Ok(())
 }
 
-fn check_tracepoint_buffer(reg: Reg, pointer: &Value, off: i64, size: i64) -> Check {
+/// A buffer whose size is known only when the program is attached: an access must not depend on
+/// what is known then.
+pub(crate) fn check_buffer(reg: Reg, pointer: &Value, off: i64, size: i64) -> Check {
     let number = reg.index();
+    let what = match pointer.kind {
+        Kind::Buffer { read_only: true } => "rdonly",
+        Kind::Buffer { read_only: false } => "rdwr",
+        _ => "tracepoint",
+    };
     if off < 0 {
         return fault(
             Rule::MemoryBounds,
-            format!("R{number} invalid tracepoint buffer access: off={off}, size={size}"),
+            format!("R{number} invalid {what} buffer access: off={off}, size={size}"),
         );
     }
     if pointer.scalar.as_constant() != Some(0) {

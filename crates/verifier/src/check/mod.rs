@@ -20,6 +20,7 @@ pub(crate) mod interrupts;
 pub(crate) mod iterator;
 pub(crate) mod kfunc_call;
 pub(crate) mod kptr;
+pub(crate) mod map_fields;
 pub(crate) mod memory;
 pub(crate) mod object;
 pub(crate) mod packet_load;

@@ -131,6 +131,7 @@ fn check_kind(number: usize, op: AluOp, pointer: &Value, known: Option<i64>) -> 
         | Kind::Packet(_)
         | Kind::PacketMeta(_)
         | Kind::TracepointBuffer
+        | Kind::Buffer { .. }
         | Kind::Btf { .. }
         | Kind::UntrustedMemory
         | Kind::Memory { .. }

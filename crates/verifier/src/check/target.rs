@@ -132,8 +132,14 @@ impl<'a> Walk<'a> {
     ) -> Check<Value> {
         let special = target.iterator.map(|list| list.get(index).copied());
         let special = special.map(|kind| kind.unwrap_or(IteratorArgument::ByType));
-        if special == Some(IteratorArgument::BufferOrNull) {
-            return unsupported("buffers of iterators over elements");
+        let buffer = |read_only| {
+            let kind = Kind::Buffer { read_only };
+            move |id| Ok(Value { or_null: true, id, ..Value::pointer(kind) })
+        };
+        match special {
+            Some(IteratorArgument::BufferOrNull) => return buffer(false)(self.new_id()),
+            Some(IteratorArgument::ReadOnlyBufferOrNull) => return buffer(true)(self.new_id()),
+            _ => {}
         }
         let to = btf.resolve(declared).unwrap_or(TypeId::VOID);
         // What is known of pointers to numbers is no more than of numbers.

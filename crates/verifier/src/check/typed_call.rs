@@ -208,10 +208,9 @@ impl Walk<'_> {
             | KfuncEffect::PreemptEnable
             | KfuncEffect::InterruptsSave
             | KfuncEffect::InterruptsRestore
-            | KfuncEffect::Iterator(..) => Ok(()),
-            KfuncEffect::ReadOnlyCast => {
-                unsupported(format_args!("calls of the kernel function {}", row.name))
-            }
+            | KfuncEffect::Iterator(..)
+            | KfuncEffect::ReadOnlyCast
+            | KfuncEffect::WritableResult => Ok(()),
         }
     }
 
@@ -241,6 +240,7 @@ impl Walk<'_> {
             KfuncEffect::None
             | KfuncEffect::KernelContext
             | KfuncEffect::ReadOnlyCast
+            | KfuncEffect::WritableResult
             | KfuncEffect::Iterator(..) => return Ok(false),
         }
         Ok(true)
@@ -521,6 +521,9 @@ impl Walk<'_> {
         if row.effect == KfuncEffect::KernelContext {
             return self.kernel_context().map(Some);
         }
+        if row.effect == KfuncEffect::ReadOnlyCast {
+            return read_only_cast(btf, passed).map(Some);
+        }
         let returns = btf.resolve(returns).unwrap_or(TypeId::VOID);
         let Type::Ptr(target) = btf.kind(returns) else {
             return Ok((returns != TypeId::VOID).then_some(Value::UNKNOWN));
@@ -541,8 +544,11 @@ impl Walk<'_> {
                     ),
                 );
             };
-            let memory = Value::pointer(Kind::ReadOnlyMemory { size });
-            Value { ref_id: passed.reference, ..memory }
+            let kind = match row.effect {
+                KfuncEffect::WritableResult => Kind::Memory { size, record: false },
+                _ => Kind::ReadOnlyMemory { size },
+            };
+            Value { ref_id: passed.reference, ..Value::pointer(kind) }
         };
         if row.flags.contains(KfuncFlags::RET_NULL) {
             result.or_null = true;
@@ -582,6 +588,33 @@ impl Walk<'_> {
         };
         let type_id = self.kernel_struct(name)?;
         Ok(Value::pointer(Kind::Btf { type_id, trust: Trust::TRUSTED }))
+    }
+}
+
+/// An address as a pointer to a type of the kernel, of which the number was passed.
+fn read_only_cast(btf: &Btf, passed: &Passed) -> Check<Value> {
+    let Some(number) = passed.constant else {
+        return unsupported("casts without the number of a type");
+    };
+    let Ok(number) = u32::try_from(number) else {
+        return unsupported("numbers of types beyond 32 bits");
+    };
+    if number as usize > btf.len() {
+        return fault(
+            Rule::HelperArgument,
+            format!("Unknown type ID {number} passed to kfunc bpf_rdonly_cast"),
+        );
+    }
+    let type_id = TypeId(number);
+    match btf.kind(type_id) {
+        Type::Struct(_) | Type::Union(_) => {
+            Ok(Value::pointer(Kind::Btf { type_id, trust: Trust::UNTRUSTED }))
+        }
+        Type::Void => Ok(Value::pointer(Kind::UntrustedMemory)),
+        _ => fault(
+            Rule::HelperArgument,
+            "kfunc bpf_rdonly_cast type ID argument must be of a struct or void",
+        ),
     }
 }
 

@@ -130,6 +130,11 @@ pub(crate) enum Kind {
     TcpSock,
     XdpSock,
     TracepointBuffer,
+    /// A key or a value that an iterator over elements gives; its size is known only when the
+    /// program is attached.
+    Buffer {
+        read_only: bool,
+    },
     Memory {
         size: u32,
         record: bool,
@@ -192,6 +197,8 @@ impl Kind {
             Kind::TcpSock => "tcp_sock",
             Kind::XdpSock => "xdp_sock",
             Kind::TracepointBuffer => "tp_buffer",
+            Kind::Buffer { read_only: false } => "buf",
+            Kind::Buffer { read_only: true } => "rdonly_buf",
             Kind::Memory { record: false, .. } => "mem",
             Kind::Memory { record: true, .. } => "ringbuf_mem",
             Kind::ReadOnlyMemory { .. } => "rdonly_mem",

@@ -175,7 +175,8 @@ impl Code {
             KfuncEffect::None
             | KfuncEffect::Iterator(_, IteratorStep::New)
             | KfuncEffect::KernelContext
-            | KfuncEffect::ReadOnlyCast => None,
+            | KfuncEffect::ReadOnlyCast
+            | KfuncEffect::WritableResult => None,
         }
     }
 

@@ -3,22 +3,27 @@
 //!
 //! They need the types of a kernel. Where that kernel can be asked, it is asked for every row.
 
+mod buffers;
+mod casts;
 mod interrupts;
 mod iterators;
+mod map_fields;
+mod objects;
 
 use skep_bpf::codec::Slot;
-use skep_bpf::platform::{AttachType, ProgType};
+use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
 use skep_bpf::program::Bytecode;
 use skep_bpf::text::parse::assemble;
 use skep_btf::{Btf, Kind};
-use skep_kernel::{ProgSpec, Program, uapi};
-use skep_verifier::{Input, KernelTypes, Profile, verify};
+use skep_kernel::{Map, MapSpec, ProgSpec, Program, uapi};
+use skep_verifier::{Input, KernelTypes, MapFacts, Profile, verify};
 
 /// A program, and the sentence of its refusal; an empty one is acceptance.
 struct Row {
     what: &'static str,
     form: Form,
-    /// Assembly, with `kfunc NAME` lines as calls of kernel functions.
+    /// Assembly, with `kfunc NAME` as calls of kernel functions, and `@NAME` as the number of a
+    /// structure of the kernel. Map 0 is an array, map 1 a hash, map 2 a tree of prefixes.
     code: &'static str,
     sentence: &'static str,
 }
@@ -46,6 +51,26 @@ const SYSCALL: Form = Form { sleepable: true, ..form(ProgType::SYSCALL) };
 /// An iterator over elements.
 const fn iterator_program(target: &'static str) -> Form {
     Form { attach_type: AttachType::TRACE_ITER, target: Some(target), ..form(ProgType::TRACING) }
+}
+
+/// The maps of all programs: type, size of a key and of a value, flags.
+const MAPS: &[(MapType, u32, u32, MapFlags)] = &[
+    (MapType::ARRAY, 4, 8, MapFlags(0)),
+    (MapType::HASH, 4, 8, MapFlags(0)),
+    (MapType::LPM_TRIE, 8, 8, MapFlags::NO_PREALLOC),
+];
+
+/// Sets numbers of structures.
+fn numbered(types: &Btf, text: &str) -> String {
+    let mut parts = text.split('@');
+    let mut numbered = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(part.len());
+        let (name, rest) = part.split_at(end);
+        let id = types.find_struct(name).unwrap_or_else(|| panic!("the kernel has no {name}")).0;
+        numbered.push_str(&format!("{}{rest}", id.0));
+    }
+    numbered
 }
 
 fn bytecode(text: &str) -> Bytecode {
@@ -88,7 +113,21 @@ fn kernel() -> Option<KernelTypes> {
 
 /// The kernel's log, if it refuses the program.
 fn kernels_refusal(types: &Btf, form: Form, code: &Bytecode) -> Option<String> {
-    let insns: Vec<[u8; 8]> = code
+    let maps: Vec<Map> = MAPS
+        .iter()
+        .map(|(map_type, key_size, value_size, flags)| {
+            let spec = MapSpec {
+                map_type: map_type.0,
+                key_size: *key_size,
+                value_size: *value_size,
+                max_entries: 1,
+                flags: flags.0,
+                ..MapSpec::default()
+            };
+            Map::create(&spec).expect("a small map can be made")
+        })
+        .collect();
+    let mut insns: Vec<[u8; 8]> = code
         .slots
         .iter()
         .map(|slot| {
@@ -100,6 +139,7 @@ fn kernels_refusal(types: &Btf, form: Form, code: &Bytecode) -> Option<String> {
             Slot::new(0x85, 0, 2, 0, id.0 as i32).to_bytes()
         })
         .collect();
+    skep_kernel::relocate(&mut insns, &maps).expect("the maps are there");
     let attach_btf_id = form.target.map_or(0, |name| {
         let id = match form.attach_type {
             AttachType::TRACE_ITER => types.find_func(&format!("bpf_iter_{name}")),
@@ -128,14 +168,19 @@ fn check(rows: &[Row]) {
     if let Err(reason) = &asked {
         println!("the kernel is not asked: {reason}");
     }
+    let facts = |(map_type, key_size, value_size, flags): &(MapType, u32, u32, MapFlags)| {
+        MapFacts { flags: *flags, ..MapFacts::new(*map_type, *key_size, *value_size, 1) }
+    };
+    let maps: Vec<MapFacts> = MAPS.iter().map(facts).collect();
     let mut wrong = Vec::new();
     for Row { what, form, code: text, sentence } in rows {
-        let code = bytecode(text);
+        let code = bytecode(&numbered(types, text));
         let input = Input {
             attach_type: form.attach_type,
             attach_target: form.target,
             sleepable: form.sleepable,
             kernel: Some(&kernel),
+            maps: &maps,
             ..Input::new(&code, form.prog_type, Profile::linux(2))
         };
         let ours = verify(&input).map_or_else(|rejection| rejection.message, |_| String::new());

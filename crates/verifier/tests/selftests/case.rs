@@ -60,7 +60,11 @@ impl Case {
             core_relocations: CoreRelocations::AsCompiled,
             kernel_functions: KernelFunctions::ByName,
         };
-        let linked = object.link(function.index, options).map_err(|error| cause(&error.problem))?;
+        let mut linked =
+            object.link(function.index, options).map_err(|error| cause(&error.problem))?;
+        if let Ok(types) = kernel_types().types() {
+            object.resolve_type_ids(&mut linked, types);
+        }
         let maps = linked.maps.iter().filter_map(|index| object.map(*index));
         let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u32);
         let target = function.section_rule().and_then(|rule| rule.target);
