@@ -291,6 +291,7 @@ fn tracing_context(btf: &Btf, target: TypeId) -> Option<AttachType> {
         Kind::Struct(_) if btf.name(target) == "bpf_raw_tracepoint_args" => {
             Some(AttachType::TRACE_RAW_TP)
         }
+        Kind::Int(_) if btf.size_of(target) == Ok(8) => Some(AttachType::TRACE_RAW_TP),
         _ => None,
     }
 }

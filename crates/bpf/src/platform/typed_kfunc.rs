@@ -66,6 +66,8 @@ pub enum KfuncEffect {
     ReadOnlyCast,
     /// The result may be written to.
     WritableResult,
+    /// It moves the packet: pointers into it are not valid any more.
+    ChangesPacket,
 }
 
 /// A kernel function.
@@ -236,6 +238,24 @@ pub static TYPED_KFUNCS: &[TypedKfuncRow] = &[
     iterator("bpf_iter_dmabuf_destroy", &DMABUF, IteratorStep::Destroy, SLEEPABLE),
     row("bpf_map_sum_elem_count", ALL, TRUSTED),
     row("bpf_copy_from_user_str", ALL, SLEEPABLE),
+    row("bpf_strcmp", ALL, NONE),
+    row("bpf_strcasecmp", ALL, NONE),
+    row("bpf_strchr", ALL, NONE),
+    row("bpf_strchrnul", ALL, NONE),
+    row("bpf_strrchr", ALL, NONE),
+    row("bpf_strnchr", ALL, NONE),
+    row("bpf_strlen", ALL, NONE),
+    row("bpf_strnlen", ALL, NONE),
+    row("bpf_strspn", ALL, NONE),
+    row("bpf_strcspn", ALL, NONE),
+    row("bpf_strstr", ALL, NONE),
+    row("bpf_strnstr", ALL, NONE),
+    row("bpf_get_kmem_cache", ALL, NONE),
+    row("bpf_copy_from_user_task_str", ALL, SLEEPABLE),
+    row("bpf_send_signal_task", GENERIC, TRUSTED),
+    row("bpf_cpumask_populate", TRACING, RCU),
+    row("bpf_sock_ops_enable_tx_tstamp", Some(&[ProgType::SOCK_OPS]), TRUSTED),
+    TypedKfuncRow { effect: KfuncEffect::ChangesPacket, ..row("bpf_xdp_pull_data", XDP, NONE) },
     session("bpf_session_cookie", KfuncEffect::WritableResult),
     session("bpf_session_is_return", KfuncEffect::None),
     TypedKfuncRow {

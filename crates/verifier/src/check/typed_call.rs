@@ -119,6 +119,9 @@ impl Walk<'_> {
                 );
             }
         }
+        if row.effect == KfuncEffect::ChangesPacket {
+            self.forget_packet();
+        }
         self.clobber_caller_saved();
         let mut result = self.typed_result(btf, row, returns, &passed)?;
         if let (Some(Value { kind: Kind::Btf { trust, .. }, .. }), Some((place, _))) =
@@ -210,7 +213,8 @@ impl Walk<'_> {
             | KfuncEffect::InterruptsRestore
             | KfuncEffect::Iterator(..)
             | KfuncEffect::ReadOnlyCast
-            | KfuncEffect::WritableResult => Ok(()),
+            | KfuncEffect::WritableResult
+            | KfuncEffect::ChangesPacket => Ok(()),
         }
     }
 
@@ -241,6 +245,7 @@ impl Walk<'_> {
             | KfuncEffect::KernelContext
             | KfuncEffect::ReadOnlyCast
             | KfuncEffect::WritableResult
+            | KfuncEffect::ChangesPacket
             | KfuncEffect::Iterator(..) => return Ok(false),
         }
         Ok(true)
@@ -257,10 +262,12 @@ impl Walk<'_> {
         if param.is("__ign") {
             return Ok(());
         }
-        let value = self.read(param.reg)?;
         let Some(target) = param.target else {
+            // A register that holds nothing is no number.
+            let value = self.state.reg(param.reg);
             return self.check_typed_number(btf, param, &value, passed);
         };
+        let value = self.read(param.reg)?;
         let (index, number) = (param.index, param.reg.index());
         let nullable = param.is("__nullable");
         let trusting =

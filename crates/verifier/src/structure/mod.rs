@@ -176,7 +176,8 @@ impl Code {
             | KfuncEffect::Iterator(_, IteratorStep::New)
             | KfuncEffect::KernelContext
             | KfuncEffect::ReadOnlyCast
-            | KfuncEffect::WritableResult => None,
+            | KfuncEffect::WritableResult
+            | KfuncEffect::ChangesPacket => None,
         }
     }
 

@@ -9,6 +9,8 @@ mod interrupts;
 mod iterators;
 mod map_fields;
 mod objects;
+mod strings;
+mod tasks;
 
 use skep_bpf::codec::Slot;
 use skep_bpf::platform::{AttachType, MapFlags, MapType, ProgType};
