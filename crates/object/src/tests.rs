@@ -5,6 +5,7 @@ mod linking;
 mod maps;
 mod oracle;
 mod parts;
+mod type_ids;
 
 use crate::{Function, LinkError, LinkOptions, Linked, Object};
 
@@ -14,6 +15,7 @@ pub(crate) const BAD_MAPS: &[u8] = include_bytes!("../testdata/bad_maps.bpf.o");
 pub(crate) const IPROUTE2: &[u8] = include_bytes!("../testdata/iproute2.bpf.o");
 pub(crate) const OLD: &[u8] = include_bytes!("../testdata/old.o");
 pub(crate) const SMALL: &[u8] = include_bytes!("../testdata/small.bpf.o");
+pub(crate) const TYPE_IDS: &[u8] = include_bytes!("../testdata/type_ids.bpf.o");
 
 pub(crate) fn parse(bytes: &[u8], name: &str) -> Object {
     Object::parse_named(bytes, name).expect("a committed object is readable")
