@@ -6,7 +6,7 @@ const ELEMENTS: Form = iterator_program("bpf_map_elem");
 const SOCKETS: Form = iterator_program("sockmap");
 const STORAGES: Form = iterator_program("bpf_sk_storage_map");
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row(
         "keys are read, values written",
         ELEMENTS,

@@ -2,7 +2,7 @@
 
 use super::{Row, SYSCALL, TC, check, row};
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row(
         "a number becomes a task, and its fields numbers and pointers",
         TC,

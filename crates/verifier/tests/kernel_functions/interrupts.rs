@@ -18,7 +18,7 @@ const NESTED: &str = "
     r0 = 0
     exit";
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row("sections one in the other", TC, NESTED, ""),
     row(
         "a section that is not ended",
@@ -122,6 +122,104 @@ const ROWS: &[Row] = &[
         TC,
         "r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n r1 = 0\n kfunc bpf_throw\n r0 = 0\n exit",
         "bpf_throw cannot be used inside bpf_local_irq_save-ed region",
+    ),
+    row(
+        "a tail call within",
+        TC,
+        "r6 = r1\n r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n
+         r1 = r6\n r2 = map_by_idx(3) ll\n r3 = 0\n call bpf_tail_call\n
+         r1 = r10\n r1 += -8\n kfunc bpf_local_irq_restore\n r0 = 0\n exit",
+        "tail_call cannot be used inside bpf_local_irq_save-ed region",
+    ),
+    row(
+        "a tail call afterwards",
+        TC,
+        "r6 = r1\n r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n
+         r1 = r10\n r1 += -8\n kfunc bpf_local_irq_restore\n
+         r1 = r6\n r2 = map_by_idx(3) ll\n r3 = 0\n call bpf_tail_call\n r0 = 0\n exit",
+        "",
+    ),
+    row(
+        "an iterator that waits, within",
+        SYSCALL,
+        "r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n
+         r1 = r10\n r1 += -16\n kfunc bpf_iter_kmem_cache_new\n
+         r1 = r10\n r1 += -16\n kfunc bpf_iter_kmem_cache_destroy\n
+         r1 = r10\n r1 += -8\n kfunc bpf_local_irq_restore\n r0 = 0\n exit",
+        "kernel func bpf_iter_kmem_cache_new is sleepable within IRQ-disabled region",
+    ),
+    row(
+        "where an iterator is",
+        TC,
+        "r1 = r10\n r1 += -8\n r2 = 0\n r3 = 5\n kfunc bpf_iter_num_new\n
+         r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n
+         r1 = r10\n r1 += -8\n kfunc bpf_iter_num_destroy\n r0 = 0\n exit",
+        "expected an initialized iter_num as arg #0",
+    ),
+    row(
+        "an iterator where what was saved is",
+        TC,
+        "r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n
+         r1 = r10\n r1 += -8\n r2 = 0\n r3 = 5\n kfunc bpf_iter_num_new\n
+         r1 = r10\n r1 += -8\n kfunc bpf_local_irq_restore\n r0 = 0\n exit",
+        "expected an initialized irq flag as arg#0",
+    ),
+    row(
+        "overwritten by a number",
+        TC,
+        "r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n r2 = 5\n *(u64 *)(r10 - 8) = r2\n
+         r1 = r10\n r1 += -8\n kfunc bpf_local_irq_restore\n r0 = 0\n exit",
+        "expected an initialized irq flag as arg#0",
+    ),
+    row(
+        "read by a helper",
+        TC,
+        "r6 = r1\n r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n
+         r2 = r10\n r2 += -8\n r1 = map_by_idx(1) ll\n call bpf_map_lookup_elem\n
+         r0 = 0\n exit",
+        "invalid read from stack R2 off -8+0 size 4",
+    ),
+    row(
+        "a loop with one more section in every turn",
+        TC,
+        "r6 = 0\n again: r1 = r10\n r1 += -8\n call save\n
+         r6 += 1\n if r6 < 10 goto again\n r0 = 0\n exit\n
+         save: r1 = r10\n r1 += -8\n kfunc bpf_local_irq_save\n r0 = 0\n exit",
+        "BPF_EXIT instruction in main prog cannot be used inside bpf_local_irq_save-ed region",
+    ),
+    row(
+        "a section in every turn of an iteration",
+        TC,
+        "r1 = r10\n r1 += -8\n r2 = 0\n r3 = 50\n kfunc bpf_iter_num_new\n
+         again: r1 = r10\n r1 += -8\n kfunc bpf_iter_num_next\n if r0 == 0 goto end\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_save\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_restore\n goto again\n
+         end: r1 = r10\n r1 += -8\n kfunc bpf_iter_num_destroy\n r0 = 0\n exit",
+        "",
+    ),
+    row(
+        "a section from one turn of an iteration to the next",
+        TC,
+        "r1 = r10\n r1 += -8\n r2 = 0\n r3 = 50\n kfunc bpf_iter_num_new\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_save\n
+         again: r1 = r10\n r1 += -8\n kfunc bpf_iter_num_next\n if r0 == 0 goto end\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_restore\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_save\n goto again\n
+         end: r1 = r10\n r1 += -8\n kfunc bpf_iter_num_destroy\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_restore\n r0 = 0\n exit",
+        "",
+    ),
+    row(
+        "a section that only some turns of an iteration end",
+        TC,
+        "r1 = r10\n r1 += -8\n r2 = 0\n r3 = 50\n kfunc bpf_iter_num_new\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_save\n
+         again: r1 = r10\n r1 += -8\n kfunc bpf_iter_num_next\n if r0 == 0 goto end\n
+         r1 = *(u32 *)(r0 + 0)\n if r1 == 7 goto again\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_restore\n goto again\n
+         end: r1 = r10\n r1 += -8\n kfunc bpf_iter_num_destroy\n
+         r1 = r10\n r1 += -16\n kfunc bpf_local_irq_restore\n r0 = 0\n exit",
+        "expected an initialized irq flag as arg#0",
     ),
     row(
         "an old packet load within",

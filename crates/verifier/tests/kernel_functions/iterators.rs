@@ -27,7 +27,7 @@ const ALL_TASKS: &str = "
     r0 = 0
     exit";
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row("all tasks", SYSCALL, ALL_TASKS, ""),
     row("all tasks, where RCU always protects", TC, ALL_TASKS, ""),
     row(
@@ -231,6 +231,66 @@ const ROWS: &[Row] = &[
          r1 = r10\n r1 += -8\n kfunc bpf_iter_css_task_destroy\n
          r1 = r7\n kfunc bpf_cgroup_release\n none: r0 = 0\n exit",
         "css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs",
+    ),
+    row(
+        "a tail call during an iteration",
+        TC,
+        "r6 = r1\n r1 = r10\n r1 += -24\n r2 = 0\n r3 = 0\n kfunc bpf_iter_task_new\n
+         r1 = r6\n r2 = map_by_idx(3) ll\n r3 = 0\n call bpf_tail_call\n
+         r1 = r10\n r1 += -24\n kfunc bpf_iter_task_destroy\n r0 = 0\n exit",
+        "tail_call would lead to reference leak",
+    ),
+    row(
+        "an exception during an iteration",
+        TC,
+        "r1 = r10\n r1 += -24\n r2 = 0\n r3 = 0\n kfunc bpf_iter_task_new\n
+         r1 = 0\n kfunc bpf_throw\n r0 = 0\n exit",
+        "bpf_throw would lead to reference leak",
+    ),
+    row(
+        "ended in another function",
+        TC,
+        "r1 = r10\n r1 += -24\n r2 = 0\n r3 = 0\n kfunc bpf_iter_task_new\n
+         r1 = r10\n r1 += -24\n call end\n r0 = 0\n exit\n
+         end: kfunc bpf_iter_task_destroy\n r0 = 0\n exit",
+        "",
+    ),
+    row(
+        "a helper that may sleep during an iteration, and a task from before it",
+        SYSCALL,
+        "kfunc bpf_rcu_read_lock\n r1 = r10\n r1 += -24\n r2 = 0\n r3 = 0\n
+         kfunc bpf_iter_task_new\n
+         r1 = r10\n r1 += -32\n r2 = 8\n r3 = 0\n call bpf_copy_from_user\n
+         r1 = r10\n r1 += -24\n kfunc bpf_iter_task_destroy\n
+         kfunc bpf_rcu_read_unlock\n r0 = 0\n exit",
+        "sleepable helper bpf_copy_from_user#148 in rcu_read_lock region",
+    ),
+    row(
+        "a task of a control group is acquired",
+        SYSCALL,
+        "r1 = 1\n kfunc bpf_cgroup_from_id\n if r0 == 0 goto none\n r7 = r0\n
+         r2 = r7\n r1 = r10\n r1 += -8\n r3 = 1\n kfunc bpf_iter_css_task_new\n
+         r1 = r10\n r1 += -8\n kfunc bpf_iter_css_task_next\n if r0 == 0 goto end\n
+         r1 = r0\n kfunc bpf_task_acquire\n if r0 == 0 goto end\n
+         r1 = r0\n kfunc bpf_task_release\n
+         end: r1 = r10\n r1 += -8\n kfunc bpf_iter_css_task_destroy\n
+         r1 = r7\n kfunc bpf_cgroup_release\n none: r0 = 0\n exit",
+        "",
+    ),
+    row(
+        "a group that is not given back",
+        SYSCALL,
+        "r1 = 1\n kfunc bpf_cgroup_from_id\n if r0 == 0 goto none\n
+         r2 = r0\n r1 = r10\n r1 += -8\n r3 = 1\n kfunc bpf_iter_css_task_new\n
+         r1 = r10\n r1 += -8\n kfunc bpf_iter_css_task_destroy\n none: r0 = 0\n exit",
+        "BPF_EXIT instruction in main prog would lead to reference leak",
+    ),
+    row(
+        "the tasks of a task",
+        TC,
+        "call bpf_get_current_task_btf\n r2 = r0\n r1 = r10\n r1 += -24\n r3 = 1\n
+         kfunc bpf_iter_css_new\n r0 = 0\n exit",
+        "kernel function bpf_iter_css_new args#1 expected pointer to STRUCT cgroup_subsys_state but R2 has a pointer to STRUCT task_struct",
     ),
     row(
         "caches",

@@ -8,6 +8,7 @@ mod casts;
 mod interrupts;
 mod iterators;
 mod map_fields;
+mod mutants;
 mod objects;
 mod strings;
 mod tasks;
@@ -25,7 +26,8 @@ struct Row {
     what: &'static str,
     form: Form,
     /// Assembly, with `kfunc NAME` as calls of kernel functions, and `@NAME` as the number of a
-    /// structure of the kernel. Map 0 is an array, map 1 a hash, map 2 a tree of prefixes.
+    /// structure of the kernel. Map 0 is an array, map 1 a hash, map 2 a tree of prefixes,
+    /// map 3 an array of programs.
     code: &'static str,
     sentence: &'static str,
 }
@@ -60,6 +62,7 @@ const MAPS: &[(MapType, u32, u32, MapFlags)] = &[
     (MapType::ARRAY, 4, 8, MapFlags(0)),
     (MapType::HASH, 4, 8, MapFlags(0)),
     (MapType::LPM_TRIE, 8, 8, MapFlags::NO_PREALLOC),
+    (MapType::PROG_ARRAY, 4, 4, MapFlags(0)),
 ];
 
 /// Sets numbers of structures.
@@ -162,6 +165,27 @@ fn kernels_refusal(types: &Btf, form: Form, code: &Bytecode) -> Option<String> {
     loaded.err().map(|error| format!("{} {}", error.error, error.log))
 }
 
+/// The maps as the verifier knows them.
+fn input_facts() -> Vec<MapFacts> {
+    let facts = |(map_type, key_size, value_size, flags): &(MapType, u32, u32, MapFlags)| {
+        MapFacts { flags: *flags, ..MapFacts::new(*map_type, *key_size, *value_size, 1) }
+    };
+    MAPS.iter().map(facts).collect()
+}
+
+/// The sentence that we refuse a program with; empty if it is accepted.
+fn ours(code: &Bytecode, form: Form, kernel: &KernelTypes, maps: &[MapFacts]) -> String {
+    let input = Input {
+        attach_type: form.attach_type,
+        attach_target: form.target,
+        sleepable: form.sleepable,
+        kernel: Some(kernel),
+        maps,
+        ..Input::new(code, form.prog_type, Profile::linux(2))
+    };
+    verify(&input).map_or_else(|rejection| rejection.message, |_| String::new())
+}
+
 /// Compares all rows and reports all that differ.
 fn check(rows: &[Row]) {
     let Some(kernel) = kernel() else { return };
@@ -170,22 +194,11 @@ fn check(rows: &[Row]) {
     if let Err(reason) = &asked {
         println!("the kernel is not asked: {reason}");
     }
-    let facts = |(map_type, key_size, value_size, flags): &(MapType, u32, u32, MapFlags)| {
-        MapFacts { flags: *flags, ..MapFacts::new(*map_type, *key_size, *value_size, 1) }
-    };
-    let maps: Vec<MapFacts> = MAPS.iter().map(facts).collect();
+    let maps = input_facts();
     let mut wrong = Vec::new();
     for Row { what, form, code: text, sentence } in rows {
         let code = bytecode(&numbered(types, text));
-        let input = Input {
-            attach_type: form.attach_type,
-            attach_target: form.target,
-            sleepable: form.sleepable,
-            kernel: Some(&kernel),
-            maps: &maps,
-            ..Input::new(&code, form.prog_type, Profile::linux(2))
-        };
-        let ours = verify(&input).map_or_else(|rejection| rejection.message, |_| String::new());
+        let ours = ours(&code, *form, &kernel, &maps);
         if ours != *sentence {
             wrong.push(format!("{what}: we say {ours:?}, not {sentence:?}"));
         }

@@ -2,7 +2,7 @@
 
 use super::{Row, TC, check, row};
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row("the type of an array", TC, "r1 = map_by_idx(0) ll\n r0 = *(u32 *)(r1 + 64)\n exit", ""),
     row("what only arrays have", TC, "r1 = map_by_idx(0) ll\n r0 = *(u32 *)(r1 + 296)\n exit", ""),
     row("what only hashes have", TC, "r1 = map_by_idx(1) ll\n r0 = *(u32 *)(r1 + 752)\n exit", ""),

@@ -14,7 +14,7 @@ const SWITCH: Form = Form {
     ..form(ProgType::TRACING)
 };
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row(
         "a socket is destroyed",
         TCP,

@@ -2,7 +2,7 @@
 
 use super::{Row, TC, check, row};
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row(
         "two addresses that are none",
         TC,

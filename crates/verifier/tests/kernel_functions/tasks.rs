@@ -6,7 +6,7 @@ use skep_bpf::platform::ProgType;
 const XDP: Form = form(ProgType::XDP);
 const SOCK_OPS: Form = form(ProgType::SOCK_OPS);
 
-const ROWS: &[Row] = &[
+pub(crate) const ROWS: &[Row] = &[
     row(
         "the cache of an address",
         TC,

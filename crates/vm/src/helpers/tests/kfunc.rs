@@ -121,6 +121,24 @@ fn numbers_are_counted_as_in_the_kernel() {
 }
 
 #[test]
+fn sections_without_interrupts_are_left_again() {
+    let Some(kernel) = Kernel::new() else { return };
+    kernel.compare(
+        &mut Bench::new(),
+        "r6 = 5
+         r1 = r10
+         r1 += -8
+         kfunc bpf_local_irq_save
+         r6 += 2
+         r1 = r10
+         r1 += -8
+         kfunc bpf_local_irq_restore
+         r0 = r6
+         exit",
+    );
+}
+
+#[test]
 fn bits_are_found_as_in_the_kernel() {
     let Some(kernel) = Kernel::new() else { return };
     let mut bench = Bench::new();
