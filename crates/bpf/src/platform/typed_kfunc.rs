@@ -254,7 +254,7 @@ pub static TYPED_KFUNCS: &[TypedKfuncRow] = &[
     row("bpf_copy_from_user_task_str", ALL, SLEEPABLE),
     row("bpf_send_signal_task", GENERIC, TRUSTED),
     row("bpf_cpumask_populate", TRACING, RCU),
-    row("bpf_sock_ops_enable_tx_tstamp", Some(&[ProgType::SOCK_OPS]), TRUSTED),
+    row("bpf_sock_ops_enable_tx_tstamp", CGROUPS, TRUSTED),
     TypedKfuncRow { effect: KfuncEffect::ChangesPacket, ..row("bpf_xdp_pull_data", XDP, NONE) },
     session("bpf_session_cookie", KfuncEffect::WritableResult),
     session("bpf_session_is_return", KfuncEffect::None),

@@ -44,6 +44,7 @@ const STRUCTURES: &[(&[MapType], &str)] = &[
     (&[MapType::QUEUE, MapType::STACK], "bpf_queue_stack"),
     (&[MapType::CPUMAP], "bpf_cpu_map"),
     (&[MapType::ARENA], "bpf_arena"),
+    (&[MapType::CGROUP_STORAGE, MapType::PERCPU_CGROUP_STORAGE], "bpf_cgroup_storage_map"),
     (&[MapType::XSKMAP], "xsk_map"),
     (&[MapType::SOCKMAP], "bpf_stab"),
     (&[MapType::SOCKHASH], "bpf_shtab"),

@@ -27,11 +27,13 @@ pub(crate) mod packet_load;
 pub(crate) mod pointer_arith;
 pub(crate) mod pointer_compare;
 pub(crate) mod region;
+pub(crate) mod sections;
 pub(crate) mod stack_access;
 pub(crate) mod stack_depth;
 pub(crate) mod target;
 pub(crate) mod timer;
 pub(crate) mod typed_call;
+pub(crate) mod typed_result;
 
 use crate::explore::Walk;
 use crate::rejection::{Check, Rule, fault};
