@@ -237,15 +237,14 @@ impl Selector<'_> {
         self.push(inst, &[dst, a, late(b)]);
     }
 
-    /// Whether some bit of a value is always set.
+    /// Whether some bit of a value's part of so many bits is always set.
     pub(super) fn is_never_zero(&self, value: Val, width: Width) -> bool {
         match self.func.op(value) {
-            Op::Binary(Bin::Or, _, _, bits) => {
-                self.constant(bits).is_some_and(|bits| match width {
-                    Width::W32 => bits as u32 != 0,
-                    Width::W64 => bits != 0,
-                })
-            }
+            Op::Binary(Bin::Or, set, _, bits) => self.constant(bits).is_some_and(|bits| {
+                // An operation of 32 bits sets none above, whatever its operand has there.
+                let has_all = (set, width) == (Width::W64, Width::W64);
+                if has_all { bits != 0 } else { bits as u32 != 0 }
+            }),
             _ => false,
         }
     }
