@@ -234,7 +234,8 @@ pub struct Prepared<'a> {
 impl Recording {
     /// Runs a program in the checked interpreter, and if that does not run to its end, again in
     /// the fast one on a machine like the first: its traps are those of generated code. Gives
-    /// the program, too; `None` if the second makes calls that only the first shows, packet loads and tail calls.
+    /// the program, too; `None` if the second makes calls that only the first shows, packet loads
+    /// and tail calls, or if it goes on in a program that is not named.
     ///
     /// # Errors
     ///
@@ -249,8 +250,12 @@ impl Recording {
         let options = Options { engine: Engine::Fast, fuel, ..Options::default() };
         let programs = std::iter::once(&loaded).chain(&others);
         let programs = programs.map(|loaded| Arc::clone(loaded.linked())).collect();
-        let mut watch = Watch { recorder: &recorder, programs, start: None, pending: None };
+        let mut watch =
+            Watch { recorder: &recorder, programs, start: None, pending: None, lost: false };
         let result = loaded.observe(&mut cpu, &mut *context, options, &mut watch);
+        if watch.lost {
+            return Ok(None);
+        }
         watch.settle(None);
         let (before, registers) = watch.start.ok_or("the run did not start")?;
         let events = recorder.take();
@@ -307,6 +312,8 @@ struct Watch<'a> {
     programs: Vec<Arc<Linked>>,
     start: Option<(Pages, [u64; 11])>,
     pending: Option<Pending>,
+    /// Whether the run went on in a program that is not among those.
+    lost: bool,
 }
 
 /// A call whose outcome the next instruction shows.
@@ -340,7 +347,11 @@ impl Observer for Watch<'_> {
             self.start = Some((Pages::of(&self.recorder.machine), *registers));
         }
         let same = |linked: &Arc<Linked>| std::ptr::eq(linked.program(), program);
-        let site = self.programs.iter().position(same).expect("all programs are known") as u64;
+        let Some(site) = self.programs.iter().position(same).filter(|_| !self.lost) else {
+            self.lost = true;
+            return;
+        };
+        let site = site as u64;
         self.settle(Some((site, pc, registers[0])));
         let next = Pc::from_index(pc.index() + 1);
         self.pending = match program.insns()[pc.index()] {
